@@ -1,0 +1,1 @@
+//! The composition root: builds the parts, joins them by channels, stops them.

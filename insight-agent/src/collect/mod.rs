@@ -1,0 +1,3 @@
+//! What is measured by asking: everything here produces values of `model` and nothing else.
+
+pub mod probe;

@@ -1,0 +1,1 @@
+//! What the hops of a path wrote into a response: parsers over bytes.

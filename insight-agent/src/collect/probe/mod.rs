@@ -1,0 +1,3 @@
+//! The active half: probes, their schedule, connections, rulers and hop headers.
+
+pub mod hop_headers;

@@ -1,0 +1,1 @@
+//! A probe`s latency written as a sum.

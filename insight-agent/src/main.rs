@@ -1,0 +1,3 @@
+//! The `insight-agent` program.
+
+fn main() {}

@@ -1,0 +1,92 @@
+//! A latency written as a sum: links + hops + service + transfer + unexplained.
+
+use super::figure::Figure;
+use serde::{Deserialize, Serialize};
+
+/// Which of the two ledgers a figure belongs to; they are never mixed in one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerKind {
+    /// White-box probes' own requests, from headers and trailers.
+    Probe,
+    /// Means over a window, from node reports.
+    Window,
+}
+
+/// What an entry's figure rests on. The closed set of an `evidence` label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// TCP handshake round trip of a fresh connection along the same route.
+    Handshake,
+    /// The hop's own header: D − U.
+    HopHeader,
+    /// Two neighbours' headers about the same request: U of the nearer − D of the farther.
+    HeaderDifference,
+    /// The receiver's own receive → send duration.
+    Receiver,
+    /// The prober's own clock.
+    Prober,
+    /// The rest between what was measured as a whole and the entries.
+    Difference,
+}
+
+impl Evidence {
+    /// The names, in the order of declaration.
+    pub const NAMES: [&'static str; 6] =
+        ["handshake", "hop_header", "header_difference", "receiver", "prober", "difference"];
+
+    /// The name used in labels and JSON.
+    pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// A ledger of one white-box probe.
+///
+/// `unexplained = end_to_end − Σ segments whose figure is known`. No segment is computed as the
+/// rest of the others. `residual` is the rest of the *telescoped* sum (see `correlate::ledger`),
+/// which closes by construction; it is kept apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathLedger {
+    /// Request + wait + response at the prober.
+    pub end_to_end: Figure,
+    /// In path order: link, hop, link, …, service, transfer.
+    pub segments: Vec<Segment>,
+    /// End to end minus the known segments.
+    pub unexplained: Figure,
+    /// First-byte time minus the telescoped sum. **None** when a figure for it is missing.
+    pub residual: Option<Figure>,
+}
+
+/// One entry of a ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// `link:A>B`, `hop:NAME`, `service` or `transfer`.
+    pub name: String,
+    /// Its duration and bound. **None**: no evidence; never 0.
+    pub figure: Option<Figure>,
+    /// What it rests on. **None** exactly when `figure` is.
+    pub evidence: Option<Evidence>,
+    /// Hops that were silent, so that this entry covers them and the links beside them too.
+    pub merged: Vec<String>,
+    /// The figure is negative beyond its bound: one of the sources is wrong.
+    pub inconsistent: bool,
+}
+
+/// The name of a link's segment.
+pub fn link_name(from: &str, to: &str) -> String {
+    format!("link:{from}>{to}")
+}
+
+/// The name of a hop's segment.
+pub fn hop_name(hop: &str) -> String {
+    format!("hop:{hop}")
+}
+
+/// The far end of the last link, and the service's own segment.
+pub const SERVICE: &str = "service";
+/// The response phase at the prober.
+pub const TRANSFER: &str = "transfer";
+/// End to end minus the known segments.
+pub const UNEXPLAINED: &str = "unexplained";

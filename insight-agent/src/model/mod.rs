@@ -1,0 +1,14 @@
+//! Plain data: what is measured, what it is called, and what its absence means.
+//!
+//! Nothing here does I/O and nothing here imports another module of the agent. Everything else
+//! speaks in these types, so a reader who knows this folder can read any other one.
+
+pub mod figure;
+pub mod hop;
+pub mod ledger;
+pub mod outcome;
+pub mod plan;
+pub mod sample;
+pub mod series;
+pub mod status;
+pub mod window;

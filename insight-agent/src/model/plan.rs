@@ -1,0 +1,189 @@
+//! What to probe, how often, and along which route: the checked form of the configuration that
+//! collectors work from.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a probe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Any gRPC service: total latency, success, gRPC status.
+    BlackBox,
+    /// An Insight receiver: the same plus the receiver's own duration.
+    WhiteBox,
+}
+
+impl Mode {
+    /// Every mode's name: the closed set of a `mode` label.
+    pub const NAMES: [&'static str; 2] = ["black-box", "white-box"];
+
+    /// The name used in labels, configuration and JSON.
+    pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// Which connection a probe uses. The two are separate series: a fresh connection also pays for
+/// name lookup, handshakes and accept queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// One long-lived connection per probe.
+    Reused,
+    /// A new connection for every sample.
+    Fresh,
+}
+
+impl Connection {
+    /// Both names: the closed set of a `connection` label.
+    pub const NAMES: [&'static str; 2] = ["reused", "fresh"];
+
+    /// The name used in labels, configuration and JSON.
+    pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// One probe: its name, what it asks, and how often.
+#[derive(Debug, Clone)]
+pub struct ProbePlan {
+    /// The configured name, unique within the agent; the `probe` label.
+    pub name: String,
+    /// The region this agent stands in; the `source` label.
+    pub source: String,
+    /// The region it asks; the `target` label.
+    pub target: String,
+    /// How it asks.
+    pub mode: Mode,
+    /// The RPC.
+    pub call: Call,
+    /// Where it goes and what tells the forwarding layer the way.
+    pub route: RoutePlan,
+    /// Time between two scheduled samples of one connection kind.
+    pub interval: Duration,
+    /// After this a sample is late.
+    pub deadline: Duration,
+    /// How long after the deadline an answer is still waited for, to learn its true duration.
+    pub drain: Duration,
+    /// Which connections it measures; not empty.
+    pub connections: Vec<Connection>,
+    /// Whether an HTTP/2 PING goes along with each sample on the reused connection.
+    pub ping: bool,
+    /// Most samples of this probe that may be under way at once; further ones are skipped and counted.
+    pub max_in_flight: usize,
+    /// A sample of which the prober's own runqueue wait is more than this share is voided. Range: 0 to 1.
+    pub void_share: f64,
+}
+
+/// A payload up to this many bytes, in each direction, is *small*: it fits one TCP segment on
+/// any path (the IPv6 minimum MTU is 1280), so bandwidth plays no part in its latency.
+pub const SMALL_PAYLOAD_BYTES: usize = 1024;
+
+impl ProbePlan {
+    /// Whether this probe's latency is the path's and not its bandwidth's.
+    pub fn is_small_payload(&self) -> bool {
+        match &self.call {
+            Call::Measure { request_bytes, response_bytes, .. } => {
+                *request_bytes <= SMALL_PAYLOAD_BYTES && *response_bytes <= SMALL_PAYLOAD_BYTES
+            }
+            Call::HealthCheck { .. } => true,
+            Call::Unary { request, .. } => request.len() <= SMALL_PAYLOAD_BYTES,
+        }
+    }
+}
+
+/// The RPC that a probe makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// `insight.v1.Probe/Measure` of an Insight receiver (white-box).
+    Measure {
+        /// Length of the request payload in bytes.
+        request_bytes: usize,
+        /// Length of the response payload in bytes.
+        response_bytes: usize,
+        /// Delay the receiver is asked to add.
+        delay: Duration,
+    },
+    /// `grpc.health.v1.Health/Check` (black-box).
+    HealthCheck {
+        /// The service asked about; empty asks about the server as a whole.
+        service: String,
+    },
+    /// Any unary method (black-box).
+    Unary {
+        /// `/package.Service/Method`.
+        method: String,
+        /// The serialised request message, without the gRPC length prefix.
+        request: Vec<u8>,
+    },
+}
+
+impl Call {
+    /// The HTTP/2 `:path`.
+    pub fn method(&self) -> &str {
+        match self {
+            Self::Measure { .. } => "/insight.v1.Probe/Measure",
+            Self::HealthCheck { .. } => "/grpc.health.v1.Health/Check",
+            Self::Unary { method, .. } => method,
+        }
+    }
+}
+
+/// Where a probe's connection goes, and what tells the forwarding layer the way.
+#[derive(Debug, Clone)]
+pub struct RoutePlan {
+    /// The route's configured name; the target's address for a direct probe.
+    pub name: String,
+    /// Name or IP of the next hop.
+    pub host: String,
+    /// Port of the next hop.
+    pub port: u16,
+    /// The HTTP/2 `:authority`.
+    pub authority: String,
+    /// Metadata, templates already filled in; names are lower case.
+    pub metadata: Vec<(String, String)>,
+    /// TLS towards the next hop; `None` is plaintext HTTP/2 with prior knowledge.
+    pub tls: Option<TlsPlan>,
+    /// The name of this agent's end of the first link in a ledger.
+    pub origin: String,
+    /// The hops that a request passes, in path order; empty for a direct target. Only these
+    /// names ever become labels.
+    pub hops: Vec<String>,
+    /// `Server-Timing` metric name → which hop's which figure it is.
+    pub server_timing: BTreeMap<String, ServerTimingMeaning>,
+    /// The hop whose Envoy writes `x-envoy-upstream-service-time`.
+    pub envoy_hop: Option<String>,
+}
+
+/// What a `Server-Timing` entry measures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTimingMeaning {
+    /// The hop it speaks of.
+    pub hop: String,
+    /// Whether its `dur` is the hop's downstream or upstream time.
+    pub figure: TimingFigure,
+}
+
+/// Which of a hop's two times a figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimingFigure {
+    /// D: request's arrival → response's departure.
+    Downstream,
+    /// U: request's forwarding → response's arrival.
+    Upstream,
+}
+
+/// TLS towards the next hop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// PEM file with the certificate authorities to trust; `None` trusts the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The name the certificate must carry; `None` takes the route's host.
+    pub server_name: Option<String>,
+    /// PEM files with this client's certificate chain and private key.
+    pub client_identity: Option<(PathBuf, PathBuf)>,
+}

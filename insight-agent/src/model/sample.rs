@@ -1,0 +1,140 @@
+//! One probe's result: every instant that was timed, as durations.
+
+use super::figure::Figure;
+use super::hop::HopEvidence;
+use super::outcome::Failure;
+use super::plan::{Connection, ProbePlan};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One sample of one probe on one kind of connection.
+#[derive(Debug, Clone)]
+pub struct ProbeSample {
+    /// The probe it belongs to.
+    pub plan: Arc<ProbePlan>,
+    /// Which connection it used.
+    pub connection: Connection,
+    /// When it ended (this process's monotonic clock; never leaves the process).
+    pub finished: Instant,
+    /// How much later than scheduled it started.
+    pub lag: Duration,
+    /// The phases it reached.
+    pub phases: Phases,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the hops of its response said.
+    pub hops: HopEvidence,
+    /// The receiver's own figures (white-box only).
+    pub service: Option<ServiceTiming>,
+    /// The two other rulers on the same connection.
+    pub rulers: Rulers,
+    /// How long this prober's thread was runnable but had no CPU while the sample was under
+    /// way. **None**: the kernel does not tell.
+    pub prober_wait: Option<Duration>,
+}
+
+/// How a sample ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A good answer within the deadline.
+    Ok,
+    /// A good answer after the deadline, within the drain time: latency, not loss.
+    Late,
+    /// No good answer.
+    Failed(Failure),
+    /// A good answer, but the prober's own wait explains too much of its latency.
+    Voided,
+}
+
+impl ProbeSample {
+    /// Whether its latency belongs into latency figures.
+    pub fn is_measurement(&self) -> bool {
+        matches!(self.outcome, Outcome::Ok | Outcome::Late)
+    }
+
+    /// From the start (of the first phase) to the trailers. **None** unless every phase that
+    /// this kind of connection has was reached.
+    pub fn total(&self) -> Option<Duration> {
+        let rpc = self.phases.rpc()?;
+        Some(rpc + self.phases.setup())
+    }
+}
+
+/// The phases of a probe, in order. **None**: the phase was not reached, or this kind of
+/// connection does not have it (reused: no dns, connect, tls, http2; plaintext: no tls).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Name lookup.
+    pub dns: Option<Duration>,
+    /// TCP handshake.
+    pub connect: Option<Duration>,
+    /// TLS handshake.
+    pub tls: Option<Duration>,
+    /// HTTP/2 preface sent → the server's first bytes (its SETTINGS) read.
+    pub http2: Option<Duration>,
+    /// Request handed to the connection → its headers and data written to the socket.
+    pub request: Option<Duration>,
+    /// Request written → response headers read.
+    pub wait: Option<Duration>,
+    /// Response headers read → trailers read.
+    pub response: Option<Duration>,
+}
+
+impl Phases {
+    /// The names of the phases: the closed set of a `phase` label, in order.
+    pub const NAMES: [&'static str; 7] = ["dns", "connect", "tls", "http2", "request", "wait", "response"];
+
+    /// Name and duration of each phase, in order.
+    pub fn named(&self) -> [(&'static str, Option<Duration>); 7] {
+        let [dns, connect, tls, http2, request, wait, response] = Self::NAMES;
+        [
+            (dns, self.dns),
+            (connect, self.connect),
+            (tls, self.tls),
+            (http2, self.http2),
+            (request, self.request),
+            (wait, self.wait),
+            (response, self.response),
+        ]
+    }
+
+    /// What opening the connection took; zero on a reused one.
+    pub fn setup(&self) -> Duration {
+        [self.dns, self.connect, self.tls, self.http2].into_iter().flatten().sum()
+    }
+
+    /// Request + wait: U₀ of the telescoped sum. **None** when no response headers came.
+    pub fn to_first_byte(&self) -> Option<Duration> {
+        Some(self.request? + self.wait?)
+    }
+
+    /// Request + wait + response. **None** when no trailers came.
+    pub fn rpc(&self) -> Option<Duration> {
+        Some(self.to_first_byte()? + self.response?)
+    }
+}
+
+/// What an Insight receiver says about the time it spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceTiming {
+    /// Receive → hand-over of the response message (D of the service).
+    pub receive_to_send: Figure,
+    /// Receive → trailers written. **None**: the trailer was lost on the way or unreadable.
+    pub receive_to_trailers: Option<Figure>,
+    /// The receiver's own runqueue wait within it. **None**: its kernel does not tell.
+    pub runqueue_wait: Option<Duration>,
+}
+
+/// Round trips of the same connection that end nearer than the RPC does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rulers {
+    /// The TCP handshake as the kernel timed it: the cleanest round trip to the next hop's
+    /// kernel. Fresh connections only.
+    pub handshake: Option<Duration>,
+    /// The kernel's smoothed ACK round trip (`tcpi_rtt`); delayed ACKs inflate it.
+    pub ack: Option<Duration>,
+    /// The kernel's windowed minimum ACK round trip (`tcpi_min_rtt`).
+    pub ack_min: Option<Duration>,
+    /// HTTP/2 PING round trip: answered by the next hop's event loop.
+    pub ping: Option<Duration>,
+}

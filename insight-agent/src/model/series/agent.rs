@@ -1,0 +1,59 @@
+//! Series of the agent itself.
+
+use super::{Kind, Label, Series, Values, closed, configured};
+use crate::model::status::MeasurementState;
+
+const fn constant(name: &'static str, what: &'static str) -> Label {
+    Label { name, values: Values::Constant(what) }
+}
+
+/// Why a measurement is not active. The closed set of the `reason` label.
+pub const REASONS: [&str; 4] = ["", "off", "no_evidence", "unreadable"];
+
+/// Which program runs.
+pub const BUILD_INFO: Series = Series {
+    name: "insight_build_info",
+    help: "Always 1; the labels name the running program.",
+    kind: Kind::Gauge,
+    labels: &[
+        constant("version", "the program's version"),
+        constant("region", "this agent's region"),
+        constant("node", "this agent's name"),
+    ],
+    bound: "1",
+};
+
+/// State of each measurement.
+pub const MEASUREMENT_STATE: Series = Series {
+    name: "insight_measurement_state",
+    help: "1 for the state and reason that each measurement is in; other states are absent.",
+    kind: Kind::Gauge,
+    labels: &[
+        configured("node", "this agent's name and the routes' hops"),
+        configured("measurement", "the agent's measurements"),
+        closed("state", &MeasurementState::NAMES),
+        closed("reason", &REASONS),
+    ],
+    bound: "1 per measurement and node",
+};
+
+/// Start of the process.
+pub const START_TIME: Series = Series {
+    name: "insight_start_time_seconds",
+    help: "When the agent started, in seconds since the Unix epoch.",
+    kind: Kind::Gauge,
+    labels: &[],
+    bound: "1",
+};
+
+/// Length of the aggregation window.
+pub const WINDOW: Series = Series {
+    name: "insight_window_seconds",
+    help: "Length of the window over which gauges are aggregated, in seconds.",
+    kind: Kind::Gauge,
+    labels: &[],
+    bound: "1",
+};
+
+/// This file's families.
+pub const SERIES: &[Series] = &[BUILD_INFO, MEASUREMENT_STATE, START_TIME, WINDOW];

@@ -1,0 +1,95 @@
+//! The metric table: every series' name, help, kind, labels and bound, written once.
+//!
+//! One file per measurement. The exporter registers what [`ALL`] lists and nothing else; a
+//! series that is not here cannot be exported.
+
+pub mod agent;
+pub mod lost;
+pub mod path;
+pub mod probe;
+
+/// What kind of Prometheus metric a series is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only ever rises; the name ends in `_total`.
+    Counter,
+    /// Rises and falls; a missing value is an absent series.
+    Gauge,
+    /// Cumulative buckets with these inclusive upper bounds, in the series' unit, rising.
+    Histogram(&'static [f64]),
+}
+
+/// One dimension of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    /// The label's name.
+    pub name: &'static str,
+    /// What it can be.
+    pub values: Values,
+}
+
+/// Where a label's values come from: what bounds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// One of these.
+    Closed(&'static [&'static str]),
+    /// A name out of the configuration; the text says which.
+    Configured(&'static str),
+    /// Exactly one value per process; the text says what.
+    Constant(&'static str),
+}
+
+/// One family of the exporter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Series {
+    /// The family's name.
+    pub name: &'static str,
+    /// What it says, with its unit, for people.
+    pub help: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// Its labels, in the order in which values are given.
+    pub labels: &'static [Label],
+    /// The most series it can make, in terms of the configuration.
+    pub bound: &'static str,
+}
+
+/// A label whose values come from the configuration.
+const fn configured(name: &'static str, what: &'static str) -> Label {
+    Label { name, values: Values::Configured(what) }
+}
+
+/// A label with a closed set of values.
+const fn closed(name: &'static str, values: &'static [&'static str]) -> Label {
+    Label { name, values: Values::Closed(values) }
+}
+
+/// Every family, in the order in which documents list them.
+pub const ALL: &[&[Series]] = &[path::SERIES, probe::SERIES, lost::SERIES, agent::SERIES];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        let mut seen = BTreeSet::new();
+        for series in ALL.iter().copied().flatten() {
+            assert!(seen.insert(series.name), "{} is declared twice", series.name);
+            assert!(series.help.ends_with('.'), "{}: help is a sentence", series.name);
+            assert_eq!(
+                matches!(series.kind, Kind::Counter),
+                series.name.ends_with("_total"),
+                "{}: exactly the counters end in _total",
+                series.name
+            );
+            if let Kind::Histogram(bounds) = series.kind {
+                assert!(bounds.windows(2).all(|w| w[0] < w[1]), "{}: bounds rise", series.name);
+                assert!(series.name.ends_with("_seconds"), "{}: base unit", series.name);
+            }
+            let labels: BTreeSet<_> = series.labels.iter().map(|l| l.name).collect();
+            assert_eq!(labels.len(), series.labels.len(), "{}: a label twice", series.name);
+        }
+    }
+}

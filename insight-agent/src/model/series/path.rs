@@ -1,0 +1,68 @@
+//! Series of a path: the users' own latency figure, and the ledger that takes it apart.
+
+use super::{Kind, Label, Series, closed, configured};
+use crate::model::ledger::Evidence;
+
+pub(super) const SOURCE: Label = configured("source", "this agent's region");
+pub(super) const TARGET: Label = configured("target", "the probes' target regions");
+const PROBE: Label = configured("probe", "the probes' names");
+const SEGMENT: Label =
+    configured("segment", "link:A>B, hop:NAME for the routes' hops, service, transfer, unexplained");
+
+/// The users' own series: absent when the last window had no success.
+pub const CROSS_REGION_LATENCY: Series = Series {
+    name: "cross_region_latency_ms",
+    help: "Median latency from one region to another over the last complete window, in milliseconds: successful small-payload samples on reused connections, white-box if there are any. Absent without a success.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET],
+    bound: "target regions",
+};
+
+/// One entry of a probe's ledger.
+pub const LEDGER: Series = Series {
+    name: "insight_path_ledger_seconds",
+    help: "Mean over the last complete window of one entry of the probe's ledger (link, hop, service, transfer, unexplained), in seconds. Absent when the window holds no evidence for it.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, PROBE, SEGMENT, closed("evidence", &Evidence::NAMES)],
+    bound: "white-box probes x (2 x hops + 4) x evidence kinds that occur (1 to 2 a segment)",
+};
+
+/// How many requests an entry's mean is of.
+pub const LEDGER_SAMPLES: Series = Series {
+    name: "insight_path_ledger_samples",
+    help: "Number of probes in the last complete window that gave evidence for the ledger's entry.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, PROBE, SEGMENT],
+    bound: "white-box probes x (2 x hops + 4)",
+};
+
+/// End to end, as the ledger's sum must give it.
+pub const LEDGER_END_TO_END: Series = Series {
+    name: "insight_path_ledger_end_to_end_seconds",
+    help: "Mean over the last complete window of request + wait + response of the probes that the ledger is made of, in seconds.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, PROBE],
+    bound: "white-box probes",
+};
+
+/// The rest of the telescoped sum.
+pub const LEDGER_RESIDUAL: Series = Series {
+    name: "insight_path_ledger_residual_seconds",
+    help: "Mean over the last complete window of first-byte time minus the telescoped sum of hop headers, in seconds; it closes by construction, so it holds rounding only.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, PROBE],
+    bound: "white-box probes",
+};
+
+/// Entries that cannot be.
+pub const LEDGER_INCONSISTENT: Series = Series {
+    name: "insight_path_ledger_inconsistent_total",
+    help: "Ledger entries that were negative beyond the resolution of their sources.",
+    kind: Kind::Counter,
+    labels: &[SOURCE, TARGET, PROBE, SEGMENT],
+    bound: "white-box probes x (2 x hops + 4)",
+};
+
+/// This file's families.
+pub const SERIES: &[Series] =
+    &[CROSS_REGION_LATENCY, LEDGER, LEDGER_SAMPLES, LEDGER_END_TO_END, LEDGER_RESIDUAL, LEDGER_INCONSISTENT];

@@ -1,0 +1,214 @@
+//! What the agent says about itself and its paths: the JSON of `/api/v1/status`.
+//!
+//! Durations are seconds as floating point. A figure that is not known is `null`, never 0. No
+//! secret and no payload is ever part of it.
+
+use super::ledger::{Evidence, LedgerKind};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The whole answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Who answers.
+    pub agent: AgentStatus,
+    /// One entry per pair of regions that this agent probes.
+    pub paths: Vec<PathStatus>,
+    /// One entry per probe and connection kind.
+    pub probes: Vec<ProbeStatus>,
+    /// Every measurement, and why it is not active if it is not.
+    pub measurements: Vec<MeasurementStatus>,
+    /// Everything that was lost, by measurement and loss; zeros are left out.
+    pub lost: Vec<LossStatus>,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// The configured or host name.
+    pub name: String,
+    /// The region it stands in.
+    pub region: String,
+    /// The program's version.
+    pub version: String,
+    /// How long it has been running.
+    pub uptime_seconds: f64,
+    /// Length of the aggregation window.
+    pub window_seconds: f64,
+    /// Addresses the listeners are bound to: `metrics`, `admin`, `grpc`.
+    pub listeners: BTreeMap<String, String>,
+}
+
+/// One pair of regions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PathStatus {
+    /// Region that asks.
+    pub source: String,
+    /// Region that is asked.
+    pub target: String,
+    /// `cross_region_latency_ms`: median of the last complete window, in milliseconds.
+    pub cross_region_latency_ms: Option<f64>,
+    /// One ledger per white-box probe that carries this path.
+    pub ledgers: Vec<LedgerStatus>,
+}
+
+/// Means over the last complete window of one probe's ledgers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    /// `probe` or `window`.
+    pub kind: LedgerKind,
+    /// The probe whose requests these are.
+    pub probe: String,
+    /// Mean of request + wait + response.
+    pub end_to_end_seconds: Option<f64>,
+    /// How many requests the means are of.
+    pub count: u64,
+    /// Age of the window's end.
+    pub age_seconds: f64,
+    /// In path order.
+    pub segments: Vec<SegmentStatus>,
+    /// Mean of end to end minus the known segments.
+    pub unexplained_seconds: Option<f64>,
+    /// Mean rest of the telescoped sum.
+    pub residual_seconds: Option<f64>,
+}
+
+/// One entry of a ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentStatus {
+    /// `link:A>B`, `hop:NAME`, `service`, `transfer`.
+    pub name: String,
+    /// Window mean.
+    pub seconds: Option<f64>,
+    /// How far the mean may be off because of the sources' resolution (half the widest interval).
+    pub bound_seconds: Option<f64>,
+    /// What the figure rests on.
+    pub source: Option<Evidence>,
+    /// `probe`: the probe's own requests; `all`: everything that crossed the hop.
+    pub population: String,
+    /// How many requests gave evidence for this entry.
+    pub count: u64,
+    /// Silent hops that this entry covers too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<String>,
+    /// How many of `count` were negative beyond their bound.
+    pub inconsistent: u64,
+}
+
+/// One probe on one kind of connection, since the agent's start and in the last window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// The configured name.
+    pub probe: String,
+    /// Region that asks.
+    pub source: String,
+    /// Region that is asked.
+    pub target: String,
+    /// `black-box` or `white-box`.
+    pub mode: String,
+    /// `reused` or `fresh`.
+    pub connection: String,
+    /// The next hop, as configured.
+    pub address: String,
+    /// Samples that ended, however.
+    pub sent: u64,
+    /// Samples with a good answer (late ones among them).
+    pub ok: u64,
+    /// Good answers after the deadline.
+    pub late: u64,
+    /// Good answers not used because the prober itself was starved.
+    pub voided: u64,
+    /// Scheduled samples that were never started because too many were under way.
+    pub skipped: u64,
+    /// Failures by class.
+    pub failures: BTreeMap<String, u64>,
+    /// The last failure's text, with its age.
+    pub last_failure: Option<LastFailure>,
+    /// End-to-end latency since start (error of a quantile ≤ 6.25 %).
+    pub latency: Option<LatencyStatus>,
+    /// Mean of each phase over the last complete window, in order of the phases.
+    pub phases: Vec<PhaseStatus>,
+}
+
+/// A failure's text and age.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// gRPC status name.
+    pub status: String,
+    /// Failure class.
+    pub class: String,
+    /// What was attempted, where, and what was found.
+    pub detail: String,
+    /// How long ago.
+    pub age_seconds: f64,
+}
+
+/// A latency distribution in four figures.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LatencyStatus {
+    /// Number of measurements.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean_seconds: f64,
+    /// Median.
+    pub p50_seconds: f64,
+    /// 99th percentile.
+    pub p99_seconds: f64,
+}
+
+/// Mean of a phase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseStatus {
+    /// Name of the phase.
+    pub phase: String,
+    /// Window mean; `null` where the phase did not occur.
+    pub seconds: Option<f64>,
+}
+
+/// A measurement's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasurementStatus {
+    /// Where it measures: this agent's name, or a hop's.
+    pub node: String,
+    /// What it measures.
+    pub name: String,
+    /// Active, disabled or failed.
+    pub state: MeasurementState,
+    /// Why, as a closed word; empty while active.
+    pub reason: String,
+    /// The same for people; empty while active.
+    pub detail: String,
+}
+
+/// Whether a measurement delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasurementState {
+    /// It delivers.
+    Active,
+    /// It is switched off, or what it needs does not exist here.
+    Disabled,
+    /// It should deliver and does not.
+    Failed,
+}
+
+impl MeasurementState {
+    /// The names, in order of declaration.
+    pub const NAMES: [&'static str; 3] = ["active", "disabled", "failed"];
+
+    /// The name used in labels and JSON.
+    pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// One kind of loss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossStatus {
+    /// What lost it.
+    pub measurement: String,
+    /// Which loss, of a closed set.
+    pub loss: String,
+    /// How many since start.
+    pub count: u64,
+}

@@ -1,0 +1,94 @@
+//! What one aggregation window held: the figures behind gauges and the status page.
+
+use super::ledger::Evidence;
+use super::plan::{Connection, ProbePlan};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Everything that was aggregated over one complete window.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// When it ended (this process's monotonic clock).
+    pub ended: Instant,
+    /// How long it was.
+    pub length: Duration,
+    /// One entry per pair of regions, ordered by source and target; every configured pair is
+    /// here, also one without a single sample.
+    pub paths: Vec<PathWindow>,
+    /// One entry per probe and connection kind, in the order of the configuration.
+    pub probes: Vec<ProbeWindow>,
+}
+
+/// One pair of regions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PathWindow {
+    /// Region that asks.
+    pub source: String,
+    /// Region that is asked.
+    pub target: String,
+    /// Median of the small-payload successes on reused connections (white-box if there were
+    /// any). **None**: there was none, or source and target are the same region.
+    pub cross_region_latency: Option<Duration>,
+    /// One per white-box probe on a reused connection with a small payload.
+    pub ledgers: Vec<LedgerWindow>,
+}
+
+/// Means of the ledgers of one probe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LedgerWindow {
+    /// The probe.
+    pub probe: String,
+    /// How many ledgers.
+    pub count: u64,
+    /// Mean of end to end, in seconds. **None** when `count` is 0.
+    pub end_to_end: Option<f64>,
+    /// In path order; configured hops are always here, with `None` where nothing was known.
+    pub segments: Vec<SegmentWindow>,
+    /// Mean unexplained rest, in seconds, may be negative. **None** when `count` is 0.
+    pub unexplained: Option<f64>,
+    /// Mean residual, in seconds, over the ledgers that have one.
+    pub residual: Option<f64>,
+}
+
+/// Mean of one entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SegmentWindow {
+    /// `link:A>B`, `hop:NAME`, `service`, `transfer`.
+    pub name: String,
+    /// Mean in seconds over the ledgers that have it. **None**: none has.
+    pub mean: Option<f64>,
+    /// Half the width of the widest interval that the sources' resolution allows, in seconds.
+    pub bound: Option<f64>,
+    /// What the figures rest on; the most frequent kind if there were several.
+    pub evidence: Option<Evidence>,
+    /// Number of ledgers that have it.
+    pub count: u64,
+    /// Silent hops that the entry covers too.
+    pub merged: Vec<String>,
+    /// Number of figures that were negative beyond their bound.
+    pub inconsistent: u64,
+}
+
+/// One probe on one kind of connection.
+#[derive(Debug, Clone)]
+pub struct ProbeWindow {
+    /// The probe.
+    pub plan: Arc<ProbePlan>,
+    /// The connection kind.
+    pub connection: Connection,
+    /// Samples that ended in the window; voided ones are not among them.
+    pub ended: u64,
+    /// Those with a good answer.
+    pub good: u64,
+    /// Mean of each phase, in seconds, in the order of `Phases::NAMES`, over good samples.
+    pub phases: [Option<f64>; 7],
+    /// Medians of the rulers, in seconds, in the order of `series::probe::RULERS`.
+    pub rulers: [Option<f64>; 4],
+}
+
+impl ProbeWindow {
+    /// Share of good answers, 0 to 1. **None** when no sample ended.
+    pub fn success_ratio(&self) -> Option<f64> {
+        (self.ended > 0).then(|| self.good as f64 / self.ended as f64)
+    }
+}

@@ -1,0 +1,4 @@
+//! Where figures leave the agent.
+
+pub mod metrics;
+pub mod web;

@@ -1,0 +1,1 @@
+//! What the kernel half and the user half share.
