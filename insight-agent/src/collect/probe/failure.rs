@@ -120,7 +120,10 @@ pub(super) fn stream(plan: &ProbePlan, error: &h2::Error) -> Failure {
         Some(reason) if error.is_library() => failure(
             GrpcStatus::Internal,
             FailureClass::Protocol,
-            format!("{what}: the next hop's HTTP/2 was refused here ({reason}): check that every hop speaks gRPC"),
+            format!(
+                "{what}: what the next hop sent is no valid HTTP/2 ({reason}): check that it speaks gRPC here \
+                 (plaintext against a TLS port?)"
+            ),
         ),
         Some(reason) => failure(
             reset_status(reason),

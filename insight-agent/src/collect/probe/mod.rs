@@ -17,3 +17,6 @@ mod tls;
 
 pub use schedule::{Prober, ProberError};
 pub use session::{Probe, ProbeError};
+
+#[cfg(test)]
+mod tests;
