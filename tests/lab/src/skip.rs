@@ -69,8 +69,8 @@ pub fn skip(name: &str, reason: SkipReason<'_>) {
     }
 }
 
-/// `word TAB name TAB text`, on one line whatever the text holds.
-fn log_line(name: &str, reason: SkipReason<'_>) -> String {
+/// One line of the log: `word TAB name TAB text LF`, whatever the name and the text hold.
+pub fn log_line(name: &str, reason: SkipReason<'_>) -> String {
     let flat = |text: &str| text.replace(['\t', '\n', '\r'], " ");
     format!("{}\t{}\t{}\n", reason.word(), flat(name), flat(reason.text()))
 }
