@@ -1,13 +1,17 @@
 //! `cargo xtask`: every developer command of Insight.
 
 mod codegen;
+mod interrupt;
+mod setup;
+mod test;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Developer commands of Insight")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer commands of Insight")]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -15,6 +19,10 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run every check and every test; the last line counts them
+    Test(test::Args),
+    /// Install what the tests and the demo talk to: Debian packages (as root), a Python environment
+    Setup,
     /// Generate Rust from proto/ (commit the result)
     Codegen {
         /// Only compare with what is committed
@@ -23,10 +31,15 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let root = workspace_root()?;
     match Args::parse().command {
-        Command::Codegen { check } => codegen::run(&root, check),
+        Command::Test(args) => test::run(&root, &args),
+        Command::Setup => {
+            setup::run(&root, &interrupt::Interrupt::watch()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS),
     }
 }
 
