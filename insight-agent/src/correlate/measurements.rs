@@ -21,7 +21,7 @@ pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) ->
         }
     };
     states.insert((node.to_owned(), "probe".to_owned()), probe);
-    for window in window {
+    if let Some(window) = window {
         for probe in window.probes.iter().filter(|probe| probe.connection == Connection::Reused) {
             if probe.plan.ping {
                 merge(&mut states, node, "ping", ping_state(probe));
@@ -31,9 +31,7 @@ pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) ->
                 let ledger = window.paths.iter().flat_map(|path| &path.ledgers).find(|l| l.probe == *name);
                 let Some(ledger) = ledger else { continue };
                 let answered = ledger.count > 0;
-                let known = |segment: &str| {
-                    ledger.segments.iter().any(|s| s.name == segment && s.count > 0)
-                };
+                let known = |segment: &str| ledger.segments.iter().any(|s| s.name == segment && s.count > 0);
                 let service = evidence_state(answered, known("service"), "the receiver's duration");
                 merge(&mut states, "service", "service_timing", service);
                 for hop in &probe.plan.route.hops {
@@ -94,11 +92,9 @@ fn evidence_state(answered: bool, found: bool, what: &str) -> State {
 /// A hop that told only one of its two times has no entry of its own, but ends or begins a link.
 fn mentions(paths: &[PathWindow], hop: &str) -> bool {
     let (from, to) = (format!("link:{hop}>"), format!(">{hop}"));
-    paths
-        .iter()
-        .flat_map(|path| &path.ledgers)
-        .flat_map(|ledger| &ledger.segments)
-        .any(|s| s.count > 0 && s.name.starts_with("link:") && (s.name.starts_with(&from) || s.name.ends_with(&to)))
+    paths.iter().flat_map(|path| &path.ledgers).flat_map(|ledger| &ledger.segments).any(|s| {
+        s.count > 0 && s.name.starts_with("link:") && (s.name.starts_with(&from) || s.name.ends_with(&to))
+    })
 }
 
 /// Several probes may measure one node: it is active when one of them delivers.

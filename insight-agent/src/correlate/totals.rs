@@ -123,11 +123,8 @@ mod tests {
         totals.record(&sample(&plan, now, ms(9)));
         totals.record(&ProbeSample { outcome: Outcome::Late, ..sample(&plan, now, ms(19)) });
         totals.record(&ProbeSample { outcome: Outcome::Voided, ..sample(&plan, now, ms(999)) });
-        let failure = Failure {
-            status: GrpcStatus::Unavailable,
-            class: FailureClass::Refused,
-            detail: "why".into(),
-        };
+        let failure =
+            Failure { status: GrpcStatus::Unavailable, class: FailureClass::Refused, detail: "why".into() };
         totals.record(&ProbeSample { outcome: Outcome::Failed(failure), ..sample(&plan, now, ms(999)) });
         totals.skip(&plan, Connection::Reused);
         let window = Aggregator::new(vec![plan], now).rotate(now);

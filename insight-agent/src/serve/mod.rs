@@ -63,6 +63,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The listener cannot be used by the gRPC thread.
+    #[error("[grpc] take over the listener: check the limit on open files")]
+    Listener(#[source] std::io::Error),
     /// The descriptors built into this program do not decode.
     #[error("reflection: the committed descriptors do not decode: run `cargo xtask codegen` and build again")]
     Descriptors(#[from] tonic_reflection::server::Error),

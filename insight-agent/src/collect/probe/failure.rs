@@ -17,8 +17,7 @@ fn failure(status: GrpcStatus, class: FailureClass, detail: String) -> Failure {
 /// `route "x" (host:port)`: where an attempt went.
 pub(super) fn place(plan: &ProbePlan) -> String {
     let RoutePlan { name, host, port, .. } = &plan.route;
-    let address =
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     if *name == address { address } else { format!("route {name:?} ({address})") }
 }
 
@@ -199,7 +198,8 @@ pub(super) fn judge(
             let detail = format!("{}: HTTP {http_status} without grpc-status{who}: {advice}", what());
             return Err(failure(GrpcStatus::from_http(http_status.as_u16()), class, detail));
         }
-        let detail = format!("{}: the answer has no grpc-status{who}: check that the target speaks gRPC", what());
+        let detail =
+            format!("{}: the answer has no grpc-status{who}: check that the target speaks gRPC", what());
         return Err(failure(GrpcStatus::Unknown, FailureClass::Protocol, detail));
     };
     let code = code.to_str().ok().and_then(|text| text.parse::<u32>().ok());

@@ -45,7 +45,10 @@ fn judged(status: u16, head: &[(&'static str, &str)], tail: Option<&[(&'static s
 
 #[test]
 fn trailers_with_status_zero_are_a_good_answer() {
-    assert_eq!(judge(&plan(), StatusCode::OK, &headers(&[]), Some(&headers(&[("grpc-status", "0")]))), Ok(()));
+    assert_eq!(
+        judge(&plan(), StatusCode::OK, &headers(&[]), Some(&headers(&[("grpc-status", "0")]))),
+        Ok(())
+    );
 }
 
 #[test]

@@ -121,8 +121,12 @@ mod tests {
 
     #[test]
     fn a_receivers_answer_gives_its_duration() {
-        let reply =
-            MeasureResponse { receive_to_send_ns: 5, sequence: 9, runqueue_wait_ns: Some(2), ..Default::default() };
+        let reply = MeasureResponse {
+            receive_to_send_ns: 5,
+            sequence: 9,
+            runqueue_wait_ns: Some(2),
+            ..Default::default()
+        };
         let timing = ServiceTiming {
             receive_to_send: Figure::exact(5),
             receive_to_trailers: None,

@@ -53,8 +53,7 @@ impl PingPolicy {
     pub(super) fn connection_ended(&self, reason: Option<Reason>) {
         if reason == Some(Reason::ENHANCE_YOUR_CALM) {
             tracing::warn!("a next hop asks for fewer PINGs: none for {BACK_OFF:?}");
-            *self.off_until.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Instant::now() + BACK_OFF);
+            *self.off_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + BACK_OFF);
         }
     }
 

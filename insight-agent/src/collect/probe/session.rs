@@ -81,8 +81,7 @@ impl Probe {
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let head = RequestHead::new(&plan)?;
         let route = &plan.route;
-        let tls =
-            route.tls.as_ref().map(|tls| RouteTls::new(&route.name, &route.host, tls)).transpose()?;
+        let tls = route.tls.as_ref().map(|tls| RouteTls::new(&route.name, &route.host, tls)).transpose()?;
         Ok(Self {
             plan,
             head,
@@ -127,12 +126,8 @@ impl Probe {
         let Attempt { setup, opened, rulers, end } = attempt;
         let mut phases = end.phases;
         if connection == Connection::Fresh {
-            phases = Phases {
-                request: phases.request,
-                wait: phases.wait,
-                response: phases.response,
-                ..setup
-            };
+            phases =
+                Phases { request: phases.request, wait: phases.wait, response: phases.response, ..setup };
         }
         let mut sample = ProbeSample {
             plan: Arc::clone(&self.plan),

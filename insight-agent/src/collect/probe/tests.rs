@@ -102,8 +102,7 @@ async fn a_reused_connection_is_opened_once_and_pinged() {
 async fn an_answer_after_the_deadline_is_late_with_its_true_duration() {
     let mut plan = plan(receiver(None).await);
     plan.deadline = Duration::from_millis(100);
-    plan.call =
-        Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(400) };
+    plan.call = Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(400) };
     let sample = sample(plan, Connection::Reused).await;
     assert_eq!(sample.outcome, Outcome::Late);
     assert!(sample.total().unwrap() >= Duration::from_millis(400), "{:?}", sample.phases);
@@ -113,8 +112,7 @@ async fn an_answer_after_the_deadline_is_late_with_its_true_duration() {
 async fn no_answer_at_all_is_a_deadline_failure_after_the_drain() {
     let mut plan = plan(receiver(None).await);
     (plan.deadline, plan.drain) = (Duration::from_millis(100), Duration::from_millis(100));
-    plan.call =
-        Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(1500) };
+    plan.call = Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(1500) };
     let start = Instant::now();
     let sample = sample(plan, Connection::Reused).await;
     let (class, status, detail) = failed(&sample);
@@ -126,8 +124,7 @@ async fn no_answer_at_all_is_a_deadline_failure_after_the_drain() {
 #[tokio::test]
 async fn a_large_payload_passes_the_flow_control_windows() {
     let mut plan = plan(receiver(None).await);
-    plan.call =
-        Call::Measure { request_bytes: 1 << 20, response_bytes: 3 << 20, delay: Duration::ZERO };
+    plan.call = Call::Measure { request_bytes: 1 << 20, response_bytes: 3 << 20, delay: Duration::ZERO };
     assert_eq!(sample(plan, Connection::Fresh).await.outcome, Outcome::Ok);
 }
 
@@ -140,7 +137,10 @@ async fn a_closed_port_is_refused_and_says_what_to_do() {
         let sample = sample(plan(address), connection).await;
         let (class, status, detail) = failed(&sample);
         assert_eq!((class, status), (FailureClass::Refused, GrpcStatus::Unavailable));
-        assert!(detail.contains("nothing listens there") && detail.contains(&address.to_string()), "{detail}");
+        assert!(
+            detail.contains("nothing listens there") && detail.contains(&address.to_string()),
+            "{detail}"
+        );
         assert_eq!(sample.total(), None);
     }
 }
@@ -229,8 +229,11 @@ async fn tls_is_a_phase_of_its_own_and_a_wrong_name_names_tls() {
     std::fs::write(&key_file, signed.signing_key.serialize_pem()).unwrap();
     let tls = GrpcTls { cert_file: cert_file.clone(), key_file, client_ca_file: None };
     let mut plan = plan(receiver(Some(tls)).await);
-    plan.route.tls =
-        Some(TlsPlan { ca_file: Some(cert_file), server_name: Some("receiver.test".into()), client_identity: None });
+    plan.route.tls = Some(TlsPlan {
+        ca_file: Some(cert_file),
+        server_name: Some("receiver.test".into()),
+        client_identity: None,
+    });
     let good = sample(plan.clone(), Connection::Fresh).await;
     assert_eq!(good.outcome, Outcome::Ok);
     assert!(good.phases.tls.is_some() && good.phases.http2.is_some(), "{:?}", good.phases);

@@ -69,6 +69,7 @@ pub(super) fn sample(
             ..Phases::default()
         },
         outcome: Outcome::Ok,
+        opened: false,
         hops: HopEvidence { hops: told, ..HopEvidence::default() },
         service: service.map(|receive_to_send| ServiceTiming {
             receive_to_send,

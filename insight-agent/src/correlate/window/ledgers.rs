@@ -100,11 +100,7 @@ impl LedgerSums {
             probe: probe.to_owned(),
             count: self.count,
             end_to_end: mean(self.end_to_end_ns, self.count),
-            segments: self
-                .segments
-                .into_iter()
-                .map(|((_, _, name), sums)| sums.finish(name))
-                .collect(),
+            segments: self.segments.into_iter().map(|((_, _, name), sums)| sums.finish(name)).collect(),
             unexplained: mean(self.unexplained_ns, self.count),
             residual: mean(self.residual.0, self.residual.1),
         }

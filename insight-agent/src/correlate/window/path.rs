@@ -51,8 +51,7 @@ impl PathLatencies {
             .into_iter()
             .map(|(path, ledgers)| {
                 let cross_region = path.0 != path.1;
-                let latency =
-                    self.by_path.remove(&path).filter(|_| cross_region).and_then(ByMode::median);
+                let latency = self.by_path.remove(&path).filter(|_| cross_region).and_then(ByMode::median);
                 let (source, target) = path;
                 PathWindow { source, target, cross_region_latency: latency, ledgers }
             })
@@ -62,8 +61,7 @@ impl PathLatencies {
 
 impl ByMode {
     fn median(mut self) -> Option<Duration> {
-        let latencies =
-            if self.white_box.is_empty() { &mut self.black_box } else { &mut self.white_box };
+        let latencies = if self.white_box.is_empty() { &mut self.black_box } else { &mut self.white_box };
         median(latencies).map(Duration::from_secs_f64)
     }
 }

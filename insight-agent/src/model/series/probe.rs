@@ -106,4 +106,5 @@ pub const RULER: Series = Series {
 pub const RULERS: [&str; 4] = ["handshake", "ack", "ack_min", "ping"];
 
 /// This file's families.
-pub const SERIES: &[Series] = &[DURATION, PHASE, RESULTS, FAILURES, LATE, CONNECTIONS, SCHEDULE_LAG, SUCCESS_RATIO, RULER];
+pub const SERIES: &[Series] =
+    &[DURATION, PHASE, RESULTS, FAILURES, LATE, CONNECTIONS, SCHEDULE_LAG, SUCCESS_RATIO, RULER];

@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 const RESULTS: CounterRow<6> = CounterRow::of(&probe::RESULTS);
 const FAILURES: CounterRow<6> = CounterRow::of(&probe::FAILURES);
 const LATE: CounterRow<5> = CounterRow::of(&probe::LATE);
+const CONNECTIONS: CounterRow<5> = CounterRow::of(&probe::CONNECTIONS);
 const DURATION: HistogramRow<5> = HistogramRow::of(&probe::DURATION);
 const PHASE: HistogramRow<6> = HistogramRow::of(&probe::PHASE);
 const SCHEDULE_LAG: HistogramRow<5> = HistogramRow::of(&probe::SCHEDULE_LAG);
@@ -33,6 +34,7 @@ struct Families {
     results: Counters<6>,
     failures: Counters<6>,
     late: Counters<5>,
+    connections: Counters<5>,
     duration: Histograms<5>,
     phase: Histograms<6>,
     lag: Histograms<5>,
@@ -45,6 +47,7 @@ impl Probes {
             results: RESULTS.register(registry),
             failures: FAILURES.register(registry),
             late: LATE.register(registry),
+            connections: CONNECTIONS.register(registry),
             duration: DURATION.register(registry),
             phase: PHASE.register(registry),
             lag: SCHEDULE_LAG.register(registry),
@@ -81,6 +84,7 @@ struct Handles {
     duration: Histogram,
     lag: Histogram,
     late: IntCounter,
+    connections: IntCounter,
     /// By [`GrpcStatus`].
     results: [OnceLock<IntCounter>; GrpcStatus::ALL.len()],
     /// By [`FailureClass`].
@@ -101,6 +105,7 @@ impl Handles {
             duration: families.duration.with(labels),
             lag: families.lag.with(labels),
             late: families.late.with(labels),
+            connections: families.connections.with(labels),
             results: Default::default(),
             failures: Default::default(),
             phases: Default::default(),
@@ -125,6 +130,7 @@ impl Handles {
 
     fn observe(&self, families: &Families, sample: &ProbeSample) {
         self.lag.observe(sample.lag.as_secs_f64());
+        self.connections.inc_by(u64::from(sample.opened));
         match &sample.outcome {
             Outcome::Failed(Failure { status, class, .. }) => {
                 self.result(families, *status).inc();

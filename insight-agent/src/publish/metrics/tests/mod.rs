@@ -67,6 +67,7 @@ fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
             ..Phases::default()
         },
         outcome,
+        opened: false,
         hops: HopEvidence::default(),
         service: None,
         rulers: Rulers::default(),
