@@ -282,6 +282,12 @@ fn a_hop_that_is_not_on_the_route_is_counted_and_left_out() {
 }
 
 #[test]
+fn of_two_mentions_of_one_hop_the_first_one_counts() {
+    let twice = [FULL[0], ("a", Some(1), Some(1)), FULL[1]];
+    assert_eq!(ledger(&["a", "b"], &twice, Some(20)), ledger(&["a", "b"], &FULL, Some(20)));
+}
+
+#[test]
 fn a_hop_cannot_pass_for_an_end_of_an_unconfigured_path() {
     let told = vec![timing("service", Some(exact_ms(1)), None), timing("eu", None, Some(exact_ms(1)))];
     let sample = sample(&[], Duration::from_millis(100), told, Some(exact_ms(20)));

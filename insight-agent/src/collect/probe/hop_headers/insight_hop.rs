@@ -90,7 +90,8 @@ pub fn parse_insight_hop(element: &[u8]) -> ParsedHop {
         };
         any = true;
         if key == b"q" {
-            malformed |= quantum.replace(parse_quantum(&value)).is_some();
+            malformed |= quantum.is_some();
+            quantum.get_or_insert_with(|| parse_quantum(&value));
         } else if let Some((figure, unit)) = parse_key(key) {
             let slot = &mut figures[figure as usize];
             // The same figure a second time, perhaps in another unit: the first one counts.
@@ -225,6 +226,8 @@ mod tests {
             assert_eq!(hop.downstream, figure(12_345_000, 4_000_000), "{text}");
             assert_eq!(hop.upstream, figure(10_000_000, 4_000_000), "{text}");
         }
+        let twice = parse_insight_hop(b"a;d=1;q=4;q=5");
+        assert_eq!((twice.malformed, twice.timing.unwrap().downstream), (true, figure(1_000_000, 4_000_000)));
         assert_eq!(good("a;d=1;q=0").downstream, figure(1_000_000, 0));
         assert_eq!(good("a;d=1;q=").downstream, figure(1_000_000, 1_000_000));
     }
@@ -234,6 +237,19 @@ mod tests {
         let hop = good("a;d_s=0.050;u_s=\"0.010, 0.020 : -\";c_s=\"-, 0.001\"");
         assert_eq!(hop.upstream, figure(30_000_000, 2_000_000));
         assert_eq!(hop.connect, figure(1_000_000, 1_000_000));
+    }
+
+    #[test]
+    fn what_proxies_really_write_is_read() {
+        // nginx 1.22.1 after a refused first try; HAProxy 2.6.12. The snippets of docs/hop-timing.md.
+        let nginx = good("gateway-b;d_s=0.032;u_s=\"-, 0.032\";c_s=\"-, 0.001\"");
+        assert_eq!(nginx.downstream, figure(32_000_000, 1_000_000));
+        assert_eq!(nginx.upstream, figure(32_000_000, 1_000_000));
+        assert_eq!(nginx.connect, figure(1_000_000, 1_000_000));
+        let haproxy = good("mediary-a;d_us=33350;u=\"0 : 33\";c=0");
+        assert_eq!(haproxy.downstream, figure(33_350_000, 1_000));
+        assert_eq!(haproxy.upstream, figure(33_000_000, 2_000_000));
+        assert_eq!(haproxy.connect, figure(0, 1_000_000));
     }
 
     #[test]

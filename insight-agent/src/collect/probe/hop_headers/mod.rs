@@ -210,5 +210,10 @@ mod tests {
         assert_eq!(evidence.hops.len(), MAX_HOPS);
         assert_eq!(evidence.hops[0].name, "h19");
         assert_eq!(evidence.capped, [(HopSource::InsightHop, 4)]);
+
+        let map = headers(&[("x-insight-hop", &all.join(",")), ("server-timing", "gw-d;dur=1")]);
+        let evidence = read_hop_evidence(&map, None, &route(&[]));
+        assert_eq!(evidence.hops.len(), MAX_HOPS);
+        assert_eq!(evidence.capped, [(HopSource::InsightHop, 4), (HopSource::ServerTiming, 1)]);
     }
 }

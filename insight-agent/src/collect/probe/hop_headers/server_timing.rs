@@ -143,6 +143,11 @@ mod tests {
     }
 
     #[test]
+    fn an_open_quote_spoils_the_entry_also_behind_its_dur() {
+        assert_eq!(read_line("gw;dur=5;desc=\"open"), (Vec::new(), vec![(SOURCE, 1)]));
+    }
+
+    #[test]
     fn only_mapped_names_can_be_malformed() {
         let (hops, malformed) = read_line("x;dur=\"open, gw;dur=bad, y;dur=bad, up;dur=4");
         assert_eq!(hops[0].upstream, ms(4_000_000, 1_000_000));
