@@ -47,7 +47,7 @@ fn values_of_a_wrong_form_are_refused() {
             "agent.log_format = \"jsn\": no such choice",
             "did you mean \"json\"?",
         ),
-        (ROUTE, "authority = \"a@b\"", "route.authority = \"a@b\": not an HTTP/2 authority", "host name"),
+        (ROUTE, "authority = \"a@b\"", "route.authority: not an HTTP/2 authority", "host name"),
         (ROUTE, "origin = \"a>b\"", "route.origin = \"a>b\": not a usable name", "letters, digits"),
         (
             ROUTE,
@@ -209,6 +209,9 @@ fn values_that_may_be_secrets_are_never_printed() {
         inserted(BLACK, "method = \"/a.B/C\"\nrequest_base64 = \"hunter2 \""),
         inserted(BLACK, "request_base64 = \"aHVudGVyMg==\""),
         inserted(AGENT, "token = \"hunter2"),
+        replaced(6, "address = \"https://me:hunter2@a:1\""),
+        replaced(6, "address = \"me:hunter2@a:1\""),
+        inserted(ROUTE, "authority = \"me:hunter2@a\""),
     ] {
         let errors = errors_of(&text).to_string();
         assert!(!errors.contains("hunter2") && !errors.contains("aHVudGVyMg"), "{errors}");
