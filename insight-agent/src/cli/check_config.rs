@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,8 +36,9 @@ struct Answer {
 /// Checks the file and prints the result; 0 if it is usable, 2 if not.
 pub fn run(args: CheckConfigArgs) -> ExitCode {
     let answer = check(&args);
-    eprint!("{}", answer.stderr);
-    print!("{}", answer.stdout);
+    // A reader that went away (`check-config … | head -1`) changes nothing about the answer.
+    let _ = std::io::stderr().write_all(answer.stderr.as_bytes());
+    let _ = std::io::stdout().write_all(answer.stdout.as_bytes());
     if answer.usable { ExitCode::SUCCESS } else { ExitCode::from(BAD_CONFIGURATION) }
 }
 

@@ -129,7 +129,8 @@ impl<'t> Findings<'t> {
     /// A value as the file writes it, cut to what helps.
     pub fn excerpt(&self, span: Range<usize>) -> Option<String> {
         let written = self.text.get(span)?.trim();
-        let first_line = written.lines().next()?;
+        // What stands before an @ in an address may be a password.
+        let first_line = written.lines().next().filter(|line| !line.contains('@'))?;
         let mut excerpt: String = first_line.chars().take(EXCERPT_CHARS).collect();
         if excerpt.len() < written.len() {
             excerpt.push('…');

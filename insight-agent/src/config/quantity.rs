@@ -119,7 +119,7 @@ impl Units {
             digits => u128::from(scale).checked_mul(digits.parse::<u128>().map_err(|_| too_fine())?),
         };
         let (numerator, denominator) = (numerator.ok_or_else(too_fine)?, 10u128.pow(digits.len() as u32));
-        if numerator % denominator != 0 {
+        if !numerator.is_multiple_of(denominator) {
             return Err(too_fine());
         }
         u64::try_from(numerator / denominator).map_err(|_| QuantityError::TooLarge { sort: self.sort })
@@ -127,7 +127,7 @@ impl Units {
 
     /// The shortest exact way to write an amount of the smallest unit: the largest unit that divides it.
     pub fn render(&self, amount: u64) -> String {
-        let mut dividing = self.units.iter().rev().filter(|(_, scale)| amount % scale == 0);
+        let mut dividing = self.units.iter().rev().filter(|(_, scale)| amount.is_multiple_of(*scale));
         match dividing.next() {
             // Zero divides by everything; "0s" reads better than "0h".
             Some((name, scale)) if amount > 0 => format!("{}{name}", amount / scale),

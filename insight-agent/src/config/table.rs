@@ -3,7 +3,10 @@
 //! Works on the parsed tree rather than through derived deserialisation, which stops at the
 //! first error: here every finding of every table is reported at once, each with its line.
 
+mod nested;
+
 use super::errors::{Complaint, Findings, Site, Stated, offer};
+use super::near_miss::near_miss;
 use super::schema::{self, Fallback, Key, Kind, Section};
 use super::{duration, size};
 use std::time::Duration;
@@ -76,7 +79,7 @@ impl<'t> Table<'t> {
         self.entries.and_then(|entries| entries.get(key))
     }
 
-    // ---- scalars ----------------------------------------------------------------------------
+    // ---- values -----------------------------------------------------------------------------
 
     /// A string, read further by `parse`. **None**: neither stated nor defaulted, or refused.
     pub fn text<T>(
@@ -114,7 +117,7 @@ impl<'t> Table<'t> {
                 in_range(row, read, &least, &most)
             }
             (DeValue::Integer(_) | DeValue::Float(_), _) => {
-                Err(Complaint::new("a duration needs a unit, in quotes", format!("write {}", row.example)))
+                Err(Complaint::new("a duration needs a unit, in quotes", with_unit(row, value, "s")))
             }
             _ => Err(mistyped(row, value)),
         })
@@ -130,7 +133,7 @@ impl<'t> Table<'t> {
                 usize::try_from(read).map_err(|_| out_of_range(row))
             }
             (DeValue::Integer(_) | DeValue::Float(_), _) => {
-                Err(Complaint::new("a size needs a unit, in quotes", format!("write {}", row.example)))
+                Err(Complaint::new("a size needs a unit, in quotes", with_unit(row, value, "B")))
             }
             _ => Err(mistyped(row, value)),
         })
@@ -163,6 +166,18 @@ impl<'t> Table<'t> {
         })
     }
 
+    /// A list of strings, each with its own place. **None**: refused.
+    pub fn list(&self, key: &str, findings: &mut Findings<'_>) -> Option<Stated<Vec<String>>> {
+        self.value(key, findings, |row, value| {
+            let entries = value.as_array().ok_or_else(|| mistyped(row, value))?;
+            let texts = entries.iter().map(|entry| match entry.get_ref() {
+                DeValue::String(text) => Ok(text.to_string()),
+                _ => Err(mistyped(row, value)),
+            });
+            texts.collect()
+        })
+    }
+
     fn value<T>(
         &self,
         key: &str,
@@ -176,6 +191,8 @@ impl<'t> Table<'t> {
             // Defaults go through the same reading and the same checks as what users write.
             (None, Fallback::Value(text)) => read(row, DeValue::parse(text).ok()?.get_ref()),
             (None, Fallback::Derived(_)) => return None,
+            // The typo that stands in its place has been answered with the right name.
+            (None, Fallback::Required) if self.is_misspelled(row) => return None,
             (None, Fallback::Required) => {
                 let advice = format!("add a line such as {} = {}", row.name, row.example);
                 Err(Complaint::new(format!("required in {}", schema::header(self.rows.path)), advice))
@@ -196,148 +213,6 @@ impl<'t> Table<'t> {
             _ => findings.excerpt(entry.span()),
         };
         Site { key: self.key_path(row.name), line: findings.line(entry.span().start), value, written: true }
-    }
-
-    // ---- lists and tables -------------------------------------------------------------------
-
-    /// A list of strings, each with its own place. **None**: refused.
-    pub fn list(&self, key: &str, findings: &mut Findings<'_>) -> Option<Stated<Vec<String>>> {
-        self.value(key, findings, |row, value| {
-            let entries = value.as_array().ok_or_else(|| mistyped(row, value))?;
-            let texts = entries.iter().map(|entry| match entry.get_ref() {
-                DeValue::String(text) => Ok(text.to_string()),
-                _ => Err(mistyped(row, value)),
-            });
-            texts.collect()
-        })
-    }
-
-    /// A table whose keys the user chooses: name, value (text) and place of each, ordered by name.
-    ///
-    /// Values are not part of the places: metadata may carry credentials.
-    pub fn pairs(&self, key: &str, findings: &mut Findings<'_>) -> Vec<(String, Stated<String>)> {
-        let mut pairs = Vec::new();
-        for (name, site, value) in self.named(key, findings) {
-            match value.get_ref() {
-                DeValue::String(text) => pairs.push((name, Stated { value: text.to_string(), site })),
-                other => {
-                    let what = format!("expected a string, found {}", describe(other));
-                    findings.error(&site, what, "write the value in quotes");
-                }
-            }
-        }
-        pairs
-    }
-
-    /// The tables below a key, under names that the user chooses.
-    pub fn named_tables(&self, key: &str, findings: &mut Findings<'_>) -> Vec<(String, Table<'t>)> {
-        let schema_path = format!("{}.{key}.NAME", self.rows.path);
-        let mut tables = Vec::new();
-        for (name, site, value) in self.named(key, findings) {
-            match value.get_ref() {
-                DeValue::Table(entries) => {
-                    let table = Table::new(&schema_path, site.key, Some(entries), site.line, findings);
-                    tables.push((name, table));
-                }
-                other => {
-                    let keys = schema::section(&schema_path).map(|rows| rows.keys).unwrap_or_default();
-                    let fields: Vec<_> =
-                        keys.iter().map(|row| format!("{} = {}", row.name, row.example)).collect();
-                    let what = format!("expected a table, found {}", describe(other));
-                    findings.error(&site, what, format!("write {{ {} }}", fields.join(", ")));
-                }
-            }
-        }
-        tables
-    }
-
-    fn named(&self, key: &str, findings: &mut Findings<'_>) -> Vec<(String, Site, &'t Spanned<DeValue<'t>>)> {
-        let Some(entry) = self.entry(key) else { return Vec::new() };
-        let DeValue::Table(entries) = entry.get_ref() else {
-            self.complain_of_type(key, entry, findings);
-            return Vec::new();
-        };
-        let path = self.key_path(key);
-        let place = |name: &str, value: &Spanned<DeValue<'_>>| Site {
-            key: format!("{path}.{name}"),
-            line: findings.line(value.span().start),
-            value: None,
-            written: true,
-        };
-        entries
-            .iter()
-            .map(|(name, value)| (name.get_ref().to_string(), place(name.get_ref(), value), value))
-            .collect()
-    }
-
-    /// A table below this one; an empty one if it is absent.
-    pub fn table_or_defaults(&self, key: &str, findings: &mut Findings<'_>) -> Table<'t> {
-        let absent = |findings: &mut Findings<'_>| {
-            Table::new(&self.below(key), self.key_path(key), None, self.line, findings)
-        };
-        self.table(key, findings).unwrap_or_else(|| absent(findings))
-    }
-
-    /// A table below this one. **None**: absent or refused.
-    pub fn table(&self, key: &str, findings: &mut Findings<'_>) -> Option<Table<'t>> {
-        let entry = self.entry(key)?;
-        let DeValue::Table(entries) = entry.get_ref() else {
-            self.complain_of_type(key, entry, findings);
-            return None;
-        };
-        let line = findings.line(entry.span().start);
-        Some(Table::new(&self.below(key), self.key_path(key), Some(entries), line, findings))
-    }
-
-    /// The tables of a list, such as every `[[probe]]`.
-    pub fn tables(&self, key: &str, findings: &mut Findings<'_>) -> Vec<Table<'t>> {
-        let Some(entry) = self.entry(key) else { return Vec::new() };
-        let DeValue::Array(entries) = entry.get_ref() else {
-            self.complain_of_type(key, entry, findings);
-            return Vec::new();
-        };
-        let mut tables = Vec::new();
-        for entry in entries.iter() {
-            match entry.get_ref() {
-                DeValue::Table(table) => {
-                    let line = findings.line(entry.span().start);
-                    tables.push(Table::new(
-                        &self.below(key),
-                        self.key_path(key),
-                        Some(table),
-                        line,
-                        findings,
-                    ));
-                }
-                _ => self.complain_of_type(key, entry, findings),
-            }
-        }
-        tables
-    }
-
-    fn below(&self, key: &str) -> String {
-        if self.rows.path.is_empty() { key.into() } else { format!("{}.{key}", self.rows.path) }
-    }
-
-    fn complain_of_type(&self, key: &str, entry: &Spanned<DeValue<'_>>, findings: &mut Findings<'_>) {
-        let row = self.row(key);
-        let site = self.site_of_entry(row, entry, findings);
-        let path = self.below(key);
-        let complaint = match (row.kind, entry.get_ref()) {
-            (Kind::Tables, DeValue::Table(_)) => Complaint::new(
-                format!("one table stands where a list of them belongs ([{path}] instead of [[{path}]])"),
-                format!("write [[{path}]], once for each {path}"),
-            ),
-            (Kind::Table, DeValue::Array(_)) => Complaint::new(
-                format!("a list of tables stands where one belongs ([[{path}]] instead of [{path}])"),
-                format!("write [{path}] once, with single brackets"),
-            ),
-            (_, found) => Complaint::new(
-                format!("expected {}, found {}", row.kind.expected(), describe(found)),
-                format!("write {} and its keys on the lines below", schema::header(&path)),
-            ),
-        };
-        findings.complain(&site, complaint);
     }
 
     // ---- unknown keys -----------------------------------------------------------------------
@@ -368,6 +243,15 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// Whether a key that is absent stands there with a typo.
+    fn is_misspelled(&self, row: &Key) -> bool {
+        let known = || self.rows.keys.iter().map(|row| row.name);
+        let unknown = self.entries.into_iter().flatten().map(|(name, _)| name.get_ref());
+        unknown
+            .filter(|name| !known().any(|known| known == name.as_ref()))
+            .any(|name| near_miss(name, known()) == Some(row.name))
+    }
+
     /// Headers of the tables that do have the key.
     fn elsewhere(&self, name: &str) -> Vec<String> {
         let knows =
@@ -383,6 +267,16 @@ fn in_range<T: PartialOrd>(row: &Key, value: T, least: &T, most: &T) -> Result<T
 fn out_of_range(row: &Key) -> Complaint {
     let range = row.kind.range().unwrap_or_default();
     Complaint::new("out of range", format!("write a value in the range {range}"))
+}
+
+/// Advice for a bare number where a quantity belongs: the number itself with the likely unit.
+fn with_unit(row: &Key, value: &DeValue<'_>, unit: &str) -> String {
+    match value {
+        DeValue::Integer(digits) if digits.as_str().bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("write \"{}{unit}\"", digits.as_str())
+        }
+        _ => format!("write {}", row.example),
+    }
 }
 
 fn mistyped(row: &Key, found: &DeValue<'_>) -> Complaint {

@@ -81,6 +81,9 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, Complaint> {
 /// Where a connection goes.
 pub(super) fn address(text: &str) -> Result<HostPort, Complaint> {
     let advice = "write \"host:port\", such as \"mediary-a.example:50051\" or \"[2001:db8::1]:50051\"";
+    if text.contains('@') {
+        return Err(Complaint::new("an address has no user in front of an @", advice));
+    }
     if let Some((scheme, rest)) = text.split_once("://") {
         let rest = rest.trim_end_matches('/');
         return Err(Complaint::new(
