@@ -41,6 +41,21 @@ pub(super) fn readable(
     })
 }
 
+/// A file that need not exist yet. **None**: not stated, or refused.
+pub(super) fn planned(
+    table: &Table<'_>,
+    key: &str,
+    base: &Path,
+    findings: &mut Findings<'_>,
+) -> Option<Stated<PathBuf>> {
+    table.text(key, findings, |text| {
+        if text.is_empty() {
+            return Err(Complaint::new("the path is empty", "write the path of a file, or remove the key"));
+        }
+        Ok(base.join(text))
+    })
+}
+
 /// A readable file whose content is a secret: warns if everyone on this host may read it.
 pub(super) fn secret(
     table: &Table<'_>,

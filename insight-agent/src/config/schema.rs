@@ -187,6 +187,7 @@ pub const SECTIONS: &[Section] = &[
             key("max_delay", duration(0, MINUTE_MS), Value("\"1s\""), "\"1s\""),
             key("max_payload", Kind::Size { most: PAYLOAD_MOST }, Value("\"4MiB\""), "\"4MiB\""),
             key("reflection", Kind::Flag, Value("true"), "true"),
+            key("drill_delay_file", Kind::Text, Derived("no drill"), "\"/run/insight/drill-delay-ms\""),
             key("tls", Kind::Table, Derived("plaintext"), ""),
         ],
     },

@@ -81,6 +81,9 @@ pub struct Grpc {
     pub max_payload_bytes: usize,
     /// Whether server reflection is offered.
     pub reflection: bool,
+    /// File with milliseconds that the receiver adds to every answer, to rehearse an incident; it
+    /// may come and go while the agent runs. **None**: no drills.
+    pub drill_delay_file: Option<PathBuf>,
     /// **None**: plaintext HTTP/2.
     pub tls: Option<ServerTls>,
 }

@@ -70,6 +70,7 @@ fn grpc(
     let max_delay = table.duration("max_delay", findings);
     let max_payload = table.bytes("max_payload", findings);
     let reflection = table.flag("reflection", findings);
+    let drill_delay_file = files::planned(table, "drill_delay_file", base, findings);
     let tls_stated = table.states("tls");
     let tls = table.table("tls", findings).and_then(|tls| server_tls(&tls, base, findings));
     if tls_stated && tls.is_none() {
@@ -80,6 +81,7 @@ fn grpc(
         max_delay: max_delay?.value,
         max_payload_bytes: max_payload?.value,
         reflection: reflection?.value,
+        drill_delay_file: drill_delay_file.map(|file| file.value),
         tls,
     })
 }
