@@ -152,7 +152,7 @@ impl Agent {
         let mut metrics = tokio::spawn(web::serve_metrics(
             self.metrics_listener,
             MetricsListener {
-                exposition: Arc::new(move || exposition.render().map_err(|error| error.to_string())),
+                exposition: Arc::new(move || exposition.render()),
                 readiness: Arc::clone(&self.readiness),
                 web_config: self.web_config,
             },

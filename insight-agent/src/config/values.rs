@@ -27,6 +27,15 @@ impl std::fmt::Display for HostPort {
     }
 }
 
+impl std::str::FromStr for HostPort {
+    type Err = String;
+
+    /// **Errors**: what is wrong and what to do, as one text.
+    fn from_str(text: &str) -> Result<Self, String> {
+        address(text).map_err(|complaint| format!("{}; {}", complaint.what, complaint.advice))
+    }
+}
+
 /// Whether a character may stand in a name that becomes a label value.
 pub(super) fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')

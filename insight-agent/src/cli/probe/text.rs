@@ -15,7 +15,10 @@ pub(super) fn render(report: &Report) -> String {
     let plan = &report.plan;
     let _ = writeln!(out, "{}  {} {}", plan.route.name, plan.mode.as_str(), plan.call.method());
     if report.fell_back {
-        let _ = writeln!(out, "no Insight receiver there: asked for its health instead, so there is no service time");
+        let _ = writeln!(
+            out,
+            "no Insight receiver there: asked for its health instead, so there is no service time"
+        );
     }
     let _ = writeln!(out);
     fresh(&mut out, &report.fresh);
@@ -62,8 +65,17 @@ fn reused(out: &mut String, report: &Report) {
         let _ = write!(out, ", min {least} ms, median {median} ms, max {most} ms");
     }
     let _ = writeln!(out);
+    // A path that is down fails alike each time: say it once.
+    let mut failures: Vec<(String, usize)> = Vec::new();
     for sample in report.reused.iter().filter(|sample| matches!(sample.outcome, Outcome::Failed(_))) {
-        let _ = writeln!(out, "  {}", verdict(sample));
+        let text = verdict(sample);
+        match failures.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, count)) => *count += 1,
+            None => failures.push((text, 1)),
+        }
+    }
+    for (text, count) in failures {
+        let _ = writeln!(out, "  {count} × {text}");
     }
 }
 
