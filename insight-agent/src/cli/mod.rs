@@ -21,7 +21,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
-    Probe(probe::ProbeArgs),
+    Probe(Box<probe::ProbeArgs>),
     CheckConfig(check_config::CheckConfigArgs),
 }
 
@@ -30,7 +30,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Run(args) => run::run(args),
-            Command::Probe(args) => probe::run(args),
+            Command::Probe(args) => probe::run(&args),
             Command::CheckConfig(args) => check_config::run(args),
         }
     }

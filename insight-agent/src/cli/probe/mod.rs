@@ -115,7 +115,7 @@ enum Output {
 const BAD_ARGUMENTS: u8 = 2;
 
 /// Probes and prints; the exit code is documented in `--help`.
-pub fn run(args: ProbeArgs) -> ExitCode {
+pub fn run(args: &ProbeArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -123,7 +123,7 @@ pub fn run(args: ProbeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(measure(&args)) {
+    match runtime.block_on(measure(args)) {
         Err(problem) => {
             eprintln!("insight-agent: {problem}");
             ExitCode::from(BAD_ARGUMENTS)

@@ -227,7 +227,7 @@ impl Probe {
         if answer.is_none() && end.result.is_ok() {
             answer = tokio::time::timeout(PING_GRACE, &mut ping).await.ok();
         }
-        (end, answer.map_or(Err(Loss::Missing), Ok))
+        (end, answer.ok_or(Loss::Missing))
     }
 
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
