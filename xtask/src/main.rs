@@ -1,7 +1,7 @@
 //! `cargo xtask`: every developer command of Insight.
 
 mod codegen;
-mod interrupt;
+mod demo;
 mod setup;
 mod test;
 
@@ -19,6 +19,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start two regions on this machine and show where a request's time goes between them
+    Demo(demo::Args),
     /// Run every check and every test; the last line counts them
     Test(test::Args),
     /// Install what the tests and the demo talk to: Debian packages (as root), a Python environment
@@ -34,9 +36,10 @@ enum Command {
 fn main() -> Result<ExitCode> {
     let root = workspace_root()?;
     match Args::parse().command {
+        Command::Demo(args) => demo::run(&root, &args),
         Command::Test(args) => test::run(&root, &args),
         Command::Setup => {
-            setup::run(&root, &interrupt::Interrupt::watch()?)?;
+            setup::run(&root, &insight_lab::Interrupt::install()?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS),
