@@ -1,5 +1,6 @@
 //! `cargo xtask`: every developer command of Insight.
 
+mod cargo;
 mod codegen;
 mod demo;
 mod setup;
@@ -33,9 +34,18 @@ enum Command {
     },
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    // Not `-> Result`: anyhow's own output would add a stack trace where RUST_BACKTRACE is set,
+    // below the log that the message ends with.
+    run(Args::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
     let root = workspace_root()?;
-    match Args::parse().command {
+    match command {
         Command::Demo(args) => demo::run(&root, &args),
         Command::Test(args) => test::run(&root, &args),
         Command::Setup => {

@@ -205,8 +205,11 @@ fn python(root: &Path, possible: bool) -> Result<()> {
 }
 
 fn succeed(command: &mut Command) -> Result<()> {
-    let status =
-        command.stdin(Stdio::null()).stdout(std::io::stderr()).status().with_context(|| format!("run {command:?}"))?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("run {command:?}"))?;
     if !status.success() {
         bail!("{command:?}: {status}: read its output above");
     }

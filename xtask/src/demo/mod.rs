@@ -106,7 +106,8 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
     let addresses = addresses(&lab, prometheus.as_ref());
     eprintln!("{addresses}");
 
-    let mut session = Session::new(args, duration, &lab, &interrupt, prometheus.as_ref().map(Prometheus::url))?;
+    let mut session =
+        Session::new(args, duration, &lab, &interrupt, prometheus.as_ref().map(Prometheus::url))?;
     session.run(&mut lab, face)?;
     let measured = session.summary.measured();
     let log = if measured { String::new() } else { log_tail(&lab.run_dir().join("insight-eu.log")) };
@@ -122,7 +123,8 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
     drop(prometheus);
     lab.stop().context("stop the lab")?;
     if !measured {
-        let why = session.trouble().unwrap_or_else(|| format!("the probe {MAIN_PROBE} never ended a request"));
+        let why =
+            session.trouble().unwrap_or_else(|| format!("the probe {MAIN_PROBE} never ended a request"));
         bail!("nothing could be measured: {why}\nthe log of insight-eu ends with:\n{log}");
     }
     if let Some(json) = json.filter(|_| !args.keep) {
@@ -190,12 +192,15 @@ mod tests {
     }
 
     fn parsed(flags: &[&str]) -> Result<Args, String> {
-        Line::try_parse_from([&["demo"], flags].concat()).map(|line| line.args).map_err(|error| error.to_string())
+        Line::try_parse_from([&["demo"], flags].concat())
+            .map(|line| line.args)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn flags_are_read_with_their_units() {
-        let args = parsed(&["--duration", "500ms", "--fault", "wan-delay=40ms", "--fault", "mediary-a-down"]).unwrap();
+        let args = parsed(&["--duration", "500ms", "--fault", "wan-delay=40ms", "--fault", "mediary-a-down"])
+            .unwrap();
         assert_eq!(args.duration, Some(Duration::from_millis(500)));
         assert_eq!(args.fault, [Fault::WanDelay(Duration::from_millis(40)), Fault::MediaryADown]);
         assert_eq!(args.forwarder, Forwarder::Embedded);

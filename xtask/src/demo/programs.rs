@@ -1,9 +1,10 @@
 //! Finds the two programs that the demo starts, and builds them where cargo is at hand.
 
+use crate::cargo;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Where the programs are.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,14 +21,14 @@ pub struct Programs {
 /// The build fails, or a program is not there.
 pub fn locate(root: &Path) -> Result<Programs> {
     match std::env::var_os("CARGO") {
-        Some(cargo) => build(Command::new(cargo).current_dir(root)),
+        Some(_) => build(root),
         None => beside(&std::env::current_exe().context("find out where this program lies")?),
     }
 }
 
-fn build(cargo: &mut Command) -> Result<Programs> {
+fn build(root: &Path) -> Result<Programs> {
     eprintln!("building insight-agent and insight-lab");
-    let output = cargo
+    let output = cargo::command(root)
         // xtask is named so that cargo chooses the features of shared dependencies as it did for
         // xtask itself, and compiles the large ones (tokio, tonic) once and not twice.
         .args(["build", "--locked", "-p", "insight-agent", "-p", "insight-lab", "-p", "xtask", "--bins"])
@@ -51,7 +52,9 @@ fn build(cargo: &mut Command) -> Result<Programs> {
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let parsed = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut found = parsed.filter(|message| {
-        message["reason"] == "compiler-artifact" && message["target"]["name"] == name && message["executable"].is_string()
+        message["reason"] == "compiler-artifact"
+            && message["target"]["name"] == name
+            && message["executable"].is_string()
     });
     Some(found.next()?["executable"].as_str()?.into())
 }

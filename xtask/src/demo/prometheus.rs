@@ -15,7 +15,8 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Whether the program is on the search path.
 pub fn available() -> bool {
-    let version = Command::new("prometheus").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let version =
+        Command::new("prometheus").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
 }
 
@@ -40,7 +41,15 @@ impl Prometheus {
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         // Through the lab's launcher, which ties the program's life to ours.
         let child = Command::new(lab_binary)
-            .args(["launch", "--parent", &std::process::id().to_string(), "--signal", "kill", "--", "prometheus"])
+            .args([
+                "launch",
+                "--parent",
+                &std::process::id().to_string(),
+                "--signal",
+                "kill",
+                "--",
+                "prometheus",
+            ])
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address={listen}"))

@@ -8,7 +8,7 @@ mod counts;
 mod skips;
 mod tally;
 
-use crate::{codegen, setup};
+use crate::{cargo, codegen, setup};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
 use insight_lab::Interrupt;
@@ -118,9 +118,8 @@ impl Run<'_> {
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(arguments).current_dir(self.root);
+        let mut command = cargo::command(self.root);
+        command.args(arguments);
         command
     }
 
