@@ -1,0 +1,206 @@
+//! What each node of a run is started with: the topology turned into command lines and files.
+
+use super::launch::DeathSignal;
+use super::node::{NodeSpec, Ready};
+use super::options::{Forwarder, LabOptions};
+use super::{agent_config, real};
+use crate::topology::Topology;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Names a file that holds a delay in milliseconds, which the receiver of an agent adds to every
+/// request; the agent reads it for each one. For tests only.
+pub(super) const RECEIVER_DELAY_VARIABLE: &str = "INSIGHT_LAB_RECEIVER_DELAY_FILE";
+/// Mean service time of the background traffic, in microseconds, exponentially distributed: slow
+/// and variable, as business requests are, so that a mean over everything that crosses a hop
+/// tells nothing about a probe.
+const BACKGROUND_MEAN_US: u64 = 100_000;
+/// The load generator is told to stop after this, in seconds; it ends with the run anyway.
+const LOAD_SECONDS: u64 = 86_400;
+
+/// Every node, in the order in which they are started: from the services towards the sender.
+pub(super) fn all(
+    options: &LabOptions,
+    at: &Topology,
+    folder: &Path,
+    receiver_delay: &Path,
+) -> Result<Vec<NodeSpec>> {
+    let build = Build { options, folder };
+    let mut specs = vec![
+        build.embedded("service-b", "service", at.service_b, &["service"]),
+        build.embedded(
+            "slow-b",
+            "service",
+            at.slow_b,
+            &["service", "--exponential-mean-us", &BACKGROUND_MEAN_US.to_string()],
+        ),
+    ];
+    if options.start_agents {
+        let config = agent_config::sg(at, options.probe_interval);
+        let environment = vec![(RECEIVER_DELAY_VARIABLE, receiver_delay.into())];
+        specs.push(build.agent("insight-sg", &config, at.insight_sg.metrics, environment)?);
+    }
+    let by_service = [("insight", at.insight_sg.grpc), ("business", at.service_b), ("background", at.slow_b)];
+    specs.push(build.forwarder("gateway-b", at.gateway_b, "x-target-service", &by_service)?);
+    specs.push(build.forwarder("mediary-b", at.mediary_b, "x-target-region", &[("sg", at.gateway_b)])?);
+    specs.push(build.embedded("wan", "link", at.wan, &["relay", "--target", &at.mediary_b.to_string()]));
+    specs.push(build.forwarder("mediary-a", at.mediary_a, "x-target-region", &[("sg", at.wan)])?);
+    if options.background_rps > 0.0 {
+        specs.push(build.load(at));
+    }
+    if options.start_agents {
+        let config = agent_config::eu(at, options.probe_interval, &options.prober_config_extra);
+        specs.push(build.agent("insight-eu", &config, at.insight_eu.metrics, Vec::new())?);
+    }
+    Ok(specs)
+}
+
+/// The name of the program that plays a node.
+pub(super) fn program_name(spec: &NodeSpec, options: &LabOptions) -> String {
+    if spec.program == options.lab_binary {
+        return "embedded".to_owned();
+    }
+    spec.program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+struct Build<'a> {
+    options: &'a LabOptions,
+    folder: &'a Path,
+}
+
+impl Build<'_> {
+    /// A component of `insight-lab` that listens at `listen`, with its control port beside it.
+    fn embedded(
+        &self,
+        name: &'static str,
+        role: &'static str,
+        listen: SocketAddr,
+        arguments: &[&str],
+    ) -> NodeSpec {
+        let control = Topology::control(listen);
+        let mut arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        arguments
+            .extend(["--listen", &listen.to_string(), "--control", &control.to_string()].map(OsString::from));
+        NodeSpec {
+            name,
+            role,
+            program: self.options.lab_binary.clone(),
+            arguments,
+            environment: Vec::new(),
+            death_signal: DeathSignal::Kill,
+            // Bound after the other one, so both are there.
+            ready: Ready::Accepts(control),
+        }
+    }
+
+    fn agent(
+        &self,
+        name: &'static str,
+        config: &str,
+        metrics: SocketAddr,
+        environment: Vec<(&'static str, OsString)>,
+    ) -> Result<NodeSpec> {
+        let path = self.folder.join(format!("{name}.toml"));
+        fs::write(&path, config).with_context(|| format!("write {}", path.display()))?;
+        Ok(NodeSpec {
+            name,
+            role: "agent",
+            program: self.options.agent_binary.clone(),
+            arguments: vec!["run".into(), "--config".into(), path.into()],
+            environment,
+            death_signal: DeathSignal::Kill,
+            ready: Ready::Http(metrics),
+        })
+    }
+
+    /// A hop that routes by the value of `key`, played by the program that the run asks for.
+    fn forwarder(
+        &self,
+        name: &'static str,
+        listen: SocketAddr,
+        key: &'static str,
+        routes: &[(&'static str, SocketAddr)],
+    ) -> Result<NodeSpec> {
+        // HAProxy is the gateway of both kinds: a fault holds requests inside it.
+        match (self.options.forwarder, routes) {
+            (Forwarder::Embedded, _) => {
+                let mut arguments = vec!["forwarder".to_owned(), "--name".to_owned(), name.to_owned()];
+                for (value, upstream) in routes {
+                    arguments.extend(["--route".to_owned(), format!("{key}={value}={upstream}")]);
+                }
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                Ok(self.embedded(name, "forwarder", listen, &arguments))
+            }
+            (Forwarder::Nginx, [(_, next)]) => self.nginx(name, listen, *next),
+            (Forwarder::Nginx | Forwarder::Haproxy, _) => self.haproxy(name, listen, key, routes),
+        }
+    }
+
+    fn nginx(&self, name: &'static str, listen: SocketAddr, next: SocketAddr) -> Result<NodeSpec> {
+        let program = real::nginx_available().context("nginx is not installed: apt-get install nginx")?;
+        let config = real::write_nginx(self.folder, name, listen, next)?;
+        let arguments: Vec<OsString> =
+            vec!["-p".into(), self.folder.into(), "-e".into(), "stderr".into(), "-c".into(), config.into()];
+        let ready = Ready::Accepts(listen);
+        let death_signal = DeathSignal::Term;
+        Ok(NodeSpec {
+            name,
+            role: "forwarder",
+            program,
+            arguments,
+            environment: Vec::new(),
+            death_signal,
+            ready,
+        })
+    }
+
+    fn haproxy(
+        &self,
+        name: &'static str,
+        listen: SocketAddr,
+        key: &str,
+        routes: &[real::HaproxyRoute],
+    ) -> Result<NodeSpec> {
+        let program =
+            real::haproxy_available().context("haproxy is not installed: apt-get install haproxy")?;
+        let config = real::write_haproxy(self.folder, name, listen, key, routes)?;
+        // -db: stay in the foreground, one process.
+        let arguments: Vec<OsString> = vec!["-db".into(), "-f".into(), config.into()];
+        let ready = Ready::Accepts(listen);
+        let death_signal = DeathSignal::Kill;
+        Ok(NodeSpec {
+            name,
+            role: "forwarder",
+            program,
+            arguments,
+            environment: Vec::new(),
+            death_signal,
+            ready,
+        })
+    }
+
+    /// Background traffic through the whole path.
+    fn load(&self, at: &Topology) -> NodeSpec {
+        let arguments = [
+            "load".to_owned(),
+            format!("--target={}", at.mediary_a),
+            format!("--rps={}", self.options.background_rps),
+            format!("--seconds={LOAD_SECONDS}"),
+            "--metadata=x-target-region=sg".to_owned(),
+            "--metadata=x-target-service=background".to_owned(),
+            format!("--control={}", at.load_control),
+        ];
+        NodeSpec {
+            name: "load",
+            role: "load",
+            program: self.options.lab_binary.clone(),
+            arguments: arguments.into_iter().map(OsString::from).collect(),
+            environment: Vec::new(),
+            death_signal: DeathSignal::Kill,
+            ready: Ready::Accepts(at.load_control),
+        }
+    }
+}
