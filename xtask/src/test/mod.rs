@@ -8,10 +8,10 @@ mod counts;
 mod skips;
 mod tally;
 
-use crate::interrupt::Interrupt;
-use crate::{codegen, setup};
+use crate::{cargo, codegen, setup};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
+use insight_lab::Interrupt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -33,7 +33,7 @@ pub struct Args {
 /// The run itself is not possible: no signal handler, no file to note skips in. A failing step is
 /// no error, it is counted.
 pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
-    let interrupt = Interrupt::watch()?;
+    let interrupt = Interrupt::install()?;
     // In CI an unmet need is a broken set-up, and a green run would hide it.
     let forbid_skips = ["CI", "INSIGHT_FORBID_SKIPS"]
         .iter()
@@ -118,9 +118,8 @@ impl Run<'_> {
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(arguments).current_dir(self.root);
+        let mut command = cargo::command(self.root);
+        command.args(arguments);
         command
     }
 
@@ -171,7 +170,7 @@ impl Run<'_> {
 
 /// How long a finished child's output may stay open. A process that a test left behind can hold
 /// the pipe; what the runner itself printed has arrived long before.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Runs `command` and gives each line of its output, both streams, to `each`. True: exit code 0.
 fn stream(command: &mut Command, each: &mut dyn FnMut(&str)) -> Result<bool> {
