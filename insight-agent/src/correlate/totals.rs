@@ -4,7 +4,7 @@ use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::status::{LastFailure, LatencyStatus, PhaseStatus, ProbeStatus};
 use crate::model::window::ProbeWindow;
-use insight_common::histogram::Histogram;
+use insight_common::histogram::QuantileHistogram;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ struct ProbeTotals {
     skipped: u64,
     failures: BTreeMap<String, u64>,
     last_failure: Option<(LastFailure, Instant)>,
-    latency: Histogram,
+    latency: Box<QuantileHistogram>,
 }
 
 impl Totals {
@@ -98,7 +98,7 @@ impl Totals {
     }
 }
 
-fn latency(histogram: &Histogram) -> Option<LatencyStatus> {
+fn latency(histogram: &QuantileHistogram) -> Option<LatencyStatus> {
     Some(LatencyStatus {
         count: histogram.count(),
         mean_seconds: histogram.mean()? / 1e9,

@@ -124,7 +124,7 @@ pub struct ProbeStatus {
     pub failures: BTreeMap<String, u64>,
     /// The last failure's text, with its age.
     pub last_failure: Option<LastFailure>,
-    /// End-to-end latency since start (error of a quantile ≤ 6.25 %).
+    /// End-to-end latency since start (error of a quantile ≤ 0.8 %).
     pub latency: Option<LatencyStatus>,
     /// Mean of each phase over the last complete window, in order of the phases.
     pub phases: Vec<PhaseStatus>,

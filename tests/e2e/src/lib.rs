@@ -1,3 +1,6 @@
-//! Placeholder.
+//! Black-box tests: the real `insight-agent`, judged by what it exports, says and exits with.
 
 pub mod exposition;
+pub mod http;
+pub mod path;
+pub mod wait;
