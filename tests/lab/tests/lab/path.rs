@@ -8,8 +8,9 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const TO_BUSINESS: [(&str, &str); 2] = [("x-target-region", "sg"), ("x-target-service", "business")];
-/// Requests per figure; the lower quartile of their times is what a busy machine does not spoil.
-const REQUESTS: usize = 16;
+/// Requests per figure; the fastest of them is what a busy machine spoils least, and no delay
+/// that was set can be missing from it.
+const REQUESTS: usize = 24;
 
 /// A lab without agents.
 fn lab(forwarder: Forwarder) -> Lab {
@@ -19,14 +20,14 @@ fn lab(forwarder: Forwarder) -> Lab {
     Lab::start(options).unwrap()
 }
 
-/// One figure of every request, reduced to its lower quartile.
+/// One request's times in milliseconds.
 struct Seen {
     total: f64,
     hops: Vec<Hop>,
     values: Vec<String>,
 }
 
-/// Sends health checks along the path and keeps the one at the lower quartile of total time.
+/// Sends health checks along the path and keeps the fastest.
 fn measure(lab: &Lab) -> Seen {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -44,8 +45,7 @@ fn measure(lab: &Lab) -> Seen {
         // Shown when the test fails, or with --nocapture.
         println!("first {:?}\nlast  {:?}", seen[0].values, seen[REQUESTS].values);
         seen.remove(0);
-        seen.sort_by(|a, b| a.total.total_cmp(&b.total));
-        seen.swap_remove(REQUESTS / 4)
+        seen.into_iter().min_by(|a, b| a.total.total_cmp(&b.total)).unwrap()
     })
 }
 
