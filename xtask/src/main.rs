@@ -1,13 +1,18 @@
 //! `cargo xtask`: every developer command of Insight.
 
+mod cargo;
 mod codegen;
+mod demo;
+mod setup;
+mod test;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Developer commands of Insight")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer commands of Insight")]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -15,6 +20,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start two regions on this machine and show where a request's time goes between them
+    Demo(demo::Args),
+    /// Run every check and every test; the last line counts them
+    Test(test::Args),
+    /// Install what the tests and the demo talk to: Debian packages (as root), a Python environment
+    Setup,
     /// Generate Rust from proto/ (commit the result)
     Codegen {
         /// Only compare with what is committed
@@ -23,10 +34,25 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    // Not `-> Result`: anyhow's own output would add a stack trace where RUST_BACKTRACE is set,
+    // below the log that the message ends with.
+    run(Args::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
     let root = workspace_root()?;
-    match Args::parse().command {
-        Command::Codegen { check } => codegen::run(&root, check),
+    match command {
+        Command::Demo(args) => demo::run(&root, &args),
+        Command::Test(args) => test::run(&root, &args),
+        Command::Setup => {
+            setup::run(&root, &insight_lab::Interrupt::install()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod harness;
 pub mod load;
 pub mod relay;
 pub mod service;
+pub mod skip;
 pub mod topology;
 pub mod upstream;
 

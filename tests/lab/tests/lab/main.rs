@@ -24,5 +24,5 @@ fn lab_binary() -> &'static Path {
 
 /// Says loudly that a test did not run: libtest knows no skips.
 fn skip(name: &str, reason: &str) {
-    println!("SKIP {name}: {reason}");
+    insight_lab::skip::skip(name, insight_lab::skip::SkipReason::Missing(reason));
 }
