@@ -175,28 +175,28 @@ macro_rules! with_each_forwarder {
 
             #[test]
             fn hops_and_faults_show_where_they_are() {
-                if installed(concat!(stringify!($kind), "_hops_and_faults"), $forwarder) {
+                if installed(concat!(stringify!($kind), "::hops_and_faults_show_where_they_are"), $forwarder) {
                     super::hops_and_faults_show_where_they_are($forwarder);
                 }
             }
 
             #[test]
             fn a_mediary_goes_down_and_comes_back() {
-                if installed(concat!(stringify!($kind), "_mediary_down"), $forwarder) {
+                if installed(concat!(stringify!($kind), "::a_mediary_goes_down_and_comes_back"), $forwarder) {
                     super::a_mediary_goes_down_and_comes_back($forwarder);
                 }
             }
 
             #[test]
             fn a_dead_gateway_is_reported_by_the_hop_before_it() {
-                if installed(concat!(stringify!($kind), "_dead_gateway"), $forwarder) {
+                if installed(concat!(stringify!($kind), "::a_dead_gateway_is_reported_by_the_hop_before_it"), $forwarder) {
                     super::a_dead_gateway_is_reported_by_the_hop_before_it($forwarder);
                 }
             }
 
             #[test]
             fn an_unknown_region_is_refused() {
-                if installed(concat!(stringify!($kind), "_unknown_region"), $forwarder) {
+                if installed(concat!(stringify!($kind), "::an_unknown_region_is_refused"), $forwarder) {
                     super::an_unknown_region_is_refused($forwarder);
                 }
             }
