@@ -121,6 +121,7 @@ fn an_unknown_region_is_refused(forwarder: Forwarder) {
         Forwarder::Nginx => assert_eq!((reply.http_status, reply.grpc_status()), (404, None)),
         _ => {
             assert_eq!(reply.grpc_status(), Some(12), "{reply:?}");
+            assert_eq!(reply.headers["content-type"], "application/grpc");
             assert_eq!(reply.grpc_message(), "mediary-a: no route for x-target-region=mars");
         }
     }
