@@ -96,3 +96,23 @@ connections = ["reused", "fresh"]
         format_duration(interval),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_configurations_are_toml_with_the_addresses_of_the_run() {
+        let at = Topology::of(77);
+        let extra = "[[probe]]\nname = \"extra\"\n";
+        let eu: toml::Table = eu(&at, Duration::from_millis(100), extra).parse().unwrap();
+        let sg: toml::Table = sg(&at, Duration::from_millis(100), Path::new("/run/delay")).parse().unwrap();
+        assert_eq!(eu["route"][0]["address"].as_str(), Some("127.77.1.20:15080"));
+        assert_eq!(eu["route"][0]["metadata"]["x-target-service"].as_str(), Some("{service}"));
+        assert_eq!(eu["probe"].as_array().map(Vec::len), Some(3), "two of ours and the extra one");
+        assert_eq!(eu["probe"][0]["interval"].as_str(), Some("100ms"));
+        assert_eq!(sg["probe"][0]["address"].as_str(), Some("127.77.2.40:50051"));
+        assert_eq!(sg["grpc"]["listen"].as_str(), Some("127.77.2.10:19749"));
+        assert_eq!(sg["grpc"]["drill_delay_file"].as_str(), Some("/run/delay"));
+    }
+}

@@ -1,7 +1,7 @@
 //! One child of a run: started, waited for, ended.
 
 use super::launch::DeathSignal;
-use super::record::{ChildRecord, Identity};
+use super::record::{ChildRecord, Identity, group_members};
 use super::spawner;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How often a condition is looked at again while waiting for it.
 const POLL: Duration = Duration::from_millis(10);
+/// How long killed workers may take to be gone. They are not scheduled before everybody else.
+const DYING: Duration = Duration::from_secs(2);
 /// Most of a log that an error quotes, in bytes.
 const LOG_TAIL: usize = 2000;
 
@@ -130,11 +132,21 @@ impl Node {
         self.signal(Signal::SIGTERM);
     }
 
-    /// Kills the process and its workers, and waits for the process.
+    /// Kills the process and its workers, and waits until they are gone: a worker that is still
+    /// dying would still accept connections.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
+        let Some(group) = self.pid() else { return };
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
+        }
+        let deadline = Instant::now() + DYING;
+        // The look into /proc is only for who is left: orphans may stay zombies for long.
+        while killpg(Pid::from_raw(group), None).is_ok()
+            && !group_members(group).is_empty()
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

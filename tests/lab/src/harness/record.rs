@@ -63,6 +63,17 @@ pub(super) fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
+/// Pids of the running processes in a process group; zombies do not run.
+pub(super) fn group_members(group: i32) -> Vec<i32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        stat.as_deref().and_then(parse_stat).is_some_and(|s| s.process_group == group && s.state != 'Z')
+    })
+    .collect()
+}
+
 /// The running kernel's boot: ticks and pids mean nothing beyond it.
 pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()

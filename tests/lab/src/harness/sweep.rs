@@ -1,6 +1,6 @@
 //! Run folders: where they are, and what is done about those whose harness is dead.
 
-use super::record::{Identity, Record, boot_id, parse_stat};
+use super::record::{Identity, Record, boot_id, group_members};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, geteuid};
@@ -106,29 +106,16 @@ fn end_children(record: &Record, folder: &Path) {
         }
         // A leader that died alone leaves its workers in its group. The group's number proves
         // little by itself; together with the run's folder as working directory it does.
-        for pid in members(child.process.pid, folder) {
-            let _ = kill(pid, Signal::SIGKILL);
+        for pid in group_members(child.process.pid) {
+            if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
         }
     }
     let deadline = Instant::now() + DYING;
     while record.children.iter().any(|child| child.process.runs()) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Processes of group `group` that work in `folder`.
-fn members(group: i32, folder: &Path) -> Vec<Pid> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        let in_group = fs::read_to_string(format!("/proc/{pid}/stat"))
-            .ok()
-            .and_then(|stat| parse_stat(&stat))
-            .is_some_and(|stat| stat.process_group == group);
-        in_group && fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder)
-    })
-    .map(Pid::from_raw)
-    .collect()
 }
 
 #[cfg(test)]

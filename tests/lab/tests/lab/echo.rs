@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Addresses of one test's own, as long as the claim is kept.
@@ -55,16 +56,11 @@ pub struct Seen {
 }
 
 /// An HTTP/2 server that streams each request's body back, repeats its `x-echo` metadata as a
-/// trailer, and with `x-hang` never answers. Dropping the handle closes all of it.
+/// trailer, and with `x-hang` never answers. Dropping the handle begins to close all of it.
 pub struct H2Echo {
     pub seen: Arc<Seen>,
+    stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
-}
-
-impl Drop for H2Echo {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl H2Echo {
@@ -73,16 +69,27 @@ impl H2Echo {
         let listener = TcpListener::bind(address).await.unwrap();
         let seen = Arc::new(Seen::default());
         let counters = seen.clone();
+        let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            // Owned by this task: aborting it aborts every connection.
             let mut connections = tokio::task::JoinSet::new();
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
+                let (stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap(),
+                    _ = &mut stopped => break,
+                };
                 counters.connections.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(connection(stream, counters.clone(), goaway_after));
             }
+            drop(listener);
+            connections.shutdown().await;
         });
-        H2Echo { seen, task }
+        H2Echo { seen, stop, task }
+    }
+
+    /// Closes listener and connections; returns when they are closed.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await.unwrap();
     }
 }
 

@@ -102,7 +102,7 @@ async fn upstream_connections_are_shared_and_replaced_after_goaway_and_close() {
     assert_eq!(connections, 3, "12 calls over connections of 5 calls each");
 
     // The upstream goes away with all its connections, and comes back.
-    drop(upstream);
+    upstream.stop().await;
     let down = caller.call(HEALTH_CHECK, &TO_ONE, DEADLINE).await.unwrap();
     assert_eq!(down.grpc_status(), Some(14), "{down:?}");
     let message = down.grpc_message();

@@ -3,6 +3,11 @@
 //! One test program, so that it is linked once. No test needs the agent; those that need nginx
 //! or HAProxy print `SKIP name: reason` where these are not installed.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic with the value is how a test reports what it did not expect"
+)]
+
 mod echo;
 mod forwarder;
 mod harness;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const TO_BUSINESS: [(&str, &str); 2] = [("x-target-region", "sg"), ("x-target-service", "business")];
-/// Requests per figure; the lower quartile of their times is what a busy machine does not spoil.
-const REQUESTS: usize = 16;
+/// Requests per figure; the fastest of them is what a busy machine spoils least, and no delay
+/// that was set can be missing from it.
+const REQUESTS: usize = 24;
 
 /// A lab without agents.
 fn lab(forwarder: Forwarder) -> Lab {
@@ -19,14 +20,14 @@ fn lab(forwarder: Forwarder) -> Lab {
     Lab::start(options).unwrap()
 }
 
-/// One figure of every request, reduced to its lower quartile.
+/// One request's times in milliseconds.
 struct Seen {
     total: f64,
     hops: Vec<Hop>,
     values: Vec<String>,
 }
 
-/// Sends health checks along the path and keeps the one at the lower quartile of total time.
+/// Sends health checks along the path and keeps the fastest.
 fn measure(lab: &Lab) -> Seen {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -44,8 +45,7 @@ fn measure(lab: &Lab) -> Seen {
         // Shown when the test fails, or with --nocapture.
         println!("first {:?}\nlast  {:?}", seen[0].values, seen[REQUESTS].values);
         seen.remove(0);
-        seen.sort_by(|a, b| a.total.total_cmp(&b.total));
-        seen.swap_remove(REQUESTS / 4)
+        seen.into_iter().min_by(|a, b| a.total.total_cmp(&b.total)).unwrap()
     })
 }
 
@@ -121,6 +121,7 @@ fn an_unknown_region_is_refused(forwarder: Forwarder) {
         Forwarder::Nginx => assert_eq!((reply.http_status, reply.grpc_status()), (404, None)),
         _ => {
             assert_eq!(reply.grpc_status(), Some(12), "{reply:?}");
+            assert_eq!(reply.headers["content-type"], "application/grpc");
             assert_eq!(reply.grpc_message(), "mediary-a: no route for x-target-region=mars");
         }
     }
@@ -175,28 +176,28 @@ macro_rules! with_each_forwarder {
 
             #[test]
             fn hops_and_faults_show_where_they_are() {
-                if installed(concat!(stringify!($kind), "_hops_and_faults"), $forwarder) {
+                if installed(concat!(stringify!($kind), "::hops_and_faults_show_where_they_are"), $forwarder) {
                     super::hops_and_faults_show_where_they_are($forwarder);
                 }
             }
 
             #[test]
             fn a_mediary_goes_down_and_comes_back() {
-                if installed(concat!(stringify!($kind), "_mediary_down"), $forwarder) {
+                if installed(concat!(stringify!($kind), "::a_mediary_goes_down_and_comes_back"), $forwarder) {
                     super::a_mediary_goes_down_and_comes_back($forwarder);
                 }
             }
 
             #[test]
             fn a_dead_gateway_is_reported_by_the_hop_before_it() {
-                if installed(concat!(stringify!($kind), "_dead_gateway"), $forwarder) {
+                if installed(concat!(stringify!($kind), "::a_dead_gateway_is_reported_by_the_hop_before_it"), $forwarder) {
                     super::a_dead_gateway_is_reported_by_the_hop_before_it($forwarder);
                 }
             }
 
             #[test]
             fn an_unknown_region_is_refused() {
-                if installed(concat!(stringify!($kind), "_unknown_region"), $forwarder) {
+                if installed(concat!(stringify!($kind), "::an_unknown_region_is_refused"), $forwarder) {
                     super::an_unknown_region_is_refused($forwarder);
                 }
             }
