@@ -1,3 +1,9 @@
-//! The `insight-agent` program.
+//! The `insight-agent` program: parse, dispatch, exit code.
 
-fn main() {}
+use clap::Parser;
+use insight_agent::cli::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -1,1 +1,52 @@
 //! One file per subcommand.
+
+pub mod check_config;
+pub mod probe;
+pub mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Cross-region gRPC got slow: whose fault is it?
+///
+/// Insight probes gRPC paths through their forwarding layer, takes the latency apart by hop, and
+/// exports it to Prometheus.
+#[derive(Debug, Parser)]
+#[command(name = "insight-agent", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Probe(Box<probe::ProbeArgs>),
+    CheckConfig(check_config::CheckConfigArgs),
+}
+
+impl Cli {
+    /// Runs the subcommand to its end.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Run(args) => run::run(args),
+            Command::Probe(args) => probe::run(&args),
+            Command::CheckConfig(args) => check_config::run(args),
+        }
+    }
+}
+
+/// Prints an error with its causes, each once: `insight-agent: what: why: why`.
+fn print_error(error: &dyn std::error::Error) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    eprintln!("insight-agent: {text}");
+}

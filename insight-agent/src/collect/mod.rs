@@ -1,3 +1,4 @@
 //! What is measured by asking: everything here produces values of `model` and nothing else.
 
+pub mod host;
 pub mod probe;

@@ -1,3 +1,12 @@
-//! Pure functions over `model`: from samples to ledgers and windows.
+//! Pure functions over `model`: from samples to ledgers, windows and states.
+//!
+//! Nothing here reads a clock, a file or a socket: time comes in as a parameter, so every rule
+//! can be tested with invented samples.
 
 pub mod ledger;
+pub mod measurements;
+pub mod totals;
+pub mod window;
+
+#[cfg(test)]
+mod fixtures;

@@ -59,6 +59,16 @@ pub struct PathLedger {
     pub residual: Option<Figure>,
 }
 
+/// A probe's ledger, and how much of its evidence found no place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeLedger {
+    /// The sum.
+    pub ledger: PathLedger,
+    /// Hops that spoke but are not on the configured route, or that called themselves like an end
+    /// of the path. Their figures are left out and their names go nowhere.
+    pub unknown_hops: u32,
+}
+
 /// One entry of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {

@@ -4,8 +4,20 @@ use super::figure::Figure;
 use super::hop::HopEvidence;
 use super::outcome::Failure;
 use super::plan::{Connection, ProbePlan};
+use super::series::lost::Loss;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What comes out of the prober.
+#[derive(Debug, Clone)]
+pub enum ProbeEvent {
+    /// A sample ended.
+    Sample(Box<ProbeSample>),
+    /// A scheduled sample was not started: too many of its kind were under way.
+    Skipped(Arc<ProbePlan>, Connection),
+    /// Something else was lost.
+    Lost(&'static str, Loss),
+}
 
 /// One sample of one probe on one kind of connection.
 #[derive(Debug, Clone)]
@@ -22,6 +34,10 @@ pub struct ProbeSample {
     pub phases: Phases,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether a connection was opened for it: always on a fresh one; on a reused one when
+    /// there was none yet or the former one had ended. Opening is never part of a reused
+    /// sample's latency.
+    pub opened: bool,
     /// What the hops of its response said.
     pub hops: HopEvidence,
     /// The receiver's own figures (white-box only).

@@ -80,7 +80,7 @@ pub struct SegmentStatus {
     pub name: String,
     /// Window mean.
     pub seconds: Option<f64>,
-    /// How far the mean may be off because of the sources' resolution (half the widest interval).
+    /// Mean of the bounds that the sources' resolution sets on one figure.
     pub bound_seconds: Option<f64>,
     /// What the figure rests on.
     pub source: Option<Evidence>,

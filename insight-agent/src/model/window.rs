@@ -57,7 +57,7 @@ pub struct SegmentWindow {
     pub name: String,
     /// Mean in seconds over the ledgers that have it. **None**: none has.
     pub mean: Option<f64>,
-    /// Half the width of the widest interval that the sources' resolution allows, in seconds.
+    /// Mean of the bounds that the sources' resolution sets on one figure, in seconds.
     pub bound: Option<f64>,
     /// What the figures rest on; the most frequent kind if there were several.
     pub evidence: Option<Evidence>,

@@ -1,1 +1,131 @@
-//! gRPC services that others call.
+//! gRPC services that others call: the Probe receiver, health and reflection.
+//!
+//! They share one listener and one thread of their own: the receiver's figures are durations of
+//! that thread, and whatever else the agent does must not be part of them.
+
+mod drill;
+mod probe;
+mod stamp;
+
+pub use drill::Drill;
+pub use probe::Receiver;
+
+use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::v1::probe_server::ProbeServer;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+
+/// What the gRPC listener offers and allows.
+#[derive(Debug, Clone)]
+pub struct GrpcOptions {
+    /// This agent's region, told in every reply.
+    pub region: String,
+    /// This agent's name, told in every reply.
+    pub node: String,
+    /// Longest delay a sender may ask for.
+    pub max_delay: Duration,
+    /// Largest request and response payload, in bytes.
+    pub max_payload: usize,
+    /// Whether the services can be listed through gRPC reflection (v1 and v1alpha).
+    pub reflection: bool,
+    /// TLS on the listener; `None` is plaintext HTTP/2.
+    pub tls: Option<GrpcTls>,
+    /// Where the cumulative runqueue wait of the calling thread is read, see
+    /// [`probe::Receiver`].
+    pub thread_wait: fn() -> Option<Duration>,
+}
+
+/// PEM files of the gRPC listener's TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcTls {
+    /// Certificate chain of this receiver.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+    /// Authorities that a caller's certificate must come from; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// Why the gRPC listener could not be started, or stopped serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A PEM file could not be read.
+    #[error("[grpc.tls] {key} = {path:?}: cannot be read: check the path and its permissions")]
+    ReadPem {
+        /// The configuration key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The listener cannot be used by the gRPC thread.
+    #[error("[grpc] take over the listener: check the limit on open files")]
+    Listener(#[source] std::io::Error),
+    /// The descriptors built into this program do not decode.
+    #[error("reflection: the committed descriptors do not decode: run `cargo xtask codegen` and build again")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+    /// The server failed.
+    #[error("[grpc] the server ended: check the certificate and key, if TLS is on")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// HTTP/2 bytes beyond the payload that a message of `max_payload` needs (field tags, names).
+const MESSAGE_OVERHEAD: usize = 64 * 1024;
+
+/// Serves until `shutdown` completes; streams under way are finished before it returns.
+///
+/// Cancelling (dropping the future) closes every connection at once.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve_grpc(
+    listener: TcpListener,
+    options: GrpcOptions,
+    drill: Drill,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let limit = options.max_payload.saturating_add(MESSAGE_OVERHEAD);
+    let probe = ProbeServer::new(Receiver::new(options.clone(), drill))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(limit);
+    health.set_serving::<ProbeServer<Receiver>>().await;
+
+    let mut server = Server::builder().tcp_nodelay(true).layer(stamp::StampLayer);
+    if let Some(tls) = &options.tls {
+        server = server.tls_config(tls_config(tls)?)?;
+    }
+    let mut router = server.add_service(probe).add_service(health_service);
+    if options.reflection {
+        let builder = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        // grpcurl before 1.9 asks for v1alpha only, newer callers for v1.
+        router = router.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?);
+    }
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    router.serve_with_incoming_shutdown(incoming, shutdown).await?;
+    Ok(())
+}
+
+fn tls_config(tls: &GrpcTls) -> Result<ServerTlsConfig, ServeError> {
+    let read = |key, path: &PathBuf| {
+        std::fs::read(path).map_err(|source| ServeError::ReadPem { key, path: path.clone(), source })
+    };
+    let identity = Identity::from_pem(read("cert_file", &tls.cert_file)?, read("key_file", &tls.key_file)?);
+    let mut config = ServerTlsConfig::new().identity(identity);
+    if let Some(path) = &tls.client_ca_file {
+        config = config.client_ca_root(Certificate::from_pem(read("client_ca_file", path)?));
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests;

@@ -104,24 +104,39 @@ impl Caller {
         for (key, value) in metadata {
             request.headers_mut().append(HeaderName::try_from(*key)?, HeaderValue::try_from(*value)?);
         }
-        let (response, mut sending) = checkout.requests.send_request(request, false)?;
-        while !body.is_empty() {
-            sending.reserve_capacity(body.len());
-            let granted = std::future::poll_fn(|cx| sending.poll_capacity(cx)).await;
-            let granted = granted.context("the stream was closed while sending")??;
-            let part = body.split_to(granted.min(body.len()));
-            sending.send_data(part, body.is_empty())?;
-        }
-        let response = response.await?;
-        let to_headers = start.elapsed();
-        let (head, mut receiving) = response.into_parts();
-        let mut body = BytesMut::new();
-        while let Some(chunk) = receiving.data().await {
-            let chunk = chunk?;
-            receiving.flow_control().release_capacity(chunk.len())?;
-            body.extend_from_slice(&chunk);
-        }
-        let trailers = receiving.trailers().await?.unwrap_or_default();
+        let (response, mut stream) = checkout.requests.send_request(request, false)?;
+        let sending = async {
+            loop {
+                stream.reserve_capacity(body.len());
+                let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                let granted = granted.context("the stream was closed while sending")??;
+                let part = body.split_to(granted.min(body.len()));
+                stream.send_data(part, body.is_empty())?;
+                if body.is_empty() {
+                    return anyhow::Ok(());
+                }
+            }
+        };
+        let receiving = async {
+            let response = response.await?;
+            let to_headers = start.elapsed();
+            let (head, mut stream) = response.into_parts();
+            let mut body = BytesMut::new();
+            while let Some(chunk) = stream.data().await {
+                let chunk = chunk?;
+                stream.flow_control().release_capacity(chunk.len())?;
+                body.extend_from_slice(&chunk);
+            }
+            let trailers = stream.trailers().await?.unwrap_or_default();
+            anyhow::Ok((to_headers, head, body, trailers))
+        };
+        // At once: the answer to a large request may begin long before its end. A hop that
+        // answers by itself stops reading the request; then its answer counts.
+        let (sent, received) = tokio::join!(sending, receiving);
+        let (to_headers, head, body, trailers) = match (sent, received) {
+            (_, Ok(received)) => received,
+            (Err(error), Err(_)) | (Ok(()), Err(error)) => return Err(error),
+        };
         Ok(Reply {
             http_status: head.status.as_u16(),
             headers: head.headers,

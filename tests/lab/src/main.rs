@@ -8,10 +8,21 @@ use clap::Parser;
 use insight_lab::harness::launch;
 use insight_lab::{Interrupt, Lab, LabOptions, forwarder, load, relay, service};
 use std::future::Future;
+use std::process::ExitCode;
 use std::time::Duration;
 
-fn main() -> Result<()> {
-    let command = Args::parse().command;
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, for people and for the log tail that a failed start quotes.
+            eprintln!("insight-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)

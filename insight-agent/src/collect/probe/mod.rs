@@ -1,3 +1,22 @@
 //! The active half: probes, their schedule, connections, rulers and hop headers.
+//!
+//! All probing happens on one thread of its own with a single-threaded runtime: nothing else of
+//! the agent can delay a clock reading, and that thread's runqueue wait tells when the host did.
 
+mod call;
+mod clocked_io;
+mod connect;
+mod failure;
 pub mod hop_headers;
+mod message;
+mod ping;
+mod schedule;
+mod session;
+mod tcp_info;
+mod tls;
+
+pub use schedule::{Prober, ProberError};
+pub use session::{Probe, ProbeError};
+
+#[cfg(test)]
+mod tests;

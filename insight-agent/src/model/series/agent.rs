@@ -8,7 +8,7 @@ const fn constant(name: &'static str, what: &'static str) -> Label {
 }
 
 /// Why a measurement is not active. The closed set of the `reason` label.
-pub const REASONS: [&str; 4] = ["", "off", "no_evidence", "unreadable"];
+pub const REASONS: [&str; 5] = ["", "off", "warming_up", "no_answer", "no_evidence"];
 
 /// Which program runs.
 pub const BUILD_INFO: Series = Series {

@@ -66,6 +66,15 @@ pub const LATE: Series = Series {
     bound: "probes x connections (2)",
 };
 
+/// How often connections had to be opened.
+pub const CONNECTIONS: Series = Series {
+    name: "insight_probe_connections_total",
+    help: "Connections that probes opened; on reused connections every one after the first is a reconnect.",
+    kind: Kind::Counter,
+    labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
+    bound: "probes x connections (2)",
+};
+
 /// How late probes started.
 pub const SCHEDULE_LAG: Series = Series {
     name: "insight_probe_schedule_lag_seconds",
@@ -97,4 +106,5 @@ pub const RULER: Series = Series {
 pub const RULERS: [&str; 4] = ["handshake", "ack", "ack_min", "ping"];
 
 /// This file's families.
-pub const SERIES: &[Series] = &[DURATION, PHASE, RESULTS, FAILURES, LATE, SCHEDULE_LAG, SUCCESS_RATIO, RULER];
+pub const SERIES: &[Series] =
+    &[DURATION, PHASE, RESULTS, FAILURES, LATE, CONNECTIONS, SCHEDULE_LAG, SUCCESS_RATIO, RULER];

@@ -1,1 +1,152 @@
-//! The Prometheus exporter.
+//! The Prometheus exporter: what of the agent's figures does a scrape see?
+//!
+//! Every family comes from the metric table (`model::series`) and nothing else is exposed.
+//! Counters and histograms live in prepared handles; gauges are built from the last window when
+//! a scrape asks (see `gauges`).
+
+mod families;
+mod gauges;
+mod probes;
+#[cfg(test)]
+mod tests;
+
+pub use gauges::AgentLabels;
+
+use crate::model::plan::ProbePlan;
+use crate::model::sample::{Outcome, ProbeSample};
+use crate::model::series::lost::{self, Loss};
+use crate::model::series::path;
+use crate::model::status::{LossStatus, MeasurementStatus};
+use crate::model::window::Window;
+use families::{CounterRow, Counters, register_gauges};
+use gauges::{GaugeCollector, Gauges};
+use probes::Probes;
+use prometheus::{IntCounter, Registry, TextEncoder};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The content type of what [`Metrics::render`] returns.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const LOST: CounterRow<2> = CounterRow::of(&lost::LOST);
+const LEDGER_INCONSISTENT: CounterRow<4> = CounterRow::of(&path::LEDGER_INCONSISTENT);
+
+/// Losses that any agent with a probe can have. They exist from the start with 0, so that an
+/// `increase()` sees the first one; the rest of the 36 combinations appear when they occur.
+const STANDING_LOSSES: [(&str, Loss); 5] = [
+    ("probe", Loss::InFlight),
+    ("probe", Loss::Voided),
+    ("hop_headers", Loss::Malformed),
+    ("hop_headers", Loss::Capped),
+    ("hop_headers", Loss::UnknownHop),
+];
+
+/// Every family that the agent exports. All methods take `&self` and may be called from any
+/// thread.
+pub struct Metrics {
+    registry: Registry,
+    probes: Probes,
+    gauges: Arc<Gauges>,
+    inconsistent: Counters<4>,
+    lost: Counters<2>,
+    /// The counters that exist, for [`Self::lost_snapshot`].
+    losses: Mutex<BTreeMap<(&'static str, Loss), IntCounter>>,
+}
+
+/// The figures could not be written as text.
+#[derive(Debug, thiserror::Error)]
+#[error("render metrics as text 0.0.4")]
+pub struct RenderError(#[from] prometheus::Error);
+
+impl Metrics {
+    /// Registers every family of the metric table and prepares the series of the planned probes.
+    /// `window` is the configured window length. Call it once, at the agent's start: the moment
+    /// is exported as the start time.
+    pub fn new(agent: &AgentLabels, window: Duration, plans: &[Arc<ProbePlan>]) -> Self {
+        let registry = Registry::new();
+        let gauges = Arc::new(Gauges::new(agent.clone(), window));
+        register_gauges(&registry, GaugeCollector::new(Arc::clone(&gauges)));
+        let metrics = Self {
+            probes: Probes::register(&registry, plans),
+            inconsistent: LEDGER_INCONSISTENT.register(&registry),
+            lost: LOST.register(&registry),
+            losses: Mutex::default(),
+            gauges,
+            registry,
+        };
+        for (measurement, loss) in STANDING_LOSSES {
+            metrics.lost(measurement, loss, 0);
+        }
+        metrics
+    }
+
+    /// Counts one sample: its result, its latency and phases if it is a measurement, its schedule
+    /// lag always, and what was lost with it.
+    pub fn observe(&self, sample: &ProbeSample) {
+        self.probes.observe(sample);
+        if sample.outcome == Outcome::Voided {
+            self.lost("probe", Loss::Voided, 1);
+        }
+        for (loss, counts) in [(Loss::Malformed, &sample.hops.malformed), (Loss::Capped, &sample.hops.capped)]
+        {
+            for &(_, count) in counts {
+                self.lost("hop_headers", loss, u64::from(count));
+            }
+        }
+    }
+
+    /// Counts what a measurement lost. `measurement` is one of `series::lost::MEASUREMENTS`.
+    pub fn lost(&self, measurement: &'static str, loss: Loss, count: u64) {
+        debug_assert!(lost::MEASUREMENTS.contains(&measurement), "{measurement} is not in the table");
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses
+            .entry((measurement, loss))
+            .or_insert_with(|| self.lost.with([measurement, loss.as_str()]))
+            .inc_by(count);
+    }
+
+    /// Every loss since the start that is not 0, ordered by measurement and loss.
+    pub fn lost_snapshot(&self) -> Vec<LossStatus> {
+        let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses
+            .iter()
+            .filter(|(_, counter)| counter.get() > 0)
+            .map(|(&(measurement, loss), counter)| LossStatus {
+                measurement: measurement.to_owned(),
+                loss: loss.as_str().to_owned(),
+                count: counter.get(),
+            })
+            .collect()
+    }
+
+    /// Shows this window's gauges in place of the last one's. A window is shown until it ended
+    /// three window lengths ago; after that (the correlator is dead) its gauges are absent.
+    pub fn publish_window(&self, window: &Window) {
+        for path in &window.paths {
+            for ledger in &path.ledgers {
+                for segment in &ledger.segments {
+                    self.inconsistent
+                        .with([&path.source, &path.target, &ledger.probe, &segment.name])
+                        .inc_by(segment.inconsistent);
+                }
+            }
+        }
+        self.gauges.show_window(Arc::new(window.clone()));
+    }
+
+    /// Shows these measurements' states in place of the last ones.
+    pub fn publish_measurements(&self, measurements: &[MeasurementStatus]) {
+        self.gauges.show_measurements(measurements.into());
+    }
+
+    /// Everything as text 0.0.4 ([`CONTENT_TYPE`]), families and series in alphabetical order.
+    /// A family without a series is not there.
+    ///
+    /// **Cost**: proportional to the number of series; no I/O.
+    ///
+    /// **Errors**: none that is known; the encoder's interface has one.
+    pub fn render(&self) -> Result<String, RenderError> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+}

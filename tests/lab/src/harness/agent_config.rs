@@ -2,6 +2,7 @@
 
 use crate::fault::format_duration;
 use crate::topology::{AgentAddresses, Topology};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long after its deadline the answer to a probe is still waited for: longer than any fault
@@ -11,7 +12,10 @@ const DRAIN: &str = "10s";
 const DEADLINE: &str = "2s";
 
 /// What both agents have in common.
-fn listeners(name: &str, region: &str, at: &AgentAddresses) -> String {
+///
+/// `drill` is the file that tells a receiver how much to delay its answers.
+fn listeners(name: &str, region: &str, at: &AgentAddresses, drill: Option<&Path>) -> String {
+    let drill = drill.map(|file| format!("drill_delay_file = {file:?}\n")).unwrap_or_default();
     format!(
         r#"[agent]
 name = "{name}"
@@ -26,7 +30,7 @@ listen = "{}"
 
 [grpc]
 listen = "{}"
-
+{drill}
 [probing]
 window = "1s"
 "#,
@@ -64,7 +68,7 @@ hops = ["mediary-a", "mediary-b", "gateway-b"]
 metadata = {{ "x-target-region" = "{{region}}", "x-target-service" = "{{service}}" }}
 {}{}
 {extra}"#,
-        listeners("insight-eu", "eu", &topology.insight_eu),
+        listeners("insight-eu", "eu", &topology.insight_eu, None),
         topology.mediary_a,
         probe("sg-insight", "insight", "white-box"),
         probe("sg-business", "business", "black-box"),
@@ -73,7 +77,7 @@ metadata = {{ "x-target-region" = "{{region}}", "x-target-service" = "{{service}
 
 /// The receiver in sg, which also probes the business service beside it: what the service
 /// takes without any path.
-pub(super) fn sg(topology: &Topology, interval: Duration) -> String {
+pub(super) fn sg(topology: &Topology, interval: Duration, drill: &Path) -> String {
     format!(
         r#"{}
 [[probe]]
@@ -87,7 +91,7 @@ deadline = "{DEADLINE}"
 drain = "{DRAIN}"
 connections = ["reused", "fresh"]
 "#,
-        listeners("insight-sg", "sg", &topology.insight_sg),
+        listeners("insight-sg", "sg", &topology.insight_sg, Some(drill)),
         topology.service_b,
         format_duration(interval),
     )

@@ -287,7 +287,7 @@ impl Lab {
     }
 
     /// Both services that stand for "the service": the business one and Insight's receiver,
-    /// which reads a file (see [`specs::RECEIVER_DELAY_VARIABLE`]).
+    /// which follows its `drill_delay_file`.
     fn set_service(&self) -> Result<()> {
         let delay = self.added("service-slow");
         // The receiver must never read half a number: write aside, then rename.

@@ -39,7 +39,6 @@ pub(super) struct NodeSpec {
     pub role: &'static str,
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
-    pub environment: Vec<(&'static str, OsString)>,
     pub death_signal: DeathSignal,
     pub ready: Ready,
 }
@@ -67,7 +66,6 @@ impl Node {
             .args(["--signal", spec.death_signal.as_str(), "--"])
             .arg(&spec.program)
             .args(&spec.arguments)
-            .envs(spec.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(folder)
             // Ctrl-C in a terminal goes to a whole group: the children are ended in order.
             .process_group(0)

@@ -11,9 +11,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// Names a file that holds a delay in milliseconds, which the receiver of an agent adds to every
-/// request; the agent reads it for each one. For tests only.
-pub(super) const RECEIVER_DELAY_VARIABLE: &str = "INSIGHT_LAB_RECEIVER_DELAY_FILE";
 /// Mean service time of the background traffic, in microseconds, exponentially distributed: slow
 /// and variable, as business requests are, so that a mean over everything that crosses a hop
 /// tells nothing about a probe.
@@ -39,9 +36,8 @@ pub(super) fn all(
         ),
     ];
     if options.start_agents {
-        let config = agent_config::sg(at, options.probe_interval);
-        let environment = vec![(RECEIVER_DELAY_VARIABLE, receiver_delay.into())];
-        specs.push(build.agent("insight-sg", &config, at.insight_sg.metrics, environment)?);
+        let config = agent_config::sg(at, options.probe_interval, receiver_delay);
+        specs.push(build.agent("insight-sg", &config, at.insight_sg.metrics)?);
     }
     let by_service = [("insight", at.insight_sg.grpc), ("business", at.service_b), ("background", at.slow_b)];
     specs.push(build.forwarder("gateway-b", at.gateway_b, "x-target-service", &by_service)?);
@@ -53,7 +49,7 @@ pub(super) fn all(
     }
     if options.start_agents {
         let config = agent_config::eu(at, options.probe_interval, &options.prober_config_extra);
-        specs.push(build.agent("insight-eu", &config, at.insight_eu.metrics, Vec::new())?);
+        specs.push(build.agent("insight-eu", &config, at.insight_eu.metrics)?);
     }
     Ok(specs)
 }
@@ -89,20 +85,13 @@ impl Build<'_> {
             role,
             program: self.options.lab_binary.clone(),
             arguments,
-            environment: Vec::new(),
             death_signal: DeathSignal::Kill,
             // Bound after the other one, so both are there.
             ready: Ready::Accepts(control),
         }
     }
 
-    fn agent(
-        &self,
-        name: &'static str,
-        config: &str,
-        metrics: SocketAddr,
-        environment: Vec<(&'static str, OsString)>,
-    ) -> Result<NodeSpec> {
+    fn agent(&self, name: &'static str, config: &str, metrics: SocketAddr) -> Result<NodeSpec> {
         let path = self.folder.join(format!("{name}.toml"));
         fs::write(&path, config).with_context(|| format!("write {}", path.display()))?;
         Ok(NodeSpec {
@@ -110,7 +99,6 @@ impl Build<'_> {
             role: "agent",
             program: self.options.agent_binary.clone(),
             arguments: vec!["run".into(), "--config".into(), path.into()],
-            environment,
             death_signal: DeathSignal::Kill,
             ready: Ready::Http(metrics),
         })
@@ -146,15 +134,7 @@ impl Build<'_> {
             vec!["-p".into(), self.folder.into(), "-e".into(), "stderr".into(), "-c".into(), config.into()];
         let ready = Ready::Accepts(listen);
         let death_signal = DeathSignal::Term;
-        Ok(NodeSpec {
-            name,
-            role: "forwarder",
-            program,
-            arguments,
-            environment: Vec::new(),
-            death_signal,
-            ready,
-        })
+        Ok(NodeSpec { name, role: "forwarder", program, arguments, death_signal, ready })
     }
 
     fn haproxy(
@@ -171,15 +151,7 @@ impl Build<'_> {
         let arguments: Vec<OsString> = vec!["-db".into(), "-f".into(), config.into()];
         let ready = Ready::Accepts(listen);
         let death_signal = DeathSignal::Kill;
-        Ok(NodeSpec {
-            name,
-            role: "forwarder",
-            program,
-            arguments,
-            environment: Vec::new(),
-            death_signal,
-            ready,
-        })
+        Ok(NodeSpec { name, role: "forwarder", program, arguments, death_signal, ready })
     }
 
     /// Background traffic through the whole path.
@@ -198,7 +170,6 @@ impl Build<'_> {
             role: "load",
             program: self.options.lab_binary.clone(),
             arguments: arguments.into_iter().map(OsString::from).collect(),
-            environment: Vec::new(),
             death_signal: DeathSignal::Kill,
             ready: Ready::Accepts(at.load_control),
         }

@@ -23,7 +23,11 @@ pub fn parse(value: &str) -> Hop {
     let mut hop = Hop { name, d: f64::NAN, u: None, c: None };
     for part in parts {
         let (key, figure) = part.split_once('=').unwrap();
-        let figure: f64 = figure.trim_matches('"').parse().unwrap_or_else(|_| panic!("{value:?}: {part:?}"));
+        let figure = figure.trim_matches('"');
+        if figure == "-" {
+            continue; // nginx: this point was not reached
+        }
+        let figure: f64 = figure.parse().unwrap_or_else(|_| panic!("{value:?}: {part:?}"));
         let (key, to_ms) = match key.split_once('_') {
             None => (key, 1.0),
             Some((key, "s")) => (key, 1e3),

@@ -23,6 +23,7 @@ fn lab(forwarder: Forwarder) -> Lab {
 struct Seen {
     total: f64,
     hops: Vec<Hop>,
+    values: Vec<String>,
 }
 
 /// Sends health checks along the path and keeps the one at the lower quartile of total time.
@@ -37,8 +38,11 @@ fn measure(lab: &Lab) -> Seen {
             assert_eq!(reply.grpc_status(), Some(0), "{reply:?}");
             // SERVING: field 1, value 1.
             assert_eq!(reply.body[..], [0, 0, 0, 0, 2, 8, 1], "{reply:?}");
-            seen.push(Seen { total: reply.total.as_secs_f64() * 1e3, hops: parse_all(&reply.hops()) });
+            let (total, values) = (reply.total.as_secs_f64() * 1e3, reply.hops());
+            seen.push(Seen { total, hops: parse_all(&values), values });
         }
+        // Shown when the test fails, or with --nocapture.
+        println!("first {:?}\nlast  {:?}", seen[0].values, seen[REQUESTS].values);
         seen.remove(0);
         seen.sort_by(|a, b| a.total.total_cmp(&b.total));
         seen.swap_remove(REQUESTS / 4)
@@ -124,6 +128,31 @@ fn an_unknown_region_is_refused(forwarder: Forwarder) {
     assert!(hops.len() == 1 && hops[0].starts_with("mediary-a;d"), "the refusing hop signs: {hops:?}");
 }
 
+/// The hop before the one that is down answers by itself: it signs, and claims no upstream time.
+fn a_dead_gateway_is_reported_by_the_hop_before_it(forwarder: Forwarder) {
+    let mut lab = lab(forwarder);
+    lab.kill("gateway-b");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let reply = runtime.block_on(async {
+        let caller = Caller::new(lab.addresses().mediary_a, 1);
+        caller.call(HEALTH_CHECK, &TO_BUSINESS, DEADLINE).await.unwrap()
+    });
+    match forwarder {
+        Forwarder::Embedded => {
+            assert_eq!(reply.grpc_status(), Some(14), "{reply:?}");
+            let message = reply.grpc_message();
+            let upstream = lab.addresses().gateway_b.to_string();
+            assert!(message.starts_with("mediary-b: ") && message.contains(&upstream), "{message}");
+        }
+        Forwarder::Nginx => assert_eq!((reply.http_status, reply.grpc_status()), (502, None)),
+        Forwarder::Haproxy => assert_eq!((reply.http_status, reply.grpc_status()), (503, None)),
+    }
+    let hops = parse_all(&reply.hops());
+    assert_eq!(hops.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), ["mediary-b", "mediary-a"]);
+    assert_eq!(hops[0].u, None, "mediary-b got no answer to time: {:?}", reply.hops());
+    assert!(hops[1].u.is_some_and(|ms| ms >= 18.0), "mediary-a got its answer over the WAN: {:?}", hops[1]);
+}
+
 // ── the kinds ───────────────────────────────────────────────────────────────────────────────
 
 /// Whether the programs are there; says so when they are not.
@@ -155,6 +184,13 @@ macro_rules! with_each_forwarder {
             fn a_mediary_goes_down_and_comes_back() {
                 if installed(concat!(stringify!($kind), "_mediary_down"), $forwarder) {
                     super::a_mediary_goes_down_and_comes_back($forwarder);
+                }
+            }
+
+            #[test]
+            fn a_dead_gateway_is_reported_by_the_hop_before_it() {
+                if installed(concat!(stringify!($kind), "_dead_gateway"), $forwarder) {
+                    super::a_dead_gateway_is_reported_by_the_hop_before_it($forwarder);
                 }
             }
 

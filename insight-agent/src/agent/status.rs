@@ -1,0 +1,133 @@
+//! What `/api/v1/status` shows: the last window beside the totals.
+
+use crate::correlate::measurements::measurement_states;
+use crate::correlate::totals::Totals;
+use crate::model::ledger::LedgerKind;
+use crate::model::plan::{Connection, ProbePlan};
+use crate::model::sample::ProbeSample;
+use crate::model::status::{
+    AgentStatus, LedgerStatus, LossStatus, MeasurementStatus, PathStatus, SegmentStatus, Status,
+};
+use crate::model::window::{LedgerWindow, SegmentWindow, Window};
+use crate::publish::metrics::AgentLabels;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The board that the correlator writes on and the status page is read from.
+pub(super) struct Board {
+    labels: AgentLabels,
+    window: Duration,
+    listeners: BTreeMap<String, String>,
+    probing: bool,
+    started: Instant,
+    shown: Mutex<Shown>,
+}
+
+struct Shown {
+    totals: Totals,
+    window: Option<Window>,
+    measurements: Vec<MeasurementStatus>,
+}
+
+impl Board {
+    pub(super) fn new(
+        labels: AgentLabels,
+        window: Duration,
+        listeners: BTreeMap<String, String>,
+        probing: bool,
+    ) -> Self {
+        let measurements = measurement_states(&labels.name, None, probing);
+        let shown = Shown { totals: Totals::default(), window: None, measurements };
+        Self { labels, window, listeners, probing, started: Instant::now(), shown: Mutex::new(shown) }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        // Every writer leaves the board whole between two statements that cannot panic.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn node(&self) -> &str {
+        &self.labels.name
+    }
+
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing
+    }
+
+    pub(super) fn record(&self, sample: &ProbeSample) {
+        self.shown().totals.record(sample);
+    }
+
+    pub(super) fn skip(&self, plan: &ProbePlan, connection: Connection) {
+        self.shown().totals.skip(plan, connection);
+    }
+
+    pub(super) fn show(&self, window: Window, measurements: Vec<MeasurementStatus>) {
+        let mut shown = self.shown();
+        shown.window = Some(window);
+        shown.measurements = measurements;
+    }
+
+    /// The whole answer, as of `now`.
+    pub(super) fn status(&self, lost: Vec<LossStatus>, now: Instant) -> Status {
+        let shown = self.shown();
+        let window = shown.window.as_ref();
+        Status {
+            agent: AgentStatus {
+                name: self.labels.name.clone(),
+                region: self.labels.region.clone(),
+                version: self.labels.version.clone(),
+                uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
+                window_seconds: self.window.as_secs_f64(),
+                listeners: self.listeners.clone(),
+            },
+            paths: window.map(|window| paths(window, now)).unwrap_or_default(),
+            probes: window
+                .map(|window| window.probes.iter().map(|probe| shown.totals.status(probe, now)).collect())
+                .unwrap_or_default(),
+            measurements: shown.measurements.clone(),
+            lost,
+        }
+    }
+}
+
+fn paths(window: &Window, now: Instant) -> Vec<PathStatus> {
+    let age_seconds = now.saturating_duration_since(window.ended).as_secs_f64();
+    window
+        .paths
+        .iter()
+        .map(|path| PathStatus {
+            source: path.source.clone(),
+            target: path.target.clone(),
+            cross_region_latency_ms: path.cross_region_latency.map(|latency| latency.as_secs_f64() * 1e3),
+            ledgers: path.ledgers.iter().map(|ledger| ledger_status(ledger, age_seconds)).collect(),
+        })
+        .collect()
+}
+
+fn ledger_status(ledger: &LedgerWindow, age_seconds: f64) -> LedgerStatus {
+    LedgerStatus {
+        kind: LedgerKind::Probe,
+        probe: ledger.probe.clone(),
+        end_to_end_seconds: ledger.end_to_end,
+        count: ledger.count,
+        age_seconds,
+        segments: ledger.segments.iter().map(segment_status).collect(),
+        unexplained_seconds: ledger.unexplained,
+        residual_seconds: ledger.residual,
+    }
+}
+
+fn segment_status(segment: &SegmentWindow) -> SegmentStatus {
+    SegmentStatus {
+        name: segment.name.clone(),
+        seconds: segment.mean,
+        bound_seconds: segment.bound,
+        source: segment.evidence,
+        population: "probe".to_owned(),
+        count: segment.count,
+        merged: segment.merged.clone(),
+        inconsistent: segment.inconsistent,
+    }
+}

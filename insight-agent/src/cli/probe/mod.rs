@@ -1,0 +1,170 @@
+//! `insight-agent probe ADDRESS`: one look at a path, on the terminal.
+
+mod plan;
+mod report;
+mod text;
+
+use crate::collect::probe::Probe;
+use crate::model::outcome::FailureClass;
+use crate::model::plan::{Connection, ProbePlan};
+use crate::model::sample::{Outcome, ProbeSample};
+use clap::{Args, ValueEnum};
+use report::Report;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Probe one address now and show where the time goes
+///
+/// Sends one request on a fresh connection (every phase) and --count on a reused one (phases and
+/// hops). An Insight receiver is asked for its own duration; any other gRPC service is asked for
+/// its health.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Exit codes:
+  0  every request got a good answer
+  1  some did, some did not
+  2  wrong arguments
+  3  none got a good answer
+
+Examples:
+  insight-agent probe mediary-a:15080 -H x-target-region=sg -H x-target-service=insight
+  insight-agent probe 10.0.0.7:443 --tls --mode black-box --service shop.Cart
+  insight-agent probe localhost:50051 --method /shop.Cart/Get --request-base64 CgVhbGljZQ==")]
+pub struct ProbeArgs {
+    /// Where to connect: HOST:PORT (IPv6 in brackets)
+    #[arg(value_name = "ADDRESS")]
+    address: String,
+    /// How to ask; auto asks for an Insight receiver and falls back to a health check
+    #[arg(long, value_enum, default_value = "auto")]
+    mode: ModeArg,
+    /// The HTTP/2 :authority [default: ADDRESS]
+    #[arg(long)]
+    authority: Option<String>,
+    /// Metadata that tells the forwarding layer the way, repeatable
+    #[arg(short = 'H', long = "metadata", value_name = "KEY=VALUE", value_parser = plan::parse_metadata)]
+    metadata: Vec<(String, String)>,
+    /// Names of the hops in path order; what other hops say is then left out
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    hops: Vec<String>,
+    /// Black-box: the service whose health is asked for [default: the server as a whole]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    service: String,
+    /// Black-box: call this unary method instead of the health check
+    #[arg(long, value_name = "/PACKAGE.SERVICE/METHOD", value_parser = plan::parse_method)]
+    method: Option<String>,
+    /// Black-box: the request message of --method, in base64
+    #[arg(long, value_name = "BASE64", requires = "method", value_parser = plan::parse_base64)]
+    request_base64: Option<plan::MessageBytes>,
+    /// White-box: size of the request payload
+    #[arg(long, default_value = "0B", value_parser = plan::parse_size)]
+    request_bytes: usize,
+    /// White-box: size of the response payload
+    #[arg(long, default_value = "0B", value_parser = plan::parse_size)]
+    response_bytes: usize,
+    /// White-box: delay the receiver shall add, to test the instrument
+    #[arg(long, default_value = "0ms", value_parser = crate::config::duration::parse)]
+    delay: Duration,
+    /// How many requests go over the reused connection
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    count: u32,
+    /// Time between two requests
+    #[arg(long, default_value = "200ms", value_parser = crate::config::duration::parse)]
+    interval: Duration,
+    /// After this an answer is late
+    #[arg(long, default_value = "5s", value_parser = crate::config::duration::parse)]
+    deadline: Duration,
+    /// How long a late answer is still waited for
+    #[arg(long, default_value = "5s", value_parser = crate::config::duration::parse)]
+    drain: Duration,
+    /// Speak TLS (trusting the system's authorities unless --ca-file is given)
+    #[arg(long)]
+    tls: bool,
+    /// Trust the authorities in this PEM file; implies --tls
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// The name that the certificate must carry [default: the host of ADDRESS]; implies --tls
+    #[arg(long)]
+    server_name: Option<String>,
+    /// This client's certificate chain (PEM); implies --tls
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    Auto,
+    WhiteBox,
+    BlackBox,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Wrong arguments; clap's own code too.
+const BAD_ARGUMENTS: u8 = 2;
+
+/// Probes and prints; the exit code is documented in `--help`.
+pub fn run(args: &ProbeArgs) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            super::print_error(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(measure(args)) {
+        Err(problem) => {
+            eprintln!("insight-agent: {problem}");
+            ExitCode::from(BAD_ARGUMENTS)
+        }
+        Ok(report) => {
+            match args.output {
+                Output::Text => print!("{}", text::render(&report)),
+                Output::Json => match serde_json::to_string_pretty(&report.to_json()) {
+                    Ok(json) => println!("{json}"),
+                    Err(error) => super::print_error(&error),
+                },
+            }
+            ExitCode::from(report.exit_code())
+        }
+    }
+}
+
+async fn measure(args: &ProbeArgs) -> Result<Report, String> {
+    let mut fell_back = false;
+    let mut plan = plan::plan(args, args.mode != ModeArg::BlackBox && args.method.is_none())?;
+    let mut probe = start(plan)?;
+    let (mut fresh, _) = probe.sample(Connection::Fresh, Instant::now()).await;
+    if args.mode == ModeArg::Auto && args.method.is_none() && is_misrouted(&fresh) {
+        fell_back = true;
+        plan = plan::plan(args, false)?;
+        probe = start(plan)?;
+        fresh = probe.sample(Connection::Fresh, Instant::now()).await.0;
+    }
+    let mut reused = Vec::new();
+    let mut scheduled = tokio::time::interval(args.interval.max(Duration::from_millis(1)));
+    for _ in 0..args.count {
+        let tick = scheduled.tick().await;
+        reused.push(probe.sample(Connection::Reused, tick.into_std()).await.0);
+    }
+    Ok(Report { plan: Arc::clone(probe.plan()), fell_back, fresh, reused })
+}
+
+fn start(plan: ProbePlan) -> Result<Probe, String> {
+    Probe::new(Arc::new(plan)).map_err(|error| error.to_string())
+}
+
+fn is_misrouted(sample: &ProbeSample) -> bool {
+    matches!(&sample.outcome, Outcome::Failed(failure) if failure.class == FailureClass::Misrouted)
+}

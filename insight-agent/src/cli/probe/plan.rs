@@ -1,0 +1,119 @@
+//! From arguments to a plan.
+
+use super::ProbeArgs;
+use crate::config::HostPort;
+use crate::config::size;
+use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan, TlsPlan};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// Largest payload that can be asked for; the same bound as the configuration's.
+const MAX_PAYLOAD: usize = 64 * 1024 * 1024;
+
+/// A serialised message. (clap takes a bare `Vec<u8>` for a repeated option.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MessageBytes(Vec<u8>);
+
+/// The plan that the arguments describe. The error says which argument, and what to do.
+pub(super) fn plan(args: &ProbeArgs, white_box: bool) -> Result<ProbePlan, String> {
+    let address: HostPort =
+        args.address.parse().map_err(|error| format!("ADDRESS {:?}: {error}", args.address))?;
+    let call = if white_box {
+        Call::Measure {
+            request_bytes: args.request_bytes,
+            response_bytes: args.response_bytes,
+            delay: args.delay,
+        }
+    } else if let Some(method) = &args.method {
+        let request = args.request_base64.clone().map(|bytes| bytes.0).unwrap_or_default();
+        Call::Unary { method: method.clone(), request }
+    } else {
+        Call::HealthCheck { service: args.service.clone() }
+    };
+    let wants_tls =
+        args.tls || args.ca_file.is_some() || args.server_name.is_some() || args.cert_file.is_some();
+    let tls = wants_tls.then(|| TlsPlan {
+        ca_file: args.ca_file.clone(),
+        server_name: args.server_name.clone(),
+        client_identity: args.cert_file.clone().zip(args.key_file.clone()),
+    });
+    Ok(ProbePlan {
+        name: "probe".into(),
+        source: "here".into(),
+        target: args.address.clone(),
+        mode: if white_box { Mode::WhiteBox } else { Mode::BlackBox },
+        call,
+        route: RoutePlan {
+            name: args.address.clone(),
+            host: address.host,
+            port: address.port,
+            authority: args.authority.clone().unwrap_or_else(|| args.address.clone()),
+            metadata: args.metadata.clone(),
+            tls,
+            origin: "prober".into(),
+            hops: args.hops.clone(),
+            server_timing: Default::default(),
+            envoy_hop: None,
+        },
+        interval: args.interval,
+        deadline: args.deadline,
+        drain: args.drain,
+        connections: vec![Connection::Fresh, Connection::Reused],
+        ping: true,
+        max_in_flight: 1,
+        // A person who looks at one sample shall see it, with the prober's wait beside it.
+        void_share: f64::INFINITY,
+    })
+}
+
+/// `key=value`; the key in lower case, as HTTP/2 demands.
+pub(super) fn parse_metadata(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, for example x-target-region=sg")?;
+    let key = key.trim().to_ascii_lowercase();
+    http::HeaderName::try_from(&key).map_err(|_| format!("{key:?} is no metadata key"))?;
+    http::HeaderValue::try_from(value).map_err(|_| "the value must be visible ASCII".to_owned())?;
+    Ok((key, value.to_owned()))
+}
+
+/// `/package.Service/Method`.
+pub(super) fn parse_method(text: &str) -> Result<String, String> {
+    let mut parts = text.split('/');
+    let shape = (parts.next(), parts.next(), parts.next(), parts.next());
+    match shape {
+        (Some(""), Some(service), Some(method), None) if !service.is_empty() && !method.is_empty() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("write /package.Service/Method".into()),
+    }
+}
+
+/// Standard base64 with padding.
+pub(super) fn parse_base64(text: &str) -> Result<MessageBytes, String> {
+    STANDARD.decode(text).map(MessageBytes).map_err(|error| format!("{error}: write standard base64"))
+}
+
+/// A size with its unit, within the largest payload.
+pub(super) fn parse_size(text: &str) -> Result<usize, String> {
+    let bytes = size::parse(text).map_err(|error| format!("{error}: {}", error.advice()))?;
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    if bytes > MAX_PAYLOAD { Err("at most 64MiB".into()) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_cannot_be_are_refused_with_the_form() {
+        assert!(parse_metadata("x-target-region").unwrap_err().contains("KEY=VALUE"));
+        assert!(parse_metadata("a b=c").is_err() && parse_metadata("a=\n").is_err());
+        assert_eq!(parse_metadata("X-Region=a=b").unwrap(), ("x-region".into(), "a=b".into()));
+        for bad in ["", "/", "shop.Cart/Get", "/shop.Cart", "/shop.Cart/", "//Get", "/a/b/c"] {
+            assert!(parse_method(bad).is_err(), "{bad}");
+        }
+        assert!(parse_method("/shop.Cart/Get").is_ok());
+        assert!(parse_size("65MiB").is_err() && parse_size("5").is_err());
+        assert_eq!(parse_base64("CgVh").unwrap(), MessageBytes(vec![10, 5, 97]));
+        assert!(parse_base64("?").is_err());
+    }
+}

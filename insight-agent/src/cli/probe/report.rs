@@ -1,0 +1,144 @@
+//! What a one-shot probe found: the same content for people and for programs.
+
+use crate::correlate::ledger::probe_ledger;
+use crate::model::figure::Figure;
+use crate::model::ledger::{PathLedger, Segment};
+use crate::model::outcome::GrpcStatus;
+use crate::model::plan::ProbePlan;
+use crate::model::sample::{Outcome, ProbeSample};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Some good answers, some not.
+const SOME_FAILED: u8 = 1;
+/// No good answer.
+const ALL_FAILED: u8 = 3;
+
+/// One fresh sample and several reused ones.
+pub(super) struct Report {
+    pub(super) plan: Arc<ProbePlan>,
+    /// The target is no Insight receiver; its health was asked for instead.
+    pub(super) fell_back: bool,
+    pub(super) fresh: ProbeSample,
+    pub(super) reused: Vec<ProbeSample>,
+}
+
+impl Report {
+    pub(super) fn samples(&self) -> impl Iterator<Item = &ProbeSample> {
+        std::iter::once(&self.fresh).chain(&self.reused)
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        let total = self.samples().count();
+        match self.samples().filter(|sample| sample.is_measurement()).count() {
+            0 => ALL_FAILED,
+            good if good < total => SOME_FAILED,
+            _ => 0,
+        }
+    }
+
+    /// The good reused sample whose latency is the median: one real request, so that its parts
+    /// add up, and not a mixture of several. **None**: no good one.
+    pub(super) fn typical(&self) -> Option<&ProbeSample> {
+        let mut good: Vec<_> =
+            self.reused.iter().filter(|s| s.is_measurement() && s.total().is_some()).collect();
+        good.sort_by_key(|sample| sample.total());
+        good.get(good.len().checked_sub(1)? / 2).copied()
+    }
+
+    /// The ledger of a sample; the first link is the last handshake along the same way.
+    pub(super) fn ledger(&self, sample: &ProbeSample) -> Option<PathLedger> {
+        let handshakes = self.samples().filter_map(|sample| sample.rulers.handshake);
+        let first_link = handshakes.last().map(Figure::from_duration);
+        probe_ledger(sample, first_link).map(|found| found.ledger)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "address": self.plan.route.name,
+            "authority": self.plan.route.authority,
+            "mode": self.plan.mode,
+            "method": self.plan.call.method(),
+            "fell_back_to_health": self.fell_back,
+            "samples": self.samples().map(|sample| self.sample_json(sample)).collect::<Vec<_>>(),
+            "exit_code": self.exit_code(),
+        })
+    }
+
+    fn sample_json(&self, sample: &ProbeSample) -> Value {
+        let (outcome, status, class, detail) = outcome_words(&sample.outcome);
+        let phases: serde_json::Map<_, _> = sample
+            .phases
+            .named()
+            .into_iter()
+            .map(|(name, phase)| (format!("{name}_seconds"), seconds(phase)))
+            .collect();
+        let rulers = &sample.rulers;
+        json!({
+            "connection": sample.connection,
+            "outcome": outcome,
+            "status": status,
+            "failure_class": class,
+            "detail": detail,
+            "total_seconds": seconds(sample.total()),
+            "phases": phases,
+            "hops": sample.hops.hops.iter().map(|hop| json!({
+                "name": hop.name,
+                "downstream_seconds": hop.downstream.map(Figure::seconds),
+                "upstream_seconds": hop.upstream.map(Figure::seconds),
+                "connect_seconds": hop.connect.map(Figure::seconds),
+                "source": hop.source.as_str(),
+            })).collect::<Vec<_>>(),
+            "service_seconds": sample.service.map(|service| service.receive_to_send.seconds()),
+            "rulers": {
+                "handshake_seconds": seconds(rulers.handshake),
+                "ack_seconds": seconds(rulers.ack),
+                "ack_min_seconds": seconds(rulers.ack_min),
+                "ping_seconds": seconds(rulers.ping),
+            },
+            "prober_wait_seconds": seconds(sample.prober_wait),
+            "ledger": self.ledger(sample).map(|ledger| ledger_json(&ledger)),
+        })
+    }
+}
+
+/// Outcome, gRPC status, failure class and text of a sample.
+pub(super) fn outcome_words(
+    outcome: &Outcome,
+) -> (&'static str, &'static str, Option<&'static str>, Option<&str>) {
+    let ok = GrpcStatus::Ok.as_str();
+    match outcome {
+        Outcome::Ok => ("ok", ok, None, None),
+        Outcome::Late => ("late", ok, None, None),
+        Outcome::Voided => ("voided", ok, None, None),
+        Outcome::Failed(failure) => {
+            ("failed", failure.status.as_str(), Some(failure.class.as_str()), Some(&failure.detail))
+        }
+    }
+}
+
+fn seconds(duration: Option<Duration>) -> Value {
+    duration.map_or(Value::Null, |duration| duration.as_secs_f64().into())
+}
+
+fn ledger_json(ledger: &PathLedger) -> Value {
+    let segment = |segment: &Segment| {
+        json!({
+            "name": segment.name,
+            "seconds": segment.figure.map(Figure::seconds),
+            "below_seconds": segment.figure.map(|figure| figure.below_ns as f64 / 1e9),
+            "above_seconds": segment.figure.map(|figure| figure.above_ns as f64 / 1e9),
+            "source": segment.evidence,
+            "merged": segment.merged,
+            "inconsistent": segment.inconsistent,
+        })
+    };
+    json!({
+        "kind": "probe",
+        "end_to_end_seconds": ledger.end_to_end.seconds(),
+        "segments": ledger.segments.iter().map(segment).collect::<Vec<_>>(),
+        "unexplained_seconds": ledger.unexplained.seconds(),
+        "residual_seconds": ledger.residual.map(Figure::seconds),
+    })
+}

@@ -1,0 +1,3 @@
+//! Readers of the host: /proc and /sys, never anything remote.
+
+pub mod schedstat;

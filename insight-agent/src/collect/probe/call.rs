@@ -1,0 +1,251 @@
+//! One RPC on an open connection: request, wait and response, and what came back.
+
+use super::clocked_io::IoClock;
+use super::failure;
+use super::hop_headers::{parse_service_trailer, read_hop_evidence};
+use super::message::{BadReply, Reply, decode_reply, encode_request};
+use crate::model::hop::HopEvidence;
+use crate::model::outcome::Failure;
+use crate::model::plan::{Mode, ProbePlan};
+use crate::model::sample::{Phases, ServiceTiming};
+use crate::model::series::lost::Loss;
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use std::future::poll_fn;
+use std::time::Instant;
+use tokio::time::timeout_at;
+
+/// The trailer in which an Insight receiver repeats its duration.
+const SERVICE_TRAILER: &str = "x-insight-service";
+/// The reserved key that marks probe traffic for gateways and services.
+const PROBE_MARK: &str = "x-insight-probe";
+/// Body bytes that are read at most: the largest payload that can be configured, with its frame.
+const MAX_BODY_BYTES: usize = 65 * 1024 * 1024;
+
+/// The parts of a request that are the same for every sample of a probe.
+#[derive(Debug, Clone)]
+pub(super) struct RequestHead {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+/// A plan that cannot be put into HTTP/2.
+#[derive(Debug, thiserror::Error)]
+#[error("probe {probe:?}: {what} = {value:?}: {why}: correct it")]
+pub struct HeadError {
+    probe: String,
+    what: String,
+    value: String,
+    why: String,
+}
+
+impl RequestHead {
+    /// Builds the head once, so that a sample only clones it.
+    pub(super) fn new(plan: &ProbePlan) -> Result<Self, HeadError> {
+        let bad = |what: &str, value: &str, why: &dyn std::fmt::Display| HeadError {
+            probe: plan.name.clone(),
+            what: what.to_owned(),
+            value: value.to_owned(),
+            why: why.to_string(),
+        };
+        let route = &plan.route;
+        let uri = Uri::builder()
+            .scheme(if route.tls.is_some() { "https" } else { "http" })
+            .authority(route.authority.as_str())
+            .path_and_query(plan.call.method())
+            .build()
+            .map_err(|error| bad("authority and method", &route.authority, &error))?;
+        let mut headers = HeaderMap::new();
+        headers.insert("te", HeaderValue::from_static("trailers"));
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        let agent = concat!("insight-agent/", env!("CARGO_PKG_VERSION"));
+        headers.insert("user-agent", HeaderValue::from_static(agent));
+        headers.insert(PROBE_MARK, HeaderValue::from_static("1"));
+        // Hops may give up when nobody listens any more, and not a moment earlier: an answer
+        // that comes late shall be seen with its true duration.
+        let patience = (plan.deadline + plan.drain).as_millis().min(99_999_999);
+        headers.insert(
+            "grpc-timeout",
+            HeaderValue::try_from(format!("{patience}m")).expect("digits are visible ASCII"),
+        );
+        for (key, value) in &route.metadata {
+            let name = HeaderName::try_from(key).map_err(|error| bad("metadata key", key, &error))?;
+            let value = HeaderValue::try_from(value)
+                .map_err(|error| bad(&format!("metadata {key:?}"), value, &error))?;
+            headers.append(name, value);
+        }
+        Ok(Self { uri, headers })
+    }
+
+    fn request(&self) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = http::Method::POST;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+/// How an RPC went.
+#[derive(Debug)]
+pub(super) struct CallEnd {
+    /// RPC phases only; as far as they were reached.
+    pub(super) phases: Phases,
+    pub(super) result: Result<(), Failure>,
+    pub(super) hops: HopEvidence,
+    pub(super) service: Option<ServiceTiming>,
+    pub(super) losses: Vec<(&'static str, Loss)>,
+    /// The server promised that it did not look at the request.
+    pub(super) unprocessed: bool,
+    /// Nothing at all was read from the connection while the RPC was under way.
+    pub(super) silent: bool,
+}
+
+/// Makes the plan's RPC; gives up at `give_up`, which resets the stream.
+pub(super) async fn call(
+    plan: &ProbePlan,
+    head: &RequestHead,
+    send: SendRequest<Bytes>,
+    clock: &IoClock,
+    sequence: u64,
+    give_up: Instant,
+) -> CallEnd {
+    let start = Instant::now();
+    let mut end = CallEnd {
+        phases: Phases::default(),
+        result: Ok(()),
+        hops: HopEvidence::default(),
+        service: None,
+        losses: Vec::new(),
+        unprocessed: false,
+        silent: false,
+    };
+    let exchange = exchange(plan, head, send, clock, sequence, start, &mut end);
+    let result = timeout_at(give_up.into(), exchange).await;
+    end.silent = !clock.read_after(start);
+    end.result = match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Broken::Stream(error))) => {
+            end.unprocessed = failure::is_unprocessed(&error);
+            Err(failure::stream(plan, &error))
+        }
+        Ok(Err(Broken::Answer(failure))) => Err(failure),
+        Err(_) => Err(failure::deadline(plan, !end.silent)),
+    };
+    end
+}
+
+/// Why an exchange ended early.
+enum Broken {
+    Stream(h2::Error),
+    Answer(Failure),
+}
+
+impl From<h2::Error> for Broken {
+    fn from(error: h2::Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
+async fn exchange(
+    plan: &ProbePlan,
+    head: &RequestHead,
+    send: SendRequest<Bytes>,
+    clock: &IoClock,
+    sequence: u64,
+    start: Instant,
+    end: &mut CallEnd,
+) -> Result<(), Broken> {
+    let mut send = send.ready().await?;
+    let (response, mut stream) = send.send_request(head.request(), false)?;
+    let body = encode_request(&plan.call, sequence);
+    tokio::pin!(response);
+    // A server may answer before it has read everything; then the rest is not sent.
+    let early = tokio::select! {
+        biased;
+        sent = send_body(&mut stream, body) => { sent?; None }
+        early = &mut response => Some(early?),
+    };
+    let queued = Instant::now();
+    let answer = match early {
+        Some(answer) => answer,
+        None => response.await?,
+    };
+    let answered = Instant::now();
+    let written = clock.flushed_after(queued).unwrap_or(queued).min(answered);
+    end.phases.request = Some(written - start);
+    end.phases.wait = Some(answered - written);
+
+    let (parts, body) = Response::into_parts(answer);
+    let body = read_body(body).await;
+    let (body, trailers) = match body {
+        Ok(read) => read,
+        Err(error) => {
+            end.hops = read_hop_evidence(&parts.headers, None, &plan.route);
+            return Err(error.into());
+        }
+    };
+    end.phases.response = Some(answered.elapsed());
+    end.hops = read_hop_evidence(&parts.headers, trailers.as_ref(), &plan.route);
+    failure::judge(plan, parts.status, &parts.headers, trailers.as_ref()).map_err(Broken::Answer)?;
+    match decode_reply(&plan.call, sequence, &body) {
+        Ok(Reply::Good) => {}
+        Ok(Reply::Measured(timing)) => end.service = Some(timing),
+        Err(bad) => {
+            if matches!(bad, BadReply::Mismatched { .. }) {
+                end.losses.push(("service_timing", Loss::Mismatched));
+            }
+            return Err(Broken::Answer(failure::bad_reply(plan, &bad)));
+        }
+    }
+    if plan.mode == Mode::WhiteBox {
+        read_service_trailer(trailers.as_ref(), end);
+    }
+    Ok(())
+}
+
+fn read_service_trailer(trailers: Option<&HeaderMap>, end: &mut CallEnd) {
+    let Some(timing) = &mut end.service else { return };
+    match trailers.and_then(|trailers| trailers.get(SERVICE_TRAILER)) {
+        None => end.losses.push(("service_timing", Loss::Missing)),
+        Some(value) => {
+            timing.receive_to_trailers = parse_service_trailer(value.as_bytes());
+            if timing.receive_to_trailers.is_none() {
+                end.losses.push(("service_timing", Loss::Malformed));
+            }
+        }
+    }
+}
+
+/// Hands the body to the connection as the peer's windows allow.
+async fn send_body(stream: &mut SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::Error> {
+    loop {
+        stream.reserve_capacity(body.len());
+        let Some(capacity) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
+            // The stream is closed for sending: what the peer says about it is the answer.
+            return std::future::pending().await;
+        };
+        let chunk = body.split_to(capacity?.min(body.len()));
+        let last = body.is_empty();
+        stream.send_data(chunk, last)?;
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+async fn read_body(mut body: RecvStream) -> Result<(Bytes, Option<HeaderMap>), h2::Error> {
+    let mut read = BytesMut::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk?;
+        body.flow_control().release_capacity(chunk.len())?;
+        if read.len() + chunk.len() <= MAX_BODY_BYTES {
+            read.extend_from_slice(&chunk);
+        }
+    }
+    let trailers = body.trailers().await?;
+    Ok((read.freeze(), trailers))
+}

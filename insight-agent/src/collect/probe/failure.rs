@@ -1,0 +1,276 @@
+//! Who is named when a probe fails: from errors and answers to a class, a gRPC status and a text.
+
+use super::message::BadReply;
+use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::plan::{ProbePlan, RoutePlan};
+use h2::Reason;
+use http::{HeaderMap, StatusCode};
+use std::io;
+
+/// Longest part of a peer's text that is kept: it goes to logs and to the status page.
+const MAX_TEXT: usize = 200;
+
+fn failure(status: GrpcStatus, class: FailureClass, detail: String) -> Failure {
+    Failure { status, class, detail }
+}
+
+/// `route "x" (host:port)`: where an attempt went.
+pub(super) fn place(plan: &ProbePlan) -> String {
+    let RoutePlan { name, host, port, .. } = &plan.route;
+    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    if *name == address { address } else { format!("route {name:?} ({address})") }
+}
+
+/// The next hop's name did not resolve.
+pub(super) fn dns(plan: &ProbePlan, error: &dyn std::fmt::Display) -> Failure {
+    failure(
+        GrpcStatus::Unavailable,
+        FailureClass::Dns,
+        format!(
+            "look up {:?} for {}: {error}: check the name and this host's resolver",
+            plan.route.host,
+            place(plan)
+        ),
+    )
+}
+
+/// The TCP handshake failed.
+pub(super) fn connect(plan: &ProbePlan, error: &io::Error) -> Failure {
+    use io::ErrorKind as Kind;
+    let (class, advice) = match error.kind() {
+        Kind::ConnectionRefused => (
+            FailureClass::Refused,
+            "nothing listens there: check the address and that the next hop's process runs",
+        ),
+        Kind::TimedOut => (FailureClass::ConnectTimeout, UNANSWERED),
+        _ => (FailureClass::Unreachable, "check the address and this host's routes"),
+    };
+    failure(GrpcStatus::Unavailable, class, format!("connect to {}: {error}: {advice}", place(plan)))
+}
+
+const UNANSWERED: &str =
+    "SYN is unanswered: the host or the link is down, or a firewall drops packets silently";
+
+/// A phase of opening the connection did not end before the deadline.
+pub(super) fn setup_deadline(plan: &ProbePlan, phase: SetupPhase) -> Failure {
+    let (class, advice) = match phase {
+        SetupPhase::Dns => (FailureClass::Dns, "the resolver does not answer: check it"),
+        SetupPhase::Connect => (FailureClass::ConnectTimeout, UNANSWERED),
+        SetupPhase::Tls => (FailureClass::Tls, "check that the next hop speaks TLS on this port"),
+        SetupPhase::Http2 => (FailureClass::NoSettings, NO_SETTINGS),
+    };
+    failure(
+        GrpcStatus::DeadlineExceeded,
+        class,
+        format!("{} {}: no answer within {:?}: {advice}", phase.verb(), place(plan), plan.deadline),
+    )
+}
+
+const NO_SETTINGS: &str = "the connection was accepted but no HTTP/2 SETTINGS came: the next hop's process is stuck, \
+     or it does not speak HTTP/2 here (plaintext against a TLS port?)";
+
+/// The steps of opening a connection that can hang.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SetupPhase {
+    Dns,
+    Connect,
+    Tls,
+    Http2,
+}
+
+impl SetupPhase {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Dns => "look up the name of",
+            Self::Connect => "connect to",
+            Self::Tls => "open TLS with",
+            Self::Http2 => "open HTTP/2 with",
+        }
+    }
+}
+
+/// The TLS handshake failed.
+pub(super) fn tls(plan: &ProbePlan, error: &io::Error) -> Failure {
+    failure(
+        GrpcStatus::Unavailable,
+        FailureClass::Tls,
+        format!("open TLS with {}: {error}: check its certificate and the route's tls table", place(plan)),
+    )
+}
+
+/// The connection ended before the server's SETTINGS.
+pub(super) fn no_settings(plan: &ProbePlan) -> Failure {
+    failure(
+        GrpcStatus::Unavailable,
+        FailureClass::NoSettings,
+        format!("open HTTP/2 with {}: the connection was closed: {NO_SETTINGS}", place(plan)),
+    )
+}
+
+/// The stream or its connection broke.
+pub(super) fn stream(plan: &ProbePlan, error: &h2::Error) -> Failure {
+    let what = format!("call {} through {}: {error}", plan.call.method(), place(plan));
+    match error.reason() {
+        Some(_) if error.is_go_away() && error.is_remote() => failure(
+            GrpcStatus::Unavailable,
+            FailureClass::Goaway,
+            format!("{what}: the next hop closed the connection: see its log for the reason"),
+        ),
+        Some(reason) if error.is_library() => failure(
+            GrpcStatus::Internal,
+            FailureClass::Protocol,
+            format!(
+                "{what}: what the next hop sent is no valid HTTP/2 ({reason}): check that it speaks gRPC here \
+                 (plaintext against a TLS port?)"
+            ),
+        ),
+        Some(reason) => failure(
+            reset_status(reason),
+            FailureClass::Reset,
+            format!("{what}: the stream was reset: see the next hop's log"),
+        ),
+        None => failure(
+            GrpcStatus::Unavailable,
+            FailureClass::Reset,
+            format!("{what}: the connection broke: see the next hop's log"),
+        ),
+    }
+}
+
+/// **Source**: gRPC over HTTP/2, "Errors": HTTP/2 error code → gRPC status.
+fn reset_status(reason: Reason) -> GrpcStatus {
+    match reason {
+        Reason::REFUSED_STREAM => GrpcStatus::Unavailable,
+        Reason::CANCEL => GrpcStatus::Cancelled,
+        Reason::ENHANCE_YOUR_CALM => GrpcStatus::ResourceExhausted,
+        Reason::INADEQUATE_SECURITY => GrpcStatus::PermissionDenied,
+        _ => GrpcStatus::Internal,
+    }
+}
+
+/// Whether the server promised that it did not look at the request, so that a gRPC client would
+/// send it again without telling anyone.
+pub(super) fn is_unprocessed(error: &h2::Error) -> bool {
+    match error.reason() {
+        Some(Reason::REFUSED_STREAM) => true,
+        Some(Reason::NO_ERROR) => error.is_go_away(),
+        _ => false,
+    }
+}
+
+/// Nothing came until deadline and drain had passed.
+pub(super) fn deadline(plan: &ProbePlan, answered: bool) -> Failure {
+    let heard = if answered {
+        "its connection is alive, so the delay is behind it"
+    } else {
+        "and nothing else was heard on the connection"
+    };
+    failure(
+        GrpcStatus::DeadlineExceeded,
+        FailureClass::Deadline,
+        format!(
+            "call {} through {}: no answer within {:?} and {:?} of drain; {heard}",
+            plan.call.method(),
+            place(plan),
+            plan.deadline,
+            plan.drain
+        ),
+    )
+}
+
+/// Reads how a response ended. `Ok` is `grpc-status: 0`.
+pub(super) fn judge(
+    plan: &ProbePlan,
+    http_status: StatusCode,
+    headers: &HeaderMap,
+    trailers: Option<&HeaderMap>,
+) -> Result<(), Failure> {
+    let what = || format!("call {} through {}", plan.call.method(), place(plan));
+    let find = |name: &str| trailers.and_then(|t| t.get(name)).or_else(|| headers.get(name));
+    let Some(code) = find("grpc-status") else {
+        let who = written_by(headers);
+        if http_status != StatusCode::OK {
+            let (class, advice) = if http_status == StatusCode::NOT_FOUND {
+                (FailureClass::Misrouted, "no hop knows this route: check authority, metadata and method")
+            } else {
+                (FailureClass::Proxy, "a proxy answered for its upstream: see its log")
+            };
+            let detail = format!("{}: HTTP {http_status} without grpc-status{who}: {advice}", what());
+            return Err(failure(GrpcStatus::from_http(http_status.as_u16()), class, detail));
+        }
+        let detail =
+            format!("{}: the answer has no grpc-status{who}: check that the target speaks gRPC", what());
+        return Err(failure(GrpcStatus::Unknown, FailureClass::Protocol, detail));
+    };
+    let code = code.to_str().ok().and_then(|text| text.parse::<u32>().ok());
+    let status = code.map_or(GrpcStatus::Unknown, GrpcStatus::from_code);
+    let message = find("grpc-message").map(|value| percent_decoded(value.as_bytes())).unwrap_or_default();
+    let (class, advice) = match status {
+        GrpcStatus::Ok => return Ok(()),
+        GrpcStatus::Unimplemented => {
+            (FailureClass::Misrouted, "wrong method or route: check method, authority and metadata")
+        }
+        _ => (FailureClass::Status, "answered in trailers: see the service, or the gRPC-aware proxy"),
+    };
+    let detail = format!("{}: {}: {message:?}{}: {advice}", what(), status.as_str(), written_by(headers));
+    Err(failure(status, class, detail))
+}
+
+/// Who wrote a response, as far as it says so.
+fn written_by(headers: &HeaderMap) -> String {
+    let mut text = String::new();
+    for name in ["server", "via"] {
+        if let Some(value) = headers.get(name) {
+            text.push_str(&format!(", {name}: {:?}", shortened(&String::from_utf8_lossy(value.as_bytes()))));
+        }
+    }
+    text
+}
+
+/// A good status with a bad message.
+pub(super) fn bad_reply(plan: &ProbePlan, bad: &BadReply) -> Failure {
+    let what = format!("call {} through {}", plan.call.method(), place(plan));
+    match bad {
+        BadReply::NotServing(state) => failure(
+            GrpcStatus::Unavailable,
+            FailureClass::NotServing,
+            format!("{what}: the service says it is {state}: see its health"),
+        ),
+        BadReply::Unreadable(error) => failure(
+            GrpcStatus::Internal,
+            FailureClass::Protocol,
+            format!("{what}: the answer cannot be read: {error}: check that the target offers this method"),
+        ),
+        BadReply::Mismatched { sent, received } => failure(
+            GrpcStatus::Internal,
+            FailureClass::Protocol,
+            format!("{what}: sequence {sent} was answered as {received}: a hop mixes up or caches answers"),
+        ),
+    }
+}
+
+/// `grpc-message` is percent-encoded UTF-8; what is not stays as it is.
+fn percent_decoded(bytes: &[u8]) -> String {
+    let mut out = Vec::with_capacity(bytes.len().min(MAX_TEXT));
+    let mut rest = bytes;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let escaped = (byte == b'%').then(|| tail.get(..2)).flatten();
+        let decoded = escaped
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(decoded.unwrap_or(byte));
+        rest = if decoded.is_some() { &tail[2..] } else { tail };
+    }
+    shortened(&String::from_utf8_lossy(&out))
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "failure_tests.rs"]
+mod tests;

@@ -1,1 +1,0 @@
-//! What the hops of a path wrote into a response: parsers over bytes.

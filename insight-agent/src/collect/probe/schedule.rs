@@ -1,0 +1,129 @@
+//! When is each probe sent? Open loop: on its own schedule, whatever became of the ones before.
+
+use super::session::{Probe, ProbeError};
+use crate::model::plan::{Connection, ProbePlan};
+use crate::model::sample::ProbeEvent;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+/// The probing thread. Dropping it without [`Prober::stop`] asks it to stop and does not wait.
+#[derive(Debug)]
+pub struct Prober {
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The prober cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ProberError {
+    /// A probe cannot be started.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The system gave no thread or no runtime.
+    #[error("start the probing thread: check the limits on threads and open files")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Prober {
+    /// Starts the thread that sends all of `plans` and reports into `events`.
+    ///
+    /// An event that does not fit into the channel is dropped and counted by `lost`: probing
+    /// never waits for its consumers.
+    ///
+    /// # Errors
+    /// See [`ProberError`]; nothing is started then.
+    pub fn start(
+        plans: &[Arc<ProbePlan>],
+        events: mpsc::Sender<ProbeEvent>,
+        lost: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Self, ProberError> {
+        let probes: Vec<_> =
+            plans.iter().map(|plan| Probe::new(Arc::clone(plan)).map(Arc::new)).collect::<Result<_, _>>()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, mut stopped) = watch::channel(false);
+        let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
+            runtime.block_on(async move {
+                let report = Report { events, lost };
+                let mut schedules = JoinSet::new();
+                for (probe, connection, phase) in staggered(&probes) {
+                    schedules.spawn(run(Arc::clone(probe), connection, phase, report.clone()));
+                }
+                // Schedules never end by themselves; a closed channel is a dropped Prober.
+                let _ = stopped.wait_for(|stop| *stop).await;
+                schedules.shutdown().await;
+            });
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Stops all probes: streams under way are reset, connections closed. Blocks until the
+    /// thread has ended, some milliseconds at most.
+    pub fn stop(mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the probing thread ended in a panic");
+        }
+    }
+}
+
+/// Every schedule with its share of its interval, so that probes with one interval do not all
+/// start together and measure each other.
+fn staggered(probes: &[Arc<Probe>]) -> impl Iterator<Item = (&Arc<Probe>, Connection, Duration)> {
+    let all: Vec<_> =
+        probes.iter().flat_map(|probe| probe.plan().connections.iter().map(move |c| (probe, *c))).collect();
+    let count = u32::try_from(all.len()).unwrap_or(u32::MAX).max(1);
+    all.into_iter().zip(0_u32..).map(move |((probe, connection), nth)| {
+        (probe, connection, probe.plan().interval.mul_f64(f64::from(nth) / f64::from(count)))
+    })
+}
+
+/// Where events go.
+#[derive(Clone)]
+struct Report {
+    events: mpsc::Sender<ProbeEvent>,
+    lost: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Report {
+    fn send(&self, event: ProbeEvent) {
+        if self.events.try_send(event).is_err() {
+            (self.lost)();
+        }
+    }
+}
+
+/// One schedule: a sample each interval, counted from the start and never from the last sample.
+///
+/// After a time in which this thread did not run (a suspended host) the missed samples start at
+/// once, as far as `max_in_flight` lets them, and the others are skipped and counted.
+async fn run(probe: Arc<Probe>, connection: Connection, phase: Duration, report: Report) {
+    let plan = Arc::clone(probe.plan());
+    let mut scheduled = Instant::now() + phase;
+    let in_flight = Arc::new(AtomicUsize::new(0));
+    let mut samples = JoinSet::new();
+    loop {
+        tokio::time::sleep_until(scheduled.into()).await;
+        while samples.try_join_next().is_some() {}
+        if in_flight.load(Ordering::Relaxed) >= plan.max_in_flight {
+            report.send(ProbeEvent::Skipped(Arc::clone(&plan), connection));
+        } else {
+            in_flight.fetch_add(1, Ordering::Relaxed);
+            let (probe, report, in_flight) = (Arc::clone(&probe), report.clone(), Arc::clone(&in_flight));
+            samples.spawn(async move {
+                let (sample, losses) = probe.sample(connection, scheduled).await;
+                in_flight.fetch_sub(1, Ordering::Relaxed);
+                report.send(ProbeEvent::Sample(Box::new(sample)));
+                for (measurement, loss) in losses {
+                    report.send(ProbeEvent::Lost(measurement, loss));
+                }
+            });
+        }
+        scheduled += plan.interval;
+    }
+}

@@ -1,0 +1,281 @@
+//! The sender against real sockets: a real receiver, and peers that misbehave.
+
+use super::session::Probe;
+use crate::collect::host::schedstat::read_thread_wait;
+use crate::model::outcome::{FailureClass, GrpcStatus};
+use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan, TlsPlan};
+use crate::model::sample::{Outcome, ProbeEvent, ProbeSample};
+use crate::serve::{Drill, GrpcOptions, GrpcTls, serve_grpc};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+
+fn plan(address: SocketAddr) -> ProbePlan {
+    ProbePlan {
+        name: "p".into(),
+        source: "eu".into(),
+        target: "sg".into(),
+        mode: Mode::WhiteBox,
+        call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
+        route: RoutePlan {
+            name: address.to_string(),
+            host: address.ip().to_string(),
+            port: address.port(),
+            authority: address.to_string(),
+            metadata: vec![("x-target-region".into(), "sg".into())],
+            tls: None,
+            origin: "insight-eu".into(),
+            hops: vec![],
+            server_timing: Default::default(),
+            envoy_hop: None,
+        },
+        interval: Duration::from_secs(1),
+        deadline: Duration::from_secs(5),
+        drain: Duration::from_secs(5),
+        connections: vec![Connection::Reused],
+        ping: true,
+        max_in_flight: 4,
+        // These tests are about the path, and run on hosts that starve them at times.
+        void_share: f64::INFINITY,
+    }
+}
+
+async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = GrpcOptions {
+        region: "sg".into(),
+        node: "insight-sg".into(),
+        max_delay: Duration::from_secs(2),
+        max_payload: 4 << 20,
+        reflection: false,
+        tls,
+        thread_wait: read_thread_wait,
+    };
+    tokio::spawn(serve_grpc(listener, options, Drill::default(), std::future::pending()));
+    address
+}
+
+async fn sample(plan: ProbePlan, connection: Connection) -> ProbeSample {
+    Probe::new(Arc::new(plan)).unwrap().sample(connection, Instant::now()).await.0
+}
+
+fn failed(sample: &ProbeSample) -> (FailureClass, GrpcStatus, &str) {
+    match &sample.outcome {
+        Outcome::Failed(failure) => (failure.class, failure.status, failure.detail.as_str()),
+        other => panic!("{other:?} is no failure"),
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_sample_has_every_phase_and_the_receivers_duration() {
+    let delay = Duration::from_millis(30);
+    let mut plan = plan(receiver(None).await);
+    plan.call = Call::Measure { request_bytes: 10, response_bytes: 10, delay };
+    let sample = sample(plan, Connection::Fresh).await;
+    assert_eq!(sample.outcome, Outcome::Ok);
+    let phases = sample.phases;
+    assert!(phases.dns.is_none() && phases.tls.is_none(), "{phases:?}");
+    assert!(phases.connect.is_some() && phases.http2.is_some() && phases.request.is_some(), "{phases:?}");
+    assert!(phases.wait.unwrap() >= delay, "{phases:?}");
+    let service = sample.service.unwrap();
+    assert!(service.receive_to_send.seconds() >= delay.as_secs_f64(), "{service:?}");
+    assert!(service.receive_to_send.seconds() <= phases.to_first_byte().unwrap().as_secs_f64());
+    assert!(service.receive_to_trailers.unwrap().ns >= service.receive_to_send.ns);
+    assert_eq!(sample.total().unwrap(), phases.setup() + phases.rpc().unwrap());
+    assert!(sample.rulers.handshake.is_some() && sample.opened);
+}
+
+#[tokio::test]
+async fn a_reused_connection_is_opened_once_and_pinged() {
+    let probe = Probe::new(Arc::new(plan(receiver(None).await))).unwrap();
+    let (first, _) = probe.sample(Connection::Reused, Instant::now()).await;
+    let (second, losses) = probe.sample(Connection::Reused, Instant::now()).await;
+    assert_eq!((first.opened, second.opened), (true, false));
+    assert_eq!((&first.outcome, &second.outcome), (&Outcome::Ok, &Outcome::Ok));
+    assert!(second.phases.connect.is_none() && second.rulers.handshake.is_none());
+    assert!(second.rulers.ping.is_some() && second.rulers.ack.is_some(), "{:?} {losses:?}", second.rulers);
+}
+
+#[tokio::test]
+async fn an_answer_after_the_deadline_is_late_with_its_true_duration() {
+    let mut plan = plan(receiver(None).await);
+    plan.deadline = Duration::from_millis(100);
+    plan.call = Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(400) };
+    let sample = sample(plan, Connection::Reused).await;
+    assert_eq!(sample.outcome, Outcome::Late);
+    assert!(sample.total().unwrap() >= Duration::from_millis(400), "{:?}", sample.phases);
+}
+
+#[tokio::test]
+async fn no_answer_at_all_is_a_deadline_failure_after_the_drain() {
+    let mut plan = plan(receiver(None).await);
+    (plan.deadline, plan.drain) = (Duration::from_millis(100), Duration::from_millis(100));
+    plan.call = Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(1500) };
+    let start = Instant::now();
+    let sample = sample(plan, Connection::Reused).await;
+    let (class, status, detail) = failed(&sample);
+    assert_eq!((class, status), (FailureClass::Deadline, GrpcStatus::DeadlineExceeded));
+    assert!(detail.contains("connection is alive"), "{detail}");
+    assert!(start.elapsed() >= Duration::from_millis(200) && sample.phases.wait.is_none());
+}
+
+#[tokio::test]
+async fn a_large_payload_passes_the_flow_control_windows() {
+    let mut plan = plan(receiver(None).await);
+    plan.call = Call::Measure { request_bytes: 1 << 20, response_bytes: 3 << 20, delay: Duration::ZERO };
+    assert_eq!(sample(plan, Connection::Fresh).await.outcome, Outcome::Ok);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_refused_and_says_what_to_do() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for connection in [Connection::Fresh, Connection::Reused] {
+        let sample = sample(plan(address), connection).await;
+        let (class, status, detail) = failed(&sample);
+        assert_eq!((class, status), (FailureClass::Refused, GrpcStatus::Unavailable));
+        assert!(
+            detail.contains("nothing listens there") && detail.contains(&address.to_string()),
+            "{detail}"
+        );
+        assert_eq!(sample.total(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_stuck_process_that_accepts_is_no_settings() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut plan = plan(listener.local_addr().unwrap());
+    plan.deadline = Duration::from_millis(200);
+    let sample = sample(plan, Connection::Fresh).await;
+    assert_eq!(failed(&sample).0, FailureClass::NoSettings, "{sample:?}");
+    assert!(sample.phases.connect.is_some() && sample.phases.http2.is_none());
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_dns() {
+    let mut plan = plan("127.0.0.1:1".parse().unwrap());
+    plan.route.host = "no-such-host.invalid".into();
+    assert_eq!(failed(&sample(plan, Connection::Fresh).await).0, FailureClass::Dns);
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_there_is_misrouted() {
+    let mut plan = plan(receiver(None).await);
+    plan.mode = Mode::BlackBox;
+    plan.call = Call::Unary { method: "/no.Such/Method".into(), request: vec![] };
+    let sample = sample(plan, Connection::Fresh).await;
+    assert_eq!(failed(&sample).1, GrpcStatus::Unimplemented);
+    assert_eq!(failed(&sample).0, FailureClass::Misrouted);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_is_replaced_without_a_failure() {
+    let address = receiver(None).await;
+    let (relay, mut cut) = cuttable_relay(address).await;
+    let probe = Probe::new(Arc::new(plan(relay))).unwrap();
+    assert_eq!(probe.sample(Connection::Reused, Instant::now()).await.0.outcome, Outcome::Ok);
+    cut.abort_all();
+    while cut.join_next().await.is_some() {}
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (sample, _) = probe.sample(Connection::Reused, Instant::now()).await;
+        if sample.opened {
+            assert_eq!(sample.outcome, Outcome::Ok);
+            return;
+        }
+        assert!(Instant::now() < deadline, "the closed connection is still in use: {sample:?}");
+    }
+}
+
+/// A relay whose connections can be cut; the listener goes on.
+async fn cuttable_relay(target: SocketAddr) -> (SocketAddr, tokio::task::JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut connections = tokio::task::JoinSet::new();
+    let (first, accepted) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut first = Some(first);
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            match first.take() {
+                Some(first) => first.send(near).unwrap(),
+                None => {
+                    tokio::spawn(async move {
+                        let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    });
+                }
+            }
+        }
+    });
+    connections.spawn(async move {
+        let mut near = accepted.await.unwrap();
+        let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    });
+    (address, connections)
+}
+
+#[tokio::test]
+async fn tls_is_a_phase_of_its_own_and_a_wrong_name_names_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let signed = rcgen::generate_simple_self_signed(vec!["receiver.test".into()]).unwrap();
+    let (cert_file, key_file) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert_file, signed.cert.pem()).unwrap();
+    std::fs::write(&key_file, signed.signing_key.serialize_pem()).unwrap();
+    let tls = GrpcTls { cert_file: cert_file.clone(), key_file, client_ca_file: None };
+    let mut plan = plan(receiver(Some(tls)).await);
+    plan.route.tls = Some(TlsPlan {
+        ca_file: Some(cert_file),
+        server_name: Some("receiver.test".into()),
+        client_identity: None,
+    });
+    let good = sample(plan.clone(), Connection::Fresh).await;
+    assert_eq!(good.outcome, Outcome::Ok);
+    assert!(good.phases.tls.is_some() && good.phases.http2.is_some(), "{:?}", good.phases);
+
+    let tls = plan.route.tls.as_mut().unwrap();
+    tls.server_name = Some("another.test".into());
+    assert_eq!(failed(&sample(plan.clone(), Connection::Fresh).await).0, FailureClass::Tls);
+    plan.route.tls = None;
+    let plaintext = sample(plan, Connection::Fresh).await;
+    // rustls answers the preface with an alert record, which is no HTTP/2 frame.
+    let (class, _, detail) = failed(&plaintext);
+    assert_eq!(class, FailureClass::Protocol, "{plaintext:?}");
+    assert!(detail.contains("TLS port"), "{detail}");
+}
+
+#[test]
+fn a_missing_ca_file_is_named_before_anything_is_sent() {
+    let mut plan = plan("127.0.0.1:1".parse().unwrap());
+    plan.route.tls = Some(TlsPlan { ca_file: Some("/no/such/ca.pem".into()), ..TlsPlan::default() });
+    let error = Probe::new(Arc::new(plan)).unwrap_err().to_string();
+    assert!(error.contains("ca_file") && error.contains("/no/such/ca.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn the_schedule_is_open_loop_and_skips_are_told() {
+    let mut plan = plan(receiver(None).await);
+    plan.interval = Duration::from_millis(20);
+    plan.max_in_flight = 2;
+    plan.call = Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(200) };
+    let (events, mut received) = tokio::sync::mpsc::channel(1024);
+    let prober = super::Prober::start(&[Arc::new(plan)], events, Arc::new(|| ())).unwrap();
+    let (mut samples, mut skipped) = (0, 0);
+    // A closed loop could send at most one sample each 200 ms and would never skip.
+    while samples < 4 || skipped < 4 {
+        match tokio::time::timeout(Duration::from_secs(10), received.recv()).await.unwrap().unwrap() {
+            ProbeEvent::Sample(sample) => {
+                assert_eq!(sample.outcome, Outcome::Ok);
+                samples += 1;
+            }
+            ProbeEvent::Skipped(..) => skipped += 1,
+            ProbeEvent::Lost(..) => {}
+        }
+    }
+    tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
+}

@@ -1,0 +1,125 @@
+//! TLS towards the next hop: rustls with the ring provider, ALPN `h2` only.
+
+use crate::model::plan::TlsPlan;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a route's TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A PEM file could not be read or holds nothing of what it should.
+    #[error(
+        "route {route:?}: tls.{key} = {path:?}: {what}: check that the file exists, is readable and is PEM"
+    )]
+    Pem {
+        /// The route.
+        route: String,
+        /// The configuration key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The system offers no authority to trust.
+    #[error("route {route:?}: this system has no trusted certificate authorities: set tls.ca_file")]
+    NoSystemRoots {
+        /// The route.
+        route: String,
+    },
+    /// Certificate and key do not fit, or rustls refuses them.
+    #[error("route {route:?}: tls: {source}: check cert_file and key_file")]
+    Config {
+        /// The route.
+        route: String,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The name to verify is no name.
+    #[error("route {route:?}: tls.server_name = {name:?}: is no DNS name or IP address: correct it")]
+    ServerName {
+        /// The route.
+        route: String,
+        /// The name.
+        name: String,
+    },
+}
+
+/// A route's TLS, ready to connect with.
+#[derive(Debug, Clone)]
+pub(super) struct RouteTls {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) server_name: ServerName<'static>,
+}
+
+impl RouteTls {
+    /// Reads the plan's files. Blocking; done once, before probing starts.
+    pub(super) fn new(route: &str, host: &str, plan: &TlsPlan) -> Result<Self, TlsError> {
+        let roots = match &plan.ca_file {
+            Some(path) => file_roots(route, path)?,
+            None => system_roots(route)?,
+        };
+        let refused = |source| TlsError::Config { route: route.to_owned(), source };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?
+            .with_root_certificates(roots);
+        let mut config = match &plan.client_identity {
+            None => builder.with_no_client_auth(),
+            Some((cert_file, key_file)) => {
+                let chain = read_certificates(route, "cert_file", cert_file)?;
+                let key = PrivateKeyDer::from_pem_file(key_file)
+                    .map_err(|error| pem_error(route, "key_file", key_file, &error))?;
+                builder.with_client_auth_cert(chain, key).map_err(refused)?
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        // A resumed session would make every fresh connection but the first one cheaper than
+        // a newcomer's, and the tls phase a mixture of two things.
+        config.resumption = rustls::client::Resumption::disabled();
+        let name = plan.server_name.as_deref().unwrap_or(host);
+        let server_name = ServerName::try_from(name.to_owned())
+            .map_err(|_| TlsError::ServerName { route: route.to_owned(), name: name.to_owned() })?;
+        Ok(Self { config: Arc::new(config), server_name })
+    }
+}
+
+fn pem_error(route: &str, key: &'static str, path: &Path, what: &dyn std::fmt::Display) -> TlsError {
+    TlsError::Pem { route: route.to_owned(), key, path: path.to_owned(), what: what.to_string() }
+}
+
+fn read_certificates(
+    route: &str,
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| pem_error(route, key, path, &error))?;
+    if chain.is_empty() {
+        return Err(pem_error(route, key, path, &"holds no certificate"));
+    }
+    Ok(chain)
+}
+
+fn file_roots(route: &str, path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(route, "ca_file", path)? {
+        roots.add(certificate).map_err(|error| pem_error(route, "ca_file", path, &error))?;
+    }
+    Ok(roots)
+}
+
+fn system_roots(route: &str) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(TlsError::NoSystemRoots { route: route.to_owned() });
+    }
+    Ok(roots)
+}

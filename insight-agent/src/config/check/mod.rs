@@ -1,0 +1,133 @@
+//! From the tree of a file to settings: one file per sort of table, and here what concerns several.
+
+mod listeners;
+mod probe;
+mod route;
+mod tls;
+
+use super::errors::{Complaint, Findings, Stated, offer};
+use super::settings::{Agent, Config, LogFormat, Probing};
+use super::table::Table;
+use super::values;
+use std::collections::HashMap;
+use std::path::Path;
+use toml::de::DeTable;
+use tracing_subscriber::EnvFilter;
+
+/// What the tables of routes and probes need to know of the others.
+struct Surroundings<'a> {
+    /// The configuration file's folder.
+    base: &'a Path,
+    agent_name: &'a str,
+    /// Names of all routes, also of those that have errors.
+    routes: Vec<String>,
+    probing: Option<&'a CheckedProbing>,
+}
+
+struct CheckedProbing {
+    probing: Probing,
+    window: Stated<std::time::Duration>,
+}
+
+/// Everything. **None**: `findings` has the reasons.
+pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
+    let root = Table::root(root, findings);
+    let agent = agent(&root.table_or_defaults("agent", findings), findings);
+    let listeners = listeners::read(&root, base, findings);
+    let probing = probing(&root.table_or_defaults("probing", findings), findings);
+
+    let route_tables = root.tables("route", findings);
+    let probe_tables = root.tables("probe", findings);
+    let route_names = names(&route_tables, findings);
+    let probe_names = names(&probe_tables, findings);
+    let around = Surroundings {
+        base,
+        agent_name: agent.as_ref().map_or("insight", |agent| agent.name.as_str()),
+        routes: route_names.iter().flatten().map(|name| name.value.clone()).collect(),
+        probing: probing.as_ref(),
+    };
+    // All of them are read before any is judged missing: no error hides another.
+    let routes: Vec<_> = route_tables
+        .iter()
+        .zip(route_names)
+        .map(|(table, name)| route::read(table, name, &around, findings))
+        .collect();
+    let probes: Vec<_> = probe_tables
+        .iter()
+        .zip(probe_names)
+        .map(|(table, name)| probe::read(table, name, &around, findings))
+        .collect();
+    let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
+    let probes: Vec<_> = probes.into_iter().collect::<Option<_>>()?;
+    probe::warn_of_empty_services(&probe_tables, &probes, &routes, findings);
+
+    let (metrics, admin, grpc) = listeners?;
+    Some(Config { agent: agent?, metrics, admin, grpc, probing: probing?.probing, routes, probes })
+}
+
+fn agent(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Agent> {
+    let region = table.text("region", findings, values::region);
+    let name = table.text("name", findings, values::name);
+    let log = table.text("log", findings, |text| match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Complaint::new(
+            format!("not a log filter ({error})"),
+            "write a level such as \"info\", or levels per module such as \"info,insight_agent=debug\"",
+        )),
+    });
+    let log_format = table.text("log_format", findings, |word| match word {
+        "json" => Ok(LogFormat::Json),
+        _ => Ok(LogFormat::Text),
+    });
+    Some(Agent {
+        region: region?.value,
+        // A name that was refused is an error already; an absent one is the host's.
+        name: name.map_or_else(host_name, |name| name.value),
+        log: log?.value,
+        log_format: log_format?.value,
+    })
+}
+
+/// The host name in the letters of a name; "insight" if the kernel tells none.
+fn host_name() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let fitted: String =
+        host.chars().map(|c| if values::is_name_char(c) { c } else { '-' }).take(64).collect();
+    if fitted.is_empty() { "insight".into() } else { fitted }
+}
+
+fn probing(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<CheckedProbing> {
+    let window = table.duration("window", findings);
+    let void_share = table.share("void_share", findings);
+    let max_in_flight = table.count("max_in_flight", findings);
+    let (window, void_share, max_in_flight) = (window?, void_share?.value, max_in_flight?.value);
+    Some(CheckedProbing { probing: Probing { window: window.value, void_share, max_in_flight }, window })
+}
+
+/// The names of all tables of a list; refuses the second of two equal ones.
+fn names(tables: &[Table<'_>], findings: &mut Findings<'_>) -> Vec<Option<Stated<String>>> {
+    let mut first_lines: HashMap<String, usize> = HashMap::new();
+    let mut names = Vec::new();
+    for table in tables {
+        let name = table.text("name", findings, values::name);
+        if let Some(name) = &name {
+            match first_lines.get(&name.value) {
+                Some(line) => findings.error(
+                    &name.site,
+                    format!("this name is taken by line {line}"),
+                    "give each a name of its own",
+                ),
+                None => {
+                    first_lines.insert(name.value.clone(), name.site.line);
+                }
+            }
+        }
+        names.push(name);
+    }
+    names
+}
+
+/// Advice for a word that should have been one of a set of configured names.
+fn offer_name(word: &str, names: &[String], none: &str) -> String {
+    if names.is_empty() { none.into() } else { offer(word, names.iter().map(String::as_str)) }
+}

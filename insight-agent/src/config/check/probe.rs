@@ -1,0 +1,271 @@
+//! One `[[probe]]`: where it goes, what it asks, how often; and whether these fit together.
+
+use super::{Surroundings, offer_name, tls};
+use crate::config::duration::render;
+use crate::config::errors::{Complaint, Findings, Stated, offer};
+use crate::config::schema::HEALTH_CHECK;
+use crate::config::settings::{Probe, Route, Way};
+use crate::config::table::Table;
+use crate::config::template::Placeholder;
+use crate::config::values;
+use crate::model::plan::{Call, Connection, Mode};
+use base64::Engine;
+use std::time::Duration;
+
+/// Keys that only one mode has.
+const WHITE_BOX_KEYS: [&str; 3] = ["request_bytes", "response_bytes", "delay"];
+const BLACK_BOX_KEYS: [&str; 3] = ["method", "request_base64", "health_service"];
+/// Keys that only a direct probe has; a route states them for its probes.
+const DIRECT_KEYS: [&str; 2] = ["authority", "tls"];
+
+/// One probe. **None**: `findings` has the reasons.
+pub(super) fn read(
+    table: &Table<'_>,
+    name: Option<Stated<String>>,
+    around: &Surroundings<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Probe> {
+    let target = table.text("target", findings, values::region);
+    let service = table.text("service", findings, values::service);
+    let way = way(table, around, findings);
+    let mode = table.text("mode", findings, |word| match word {
+        "black-box" => Ok(Mode::BlackBox),
+        _ => Ok(Mode::WhiteBox),
+    });
+    let times = times(table, around, findings);
+    let call = call(table, mode.as_ref().map(|mode| mode.value), times.as_ref(), findings);
+    let connections = connections(table, findings);
+    let ping = table.flag("ping", findings);
+    let times = times?;
+    Some(Probe {
+        name: name?.value,
+        target: target?.value,
+        service: service?.value,
+        way: way?,
+        mode: mode?.value,
+        call: call?,
+        interval: times.interval,
+        deadline: times.deadline,
+        drain: times.drain,
+        connections: connections?,
+        ping: ping?.value,
+    })
+}
+
+// ---- where it goes --------------------------------------------------------------------------
+
+fn way(table: &Table<'_>, around: &Surroundings<'_>, findings: &mut Findings<'_>) -> Option<Way> {
+    let route = table.string("route", findings);
+    let address = table.text("address", findings, values::address);
+    let authority = table.text("authority", findings, values::authority);
+    let tls = tls::read(table, around.base, findings);
+    match (table.states("route"), table.states("address")) {
+        (true, true) => {
+            let site = table.stated_site("address", findings);
+            findings.error(&site, "route and address exclude each other", "remove one of the two");
+            None
+        }
+        (false, false) => {
+            let advice = "add route = \"NAME\" of a [[route]], or address = \"host:port\" for a direct probe";
+            findings.error(&table.site(), "the probe goes nowhere", advice);
+            None
+        }
+        (true, false) => {
+            for key in DIRECT_KEYS.into_iter().filter(|key| table.states(key)) {
+                let site = table.stated_site(key, findings);
+                findings.error(
+                    &site,
+                    "this belongs to a probe with an address",
+                    "set it in the [[route]] instead",
+                );
+            }
+            let route = route?;
+            if !around.routes.contains(&route.value) {
+                let advice = offer_name(&route.value, &around.routes, "add a [[route]] with this name");
+                findings.error(&route.site, "no [[route]] has this name", advice);
+                return None;
+            }
+            Some(Way::Route(route.value))
+        }
+        (false, true) => {
+            let address = address?.value;
+            let authority = authority.map_or_else(|| address.to_string(), |authority| authority.value);
+            Some(Way::Direct { address, authority, tls })
+        }
+    }
+}
+
+// ---- what it asks ---------------------------------------------------------------------------
+
+fn call(
+    table: &Table<'_>,
+    mode: Option<Mode>,
+    times: Option<&Times>,
+    findings: &mut Findings<'_>,
+) -> Option<Call> {
+    // Everything is read whatever the mode, so that one run shows all errors.
+    let measure = measure(table, times, findings);
+    let unary = black_box(table, findings);
+    let mode = mode?;
+    let (strange, other) = match mode {
+        Mode::WhiteBox => (BLACK_BOX_KEYS, Mode::BlackBox),
+        Mode::BlackBox => (WHITE_BOX_KEYS, Mode::WhiteBox),
+    };
+    for key in strange.into_iter().filter(|key| table.states(key)) {
+        let site = table.stated_site(key, findings);
+        let advice = format!("remove it, or set mode = \"{}\"", other.as_str());
+        findings.error(&site, format!("a {} probe has no {key}", mode.as_str()), advice);
+    }
+    match mode {
+        Mode::WhiteBox => measure,
+        Mode::BlackBox => unary,
+    }
+}
+
+fn measure(table: &Table<'_>, times: Option<&Times>, findings: &mut Findings<'_>) -> Option<Call> {
+    let request_bytes = table.bytes("request_bytes", findings);
+    let response_bytes = table.bytes("response_bytes", findings);
+    let delay = table.duration("delay", findings);
+    if let (Some(delay), Some(times)) = (&delay, times)
+        && delay.value > times.deadline
+    {
+        findings.error(
+            &delay.site,
+            format!("longer than the deadline of {}, so every sample would be late", render(times.deadline)),
+            "shorten the delay, or set a longer probe.deadline",
+        );
+    }
+    Some(Call::Measure {
+        request_bytes: request_bytes?.value,
+        response_bytes: response_bytes?.value,
+        delay: delay?.value,
+    })
+}
+
+fn black_box(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Call> {
+    let method = table.text("method", findings, values::method);
+    let health_service = table.text("health_service", findings, values::service);
+    let request = table.text("request_base64", findings, |text| {
+        base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| {
+            let advice = "write the serialised message in standard base64 with padding, on one line";
+            // The library repeats single symbols at most, never the message.
+            Complaint::new(format!("not base64 ({})", error.to_string().to_lowercase()), advice)
+        })
+    });
+    let (method, service, request) = (method?.value, health_service?, request?);
+    if method == HEALTH_CHECK {
+        if request.site.written {
+            findings.error(
+                &request.site,
+                "the health check's request is built from health_service",
+                "set probe.method to another method, or set probe.health_service instead",
+            );
+        }
+        return Some(Call::HealthCheck { service: service.value });
+    }
+    if service.site.written {
+        findings.error(
+            &service.site,
+            format!("only the health check asks about a service, and probe.method = \"{method}\""),
+            "remove one of the two",
+        );
+    }
+    Some(Call::Unary { method, request: request.value })
+}
+
+// ---- how often ------------------------------------------------------------------------------
+
+struct Times {
+    interval: Duration,
+    deadline: Duration,
+    drain: Duration,
+}
+
+fn times(table: &Table<'_>, around: &Surroundings<'_>, findings: &mut Findings<'_>) -> Option<Times> {
+    let interval = table.duration("interval", findings);
+    let deadline = table.duration("deadline", findings);
+    let drain = table.duration("drain", findings);
+    if let (Some(interval), Some(probing)) = (&interval, around.probing) {
+        require_two_samples(interval, &probing.window, findings);
+    }
+    Some(Times { interval: interval?.value, deadline: deadline?.value, drain: drain?.value })
+}
+
+/// A window with less than two scheduled samples is empty whenever one of them fails.
+fn require_two_samples(interval: &Stated<Duration>, window: &Stated<Duration>, findings: &mut Findings<'_>) {
+    let least = interval.value.saturating_mul(2);
+    if window.value >= least {
+        return;
+    }
+    let (window_text, interval_text) = (render(window.value), render(interval.value));
+    if interval.site.written || !window.site.written {
+        findings.error(
+            &interval.site,
+            format!("a window of {window_text} holds less than two samples"),
+            format!(
+                "write at most \"{}\", or set probing.window to \"{}\" or more",
+                render(window.value / 2),
+                render(least)
+            ),
+        );
+    } else {
+        // One finding on the line that the user wrote, though it may repeat for several probes.
+        findings.error_once(
+            &window.site,
+            format!("less than two samples of a probe fit at its interval of {interval_text}"),
+            format!("write at least \"{}\", or set a shorter probe.interval", render(least)),
+        );
+    }
+}
+
+fn connections(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Vec<Connection>> {
+    let stated = table.list("connections", findings)?;
+    let mut connections = Vec::new();
+    let mut complaints = Vec::new();
+    for word in &stated.value {
+        let connection = match word.as_str() {
+            "reused" => Connection::Reused,
+            "fresh" => Connection::Fresh,
+            _ => {
+                let advice = offer(word, Connection::NAMES);
+                complaints.push(Complaint::new(format!("\"{word}\" is no kind of connection"), advice));
+                continue;
+            }
+        };
+        if connections.contains(&connection) {
+            complaints.push(Complaint::new(format!("\"{word}\" occurs twice"), "name each kind once"));
+        }
+        connections.push(connection);
+    }
+    if stated.value.is_empty() {
+        complaints.push(Complaint::new("the list is empty", "name \"reused\", \"fresh\" or both"));
+    }
+    if complaints.is_empty() {
+        return Some(connections);
+    }
+    for complaint in complaints {
+        findings.complain(&stated.site, complaint);
+    }
+    None
+}
+
+// ---- what is allowed but probably not meant -------------------------------------------------
+
+/// A route whose metadata names the service sends an empty value for a probe without one.
+pub(super) fn warn_of_empty_services(
+    tables: &[Table<'_>],
+    probes: &[Probe],
+    routes: &[Route],
+    findings: &mut Findings<'_>,
+) {
+    for (table, probe) in tables.iter().zip(probes).filter(|(_, probe)| probe.service.is_empty()) {
+        let Way::Route(name) = &probe.way else { continue };
+        let Some(route) = routes.iter().find(|route| route.name == *name) else { continue };
+        let empty = route.metadata.iter().find(|(_, value)| value.uses(Placeholder::Service));
+        if let Some((key, _)) = empty {
+            let site = table.site_of("service");
+            let what = format!("empty, and the route \"{name}\" puts {{service}} into its metadata {key}");
+            findings.warn(&site, what, "add a line such as service = \"insight\"");
+        }
+    }
+}

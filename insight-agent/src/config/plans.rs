@@ -1,0 +1,71 @@
+//! From checked settings to the plans that collectors work from.
+
+use super::settings::{Config, Probe, Way};
+use super::template::Placeholder;
+use crate::model::plan::{ProbePlan, RoutePlan};
+use std::collections::BTreeMap;
+
+impl Config {
+    /// One plan per probe, in the order of the file: templates filled in, routes resolved.
+    pub fn probe_plans(&self) -> Vec<ProbePlan> {
+        self.probes.iter().filter_map(|probe| self.plan(probe)).collect()
+    }
+
+    /// **None**: the probe's route does not exist, which the checks rule out for a loaded configuration.
+    fn plan(&self, probe: &Probe) -> Option<ProbePlan> {
+        Some(ProbePlan {
+            name: probe.name.clone(),
+            source: self.agent.region.clone(),
+            target: probe.target.clone(),
+            mode: probe.mode,
+            call: probe.call.clone(),
+            route: self.route_plan(probe)?,
+            interval: probe.interval,
+            deadline: probe.deadline,
+            drain: probe.drain,
+            connections: probe.connections.clone(),
+            ping: probe.ping,
+            max_in_flight: self.probing.max_in_flight,
+            void_share: self.probing.void_share,
+        })
+    }
+
+    fn route_plan(&self, probe: &Probe) -> Option<RoutePlan> {
+        let route = match &probe.way {
+            Way::Direct { address, authority, tls } => {
+                return Some(RoutePlan {
+                    name: address.to_string(),
+                    host: address.host.clone(),
+                    port: address.port,
+                    authority: authority.clone(),
+                    metadata: Vec::new(),
+                    tls: tls.clone(),
+                    origin: self.agent.name.clone(),
+                    hops: Vec::new(),
+                    server_timing: BTreeMap::new(),
+                    envoy_hop: None,
+                });
+            }
+            Way::Route(name) => self.routes.iter().find(|route| route.name == *name)?,
+        };
+        let meaning = |placeholder| match placeholder {
+            Placeholder::Region => probe.target.as_str(),
+            Placeholder::Service => probe.service.as_str(),
+            Placeholder::Probe => probe.name.as_str(),
+            Placeholder::Source => self.agent.region.as_str(),
+        };
+        let metadata = route.metadata.iter().map(|(name, value)| (name.clone(), value.fill(meaning)));
+        Some(RoutePlan {
+            name: route.name.clone(),
+            host: route.address.host.clone(),
+            port: route.address.port,
+            authority: route.authority.clone(),
+            metadata: metadata.collect(),
+            tls: route.tls.clone(),
+            origin: route.origin.clone(),
+            hops: route.hops.clone(),
+            server_timing: route.server_timing.clone(),
+            envoy_hop: route.envoy_hop.clone(),
+        })
+    }
+}

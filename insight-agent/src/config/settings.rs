@@ -1,0 +1,177 @@
+//! What a checked configuration holds: plain values with their defaults filled in.
+
+use super::template::Template;
+use super::values::HostPort;
+use crate::model::plan::{Call, Connection, Mode, ServerTimingMeaning, TlsPlan};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration, checked. Every value is within its documented range, every name it
+/// refers to exists, and every file it names was readable when it was loaded.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[agent]`
+    pub agent: Agent,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[grpc]`
+    pub grpc: Grpc,
+    /// `[probing]`
+    pub probing: Probing,
+    /// Every `[[route]]`, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Every `[[probe]]`, in the order of the file; empty for a pure receiver.
+    pub probes: Vec<Probe>,
+}
+
+/// Who this agent is and how it logs.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// The configured name, else the host name.
+    pub name: String,
+    /// The region it stands in.
+    pub region: String,
+    /// A filter in the syntax of `tracing_subscriber::EnvFilter`; parses.
+    pub log: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The listener of `/metrics` and the health pages.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Where it binds.
+    pub listen: SocketAddr,
+    /// Prometheus' web configuration (TLS and basic auth). **None**: plain HTTP for everyone.
+    pub web_config_file: Option<PathBuf>,
+}
+
+/// The listener of the API and the web page.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where it binds.
+    pub listen: SocketAddr,
+    /// File with the bearer token that callers must present. **None**: no token is asked for.
+    pub token_file: Option<PathBuf>,
+    /// Whether the risk of an open listener beyond loopback is accepted.
+    pub insecure: bool,
+}
+
+/// The listener of the gRPC services: the receiver, health, reflection.
+#[derive(Debug, Clone)]
+pub struct Grpc {
+    /// Where it binds.
+    pub listen: SocketAddr,
+    /// Longest delay a caller may ask for.
+    pub max_delay: Duration,
+    /// Largest payload of a request or a response.
+    pub max_payload_bytes: usize,
+    /// Whether server reflection is offered.
+    pub reflection: bool,
+    /// File with milliseconds that the receiver adds to every answer, to rehearse an incident; it
+    /// may come and go while the agent runs. **None**: no drills.
+    pub drill_delay_file: Option<PathBuf>,
+    /// **None**: plaintext HTTP/2.
+    pub tls: Option<ServerTls>,
+}
+
+/// TLS of a listener: PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The certificate chain, the listener's own certificate first.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+    /// Authorities of client certificates. **None**: callers need no certificate.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// What holds for every probe.
+#[derive(Debug, Clone, Copy)]
+pub struct Probing {
+    /// Length of the windows that samples are summed up over.
+    pub window: Duration,
+    /// Share of a sample's latency that the prober's own wait may explain before the sample is voided.
+    pub void_share: f64,
+    /// Most samples of one probe that may be under way at once.
+    pub max_in_flight: usize,
+}
+
+/// One `[[route]]`: a way into the forwarding layer.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Unique.
+    pub name: String,
+    /// The first hop.
+    pub address: HostPort,
+    /// The HTTP/2 `:authority`.
+    pub authority: String,
+    /// Name of this agent's end of the first link.
+    pub origin: String,
+    /// In path order; may be empty.
+    pub hops: Vec<String>,
+    /// Ordered by name; names are lower case.
+    pub metadata: Vec<(String, Template)>,
+    /// **None**: plaintext HTTP/2 with prior knowledge.
+    pub tls: Option<TlsPlan>,
+    /// The hop whose Envoy writes `x-envoy-upstream-service-time`. **None**: not read.
+    pub envoy_hop: Option<String>,
+    /// `Server-Timing` metric name → what it means.
+    pub server_timing: BTreeMap<String, ServerTimingMeaning>,
+}
+
+/// One `[[probe]]`.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// Unique.
+    pub name: String,
+    /// The region asked.
+    pub target: String,
+    /// Fills `{service}`.
+    pub service: String,
+    /// Where it goes.
+    pub way: Way,
+    /// How it asks.
+    pub mode: Mode,
+    /// What it asks.
+    pub call: Call,
+    /// Time between two samples of one connection kind.
+    pub interval: Duration,
+    /// After this a sample is late.
+    pub deadline: Duration,
+    /// How long after the deadline an answer is still waited for.
+    pub drain: Duration,
+    /// Not empty, unique.
+    pub connections: Vec<Connection>,
+    /// Whether an HTTP/2 PING goes along with each sample on the reused connection.
+    pub ping: bool,
+}
+
+/// Where a probe goes.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// Along the `[[route]]` of this name, which exists.
+    Route(String),
+    /// Straight to an address, without forwarding layer.
+    Direct {
+        /// The target.
+        address: HostPort,
+        /// The HTTP/2 `:authority`.
+        authority: String,
+        /// **None**: plaintext HTTP/2 with prior knowledge.
+        tls: Option<TlsPlan>,
+    },
+}

@@ -1,0 +1,79 @@
+//! Invented samples for this folder's tests.
+
+use crate::model::figure::Figure;
+use crate::model::hop::{HopEvidence, HopSource, HopTiming};
+use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan};
+use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers, ServiceTiming};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// A white-box plan from eu to sg over hops `a` and `b`.
+pub(super) fn plan(name: &str) -> ProbePlan {
+    ProbePlan {
+        name: name.into(),
+        source: "eu".into(),
+        target: "sg".into(),
+        mode: Mode::WhiteBox,
+        call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
+        route: RoutePlan {
+            name: "via-a".into(),
+            host: "127.0.0.1".into(),
+            port: 1,
+            authority: "x".into(),
+            metadata: vec![],
+            tls: None,
+            origin: "me".into(),
+            hops: vec!["a".into(), "b".into()],
+            server_timing: Default::default(),
+            envoy_hop: None,
+        },
+        interval: ms(100),
+        deadline: ms(1000),
+        drain: ms(1000),
+        connections: vec![Connection::Reused, Connection::Fresh],
+        ping: true,
+        max_in_flight: 4,
+        void_share: 0.5,
+    }
+}
+
+/// A good reused sample that waited `wait` for its first byte and 1 ms for the rest.
+pub(super) fn sample(plan: &Arc<ProbePlan>, finished: Instant, wait: Duration) -> ProbeSample {
+    ProbeSample {
+        plan: Arc::clone(plan),
+        connection: Connection::Reused,
+        finished,
+        lag: Duration::ZERO,
+        phases: Phases {
+            request: Some(Duration::ZERO),
+            wait: Some(wait),
+            response: Some(ms(1)),
+            ..Phases::default()
+        },
+        outcome: Outcome::Ok,
+        opened: false,
+        hops: HopEvidence::default(),
+        service: Some(ServiceTiming {
+            receive_to_send: Figure::from_duration(ms(2)),
+            receive_to_trailers: None,
+            runqueue_wait: None,
+        }),
+        rulers: Rulers::default(),
+        prober_wait: None,
+    }
+}
+
+/// A hop that had the request for `d` and waited `u` of it for the next one.
+pub(super) fn hop(name: &str, d: u64, u: u64) -> HopTiming {
+    HopTiming {
+        name: name.into(),
+        downstream: Some(Figure::from_duration(ms(d))),
+        upstream: Some(Figure::from_duration(ms(u))),
+        connect: None,
+        source: HopSource::InsightHop,
+    }
+}

@@ -1,1 +1,0 @@
-//! A probe`s latency written as a sum.

@@ -1,0 +1,151 @@
+//! Which measurements deliver, and why the others do not.
+
+use crate::model::ledger::hop_name;
+use crate::model::plan::{Connection, Mode};
+use crate::model::status::{MeasurementState, MeasurementStatus};
+use crate::model::window::{PathWindow, ProbeWindow, Window};
+use std::collections::BTreeMap;
+
+/// States after a window; `None` is before the first one.
+///
+/// **Shape**: ordered by node and name; one entry per measurement and node.
+pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) -> Vec<MeasurementStatus> {
+    let mut states = BTreeMap::new();
+    let probe = if !probing {
+        state(MeasurementState::Disabled, "off", "no probe is configured: this agent only answers")
+    } else {
+        match window {
+            None => warming_up(),
+            Some(window) if window.probes.iter().any(|probe| probe.ended > 0) => active(),
+            Some(_) => state(MeasurementState::Failed, "no_answer", "no probe ended in the last window"),
+        }
+    };
+    states.insert((node.to_owned(), "probe".to_owned()), probe);
+    if let Some(window) = window {
+        for probe in window.probes.iter().filter(|probe| probe.connection == Connection::Reused) {
+            if probe.plan.ping {
+                merge(&mut states, node, "ping", ping_state(probe));
+            }
+            if probe.plan.mode == Mode::WhiteBox {
+                let name = &probe.plan.name;
+                let ledger = window.paths.iter().flat_map(|path| &path.ledgers).find(|l| l.probe == *name);
+                let Some(ledger) = ledger else { continue };
+                let answered = ledger.count > 0;
+                let known = |segment: &str| ledger.segments.iter().any(|s| s.name == segment && s.count > 0);
+                let service = evidence_state(answered, known("service"), "the receiver's duration");
+                merge(&mut states, "service", "service_timing", service);
+                for hop in &probe.plan.route.hops {
+                    let found = known(&hop_name(hop)) || mentions(&window.paths, hop);
+                    merge(&mut states, hop, "hop_headers", evidence_state(answered, found, "its header"));
+                }
+            }
+        }
+    }
+    states
+        .into_iter()
+        .map(|((node, name), (state, reason, detail))| MeasurementStatus {
+            node,
+            name,
+            state,
+            reason: reason.to_owned(),
+            detail,
+        })
+        .collect()
+}
+
+type State = (MeasurementState, &'static str, String);
+
+fn state(state: MeasurementState, reason: &'static str, detail: &str) -> State {
+    (state, reason, detail.to_owned())
+}
+
+fn active() -> State {
+    state(MeasurementState::Active, "", "")
+}
+
+fn warming_up() -> State {
+    state(MeasurementState::Disabled, "warming_up", "the first window is not complete yet")
+}
+
+fn ping_state(probe: &ProbeWindow) -> State {
+    let [_, _, _, ping] = probe.rulers;
+    match (ping, probe.good) {
+        (Some(_), _) => active(),
+        (None, 0) => state(MeasurementState::Failed, "no_answer", "no probe was answered in the last window"),
+        (None, _) => {
+            state(MeasurementState::Failed, "no_evidence", "the next hop answers requests but no PING")
+        }
+    }
+}
+
+fn evidence_state(answered: bool, found: bool, what: &str) -> State {
+    if found {
+        active()
+    } else if answered {
+        let detail = format!("answers come, but without {what}: see docs/hop-timing.md");
+        (MeasurementState::Failed, "no_evidence", detail)
+    } else {
+        state(MeasurementState::Failed, "no_answer", "no probe was answered in the last window")
+    }
+}
+
+/// A hop that told only one of its two times has no entry of its own, but ends or begins a link.
+fn mentions(paths: &[PathWindow], hop: &str) -> bool {
+    let (from, to) = (format!("link:{hop}>"), format!(">{hop}"));
+    paths.iter().flat_map(|path| &path.ledgers).flat_map(|ledger| &ledger.segments).any(|s| {
+        s.count > 0 && s.name.starts_with("link:") && (s.name.starts_with(&from) || s.name.ends_with(&to))
+    })
+}
+
+/// Several probes may measure one node: it is active when one of them delivers.
+fn merge(states: &mut BTreeMap<(String, String), State>, node: &str, name: &str, new: State) {
+    let slot = states.entry((node.to_owned(), name.to_owned())).or_insert_with(|| new.clone());
+    if new.0 == MeasurementState::Active {
+        *slot = new;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correlate::fixtures::{hop, ms, plan, sample};
+    use crate::correlate::window::Aggregator;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    fn reason(states: &[MeasurementStatus], node: &str, name: &str) -> (MeasurementState, String) {
+        let found = states.iter().find(|s| s.node == node && s.name == name);
+        let found = found.unwrap_or_else(|| panic!("{node} {name} in {states:?}"));
+        (found.state, found.reason.clone())
+    }
+
+    #[test]
+    fn a_silent_hop_is_named_while_its_neighbour_is_active() {
+        let plan = Arc::new(plan("p"));
+        let now = Instant::now();
+        let mut aggregator = Aggregator::new(vec![Arc::clone(&plan)], now);
+        let mut spoken = sample(&plan, now, ms(20));
+        spoken.hops.hops = vec![hop("a", 18, 15)];
+        spoken.rulers.ping = Some(ms(1));
+        aggregator.record(&spoken);
+        let states = measurement_states("me", Some(&aggregator.rotate(now)), true);
+        let active = (MeasurementState::Active, String::new());
+        assert_eq!(reason(&states, "a", "hop_headers"), active);
+        assert_eq!(reason(&states, "service", "service_timing"), active);
+        assert_eq!(reason(&states, "me", "ping"), active);
+        assert_eq!(reason(&states, "b", "hop_headers"), (MeasurementState::Failed, "no_evidence".into()));
+    }
+
+    #[test]
+    fn without_answers_nothing_is_active_and_the_reason_says_so() {
+        let plan = Arc::new(plan("p"));
+        let now = Instant::now();
+        let window = Aggregator::new(vec![plan], now).rotate(now);
+        let states = measurement_states("me", Some(&window), true);
+        assert!(states.iter().all(|s| s.state == MeasurementState::Failed && s.reason == "no_answer"));
+        let before = measurement_states("me", None, true);
+        assert_eq!(reason(&before, "me", "probe").1, "warming_up");
+        let receiver = measurement_states("me", None, false);
+        assert_eq!(reason(&receiver, "me", "probe"), (MeasurementState::Disabled, "off".into()));
+    }
+}

@@ -1,0 +1,141 @@
+//! What became of every probe since the start: the counters behind the status page.
+
+use crate::model::plan::{Connection, ProbePlan};
+use crate::model::sample::{Outcome, Phases, ProbeSample};
+use crate::model::status::{LastFailure, LatencyStatus, PhaseStatus, ProbeStatus};
+use crate::model::window::ProbeWindow;
+use insight_common::histogram::Histogram;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+/// Totals of all probes. Bounded by the number of configured probes.
+#[derive(Debug, Default)]
+pub struct Totals {
+    probes: HashMap<(String, Connection), ProbeTotals>,
+}
+
+#[derive(Debug, Default)]
+struct ProbeTotals {
+    sent: u64,
+    ok: u64,
+    late: u64,
+    voided: u64,
+    skipped: u64,
+    failures: BTreeMap<String, u64>,
+    last_failure: Option<(LastFailure, Instant)>,
+    latency: Histogram,
+}
+
+impl Totals {
+    /// Counts a sample that ended.
+    pub fn record(&mut self, sample: &ProbeSample) {
+        let totals = self.entry(&sample.plan, sample.connection);
+        totals.sent += 1;
+        match &sample.outcome {
+            Outcome::Ok => totals.ok += 1,
+            Outcome::Late => {
+                totals.ok += 1;
+                totals.late += 1;
+            }
+            Outcome::Voided => totals.voided += 1,
+            Outcome::Failed(failure) => {
+                let class = failure.class.as_str();
+                *totals.failures.entry(class.to_owned()).or_default() += 1;
+                let text = LastFailure {
+                    status: failure.status.as_str().to_owned(),
+                    class: class.to_owned(),
+                    detail: failure.detail.clone(),
+                    age_seconds: 0.0,
+                };
+                totals.last_failure = Some((text, sample.finished));
+            }
+        }
+        if let Some(total) = sample.total().filter(|_| sample.is_measurement()) {
+            totals.latency.record(u64::try_from(total.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Counts a scheduled sample that was never started.
+    pub fn skip(&mut self, plan: &ProbePlan, connection: Connection) {
+        self.entry(plan, connection).skipped += 1;
+    }
+
+    /// The status of one probe; phases come from its last complete window.
+    pub fn status(&self, window: &ProbeWindow, now: Instant) -> ProbeStatus {
+        let plan = &window.plan;
+        let empty = ProbeTotals::default();
+        let totals = self.probes.get(&(plan.name.clone(), window.connection)).unwrap_or(&empty);
+        let host = &plan.route.host;
+        let port = plan.route.port;
+        ProbeStatus {
+            probe: plan.name.clone(),
+            source: plan.source.clone(),
+            target: plan.target.clone(),
+            mode: plan.mode.as_str().to_owned(),
+            connection: window.connection.as_str().to_owned(),
+            address: if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
+            sent: totals.sent,
+            ok: totals.ok,
+            late: totals.late,
+            voided: totals.voided,
+            skipped: totals.skipped,
+            failures: totals.failures.clone(),
+            last_failure: totals.last_failure.as_ref().map(|(failure, when)| LastFailure {
+                age_seconds: now.saturating_duration_since(*when).as_secs_f64(),
+                ..failure.clone()
+            }),
+            latency: latency(&totals.latency),
+            phases: Phases::NAMES
+                .into_iter()
+                .zip(window.phases)
+                .map(|(phase, seconds)| PhaseStatus { phase: phase.to_owned(), seconds })
+                .collect(),
+        }
+    }
+
+    fn entry(&mut self, plan: &ProbePlan, connection: Connection) -> &mut ProbeTotals {
+        self.probes.entry((plan.name.clone(), connection)).or_default()
+    }
+}
+
+fn latency(histogram: &Histogram) -> Option<LatencyStatus> {
+    Some(LatencyStatus {
+        count: histogram.count(),
+        mean_seconds: histogram.mean()? / 1e9,
+        p50_seconds: histogram.quantile(0.5)? / 1e9,
+        p99_seconds: histogram.quantile(0.99)? / 1e9,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correlate::fixtures::{ms, plan, sample};
+    use crate::correlate::window::Aggregator;
+    use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+    use std::sync::Arc;
+
+    #[test]
+    fn every_sample_is_counted_once_and_only_good_ones_have_latency() {
+        let plan = Arc::new(plan("p"));
+        let now = Instant::now();
+        let mut totals = Totals::default();
+        totals.record(&sample(&plan, now, ms(9)));
+        totals.record(&ProbeSample { outcome: Outcome::Late, ..sample(&plan, now, ms(19)) });
+        totals.record(&ProbeSample { outcome: Outcome::Voided, ..sample(&plan, now, ms(999)) });
+        let failure =
+            Failure { status: GrpcStatus::Unavailable, class: FailureClass::Refused, detail: "why".into() };
+        totals.record(&ProbeSample { outcome: Outcome::Failed(failure), ..sample(&plan, now, ms(999)) });
+        totals.skip(&plan, Connection::Reused);
+        let window = Aggregator::new(vec![plan], now).rotate(now);
+        let status = totals.status(&window.probes[0], now + ms(500));
+        assert_eq!((status.sent, status.ok, status.late, status.voided, status.skipped), (4, 2, 1, 1, 1));
+        assert_eq!(status.failures, BTreeMap::from([("refused".to_owned(), 1)]));
+        assert_eq!(status.last_failure.unwrap().age_seconds, 0.5);
+        let latency = status.latency.unwrap();
+        assert_eq!(latency.count, 2);
+        assert!((latency.mean_seconds - 0.015).abs() < 1e-9);
+        let fresh = totals.status(&window.probes[1], now);
+        assert_eq!((fresh.sent, fresh.latency), (0, None));
+    }
+}

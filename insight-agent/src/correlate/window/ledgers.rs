@@ -1,0 +1,150 @@
+//! Means of one probe's ledgers over a window.
+
+use crate::correlate::ledger::probe_ledger;
+use crate::model::figure::Figure;
+use crate::model::hop::HopEvidence;
+use crate::model::ledger::{Evidence, SERVICE, Segment, TRANSFER, hop_name, link_name};
+use crate::model::plan::ProbePlan;
+use crate::model::sample::ProbeSample;
+use crate::model::window::{LedgerWindow, SegmentWindow};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Sums of one probe's ledgers.
+#[derive(Debug)]
+pub(super) struct LedgerSums {
+    /// Names along the route: origin, hops, service.
+    nodes: Vec<String>,
+    count: u64,
+    end_to_end_ns: i128,
+    unexplained_ns: i128,
+    residual: (i128, u64),
+    /// By place on the path, then by name.
+    segments: BTreeMap<(usize, usize, String), SegmentSums>,
+}
+
+#[derive(Debug, Default)]
+struct SegmentSums {
+    sum_ns: i128,
+    bound_ns: u128,
+    count: u64,
+    inconsistent: u64,
+    merged: Vec<String>,
+    evidence: BTreeMap<Evidence, u64>,
+}
+
+impl LedgerSums {
+    /// No ledger yet; the entries of the configured route are there, without a figure.
+    pub(super) fn new(plan: &ProbePlan) -> Self {
+        let route = &plan.route;
+        let nodes: Vec<String> = [route.origin.as_str()]
+            .into_iter()
+            .chain(route.hops.iter().map(String::as_str))
+            .chain([SERVICE])
+            .map(str::to_owned)
+            .collect();
+        let mut sums = Self {
+            nodes,
+            count: 0,
+            end_to_end_ns: 0,
+            unexplained_ns: 0,
+            residual: (0, 0),
+            segments: BTreeMap::new(),
+        };
+        let names: Vec<String> = sums
+            .nodes
+            .windows(2)
+            .map(|pair| link_name(&pair[0], &pair[1]))
+            .chain(route.hops.iter().map(|hop| hop_name(hop)))
+            .chain([SERVICE.to_owned(), TRANSFER.to_owned()])
+            .collect();
+        for name in names {
+            sums.segments.insert(sums.place(name), SegmentSums::default());
+        }
+        sums
+    }
+
+    /// Adds one sample's ledger. Returns the number of hops that are not on the route.
+    pub(super) fn add(&mut self, sample: &ProbeSample, first_link: Option<Duration>) -> u32 {
+        let first_link = first_link.map(Figure::from_duration);
+        let mut unknown = 0;
+        let ledger = if sample.plan.route.hops.is_empty() && !sample.hops.hops.is_empty() {
+            // A direct target has no hops by configuration; one that speaks all the same is
+            // counted, and its name goes nowhere.
+            unknown = u32::try_from(sample.hops.hops.len()).unwrap_or(u32::MAX);
+            let direct = ProbeSample { hops: HopEvidence::default(), ..sample.clone() };
+            probe_ledger(&direct, first_link)
+        } else {
+            probe_ledger(sample, first_link)
+        };
+        let Some(found) = ledger else { return unknown };
+        let ledger = found.ledger;
+        self.count += 1;
+        self.end_to_end_ns += i128::from(ledger.end_to_end.ns);
+        self.unexplained_ns += i128::from(ledger.unexplained.ns);
+        if let Some(residual) = ledger.residual {
+            self.residual.0 += i128::from(residual.ns);
+            self.residual.1 += 1;
+        }
+        for segment in ledger.segments {
+            let place = self.place(segment.name.clone());
+            self.segments.entry(place).or_default().add(segment);
+        }
+        unknown + found.unknown_hops
+    }
+
+    /// The means.
+    pub(super) fn finish(self, probe: &str) -> LedgerWindow {
+        let mean = |sum: i128, count: u64| (count > 0).then(|| sum as f64 / count as f64 / 1e9);
+        LedgerWindow {
+            probe: probe.to_owned(),
+            count: self.count,
+            end_to_end: mean(self.end_to_end_ns, self.count),
+            segments: self.segments.into_iter().map(|((_, _, name), sums)| sums.finish(name)).collect(),
+            unexplained: mean(self.unexplained_ns, self.count),
+            residual: mean(self.residual.0, self.residual.1),
+        }
+    }
+
+    /// Where a segment stands on the path: a hop before the links that leave it, a short link
+    /// before a longer one that merges what follows.
+    fn place(&self, name: String) -> (usize, usize, String) {
+        let index = |node: &str| self.nodes.iter().position(|n| n == node).unwrap_or(self.nodes.len());
+        let place = if let Some(hop) = name.strip_prefix("hop:") {
+            (2 * index(hop), 0)
+        } else if let Some((from, to)) = name.strip_prefix("link:").and_then(|link| link.split_once('>')) {
+            (2 * index(from) + 1, index(to))
+        } else if name == SERVICE {
+            (2 * self.nodes.len(), 0)
+        } else {
+            (2 * self.nodes.len() + 1, 0)
+        };
+        (place.0, place.1, name)
+    }
+}
+
+impl SegmentSums {
+    fn add(&mut self, segment: Segment) {
+        self.inconsistent += u64::from(segment.inconsistent);
+        if let (Some(figure), Some(evidence)) = (segment.figure, segment.evidence) {
+            self.merged = segment.merged;
+            self.count += 1;
+            self.sum_ns += i128::from(figure.ns);
+            self.bound_ns += u128::from(figure.below_ns.max(figure.above_ns));
+            *self.evidence.entry(evidence).or_default() += 1;
+        }
+    }
+
+    fn finish(self, name: String) -> SegmentWindow {
+        let mean = |sum: f64| (self.count > 0).then(|| sum / self.count as f64 / 1e9);
+        SegmentWindow {
+            name,
+            mean: mean(self.sum_ns as f64),
+            bound: mean(self.bound_ns as f64),
+            evidence: self.evidence.iter().max_by_key(|(_, count)| **count).map(|(kind, _)| *kind),
+            count: self.count,
+            merged: self.merged.clone(),
+            inconsistent: self.inconsistent,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What did the last few seconds hold? Samples go in, one [`Window`] comes out each time.
+
+mod ledgers;
+mod path;
+
+#[cfg(test)]
+mod tests;
+
+use crate::model::plan::{Connection, ProbePlan};
+use crate::model::sample::{Outcome, ProbeSample};
+use crate::model::window::{ProbeWindow, Window};
+use ledgers::LedgerSums;
+use path::PathLatencies;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How old a handshake may be that stands for the first link. Routes change within minutes; with
+/// half of it, a fresh probe every 30 s would leave the first link unknown half of the time.
+const HANDSHAKE_MAX_AGE: Duration = Duration::from_secs(60);
+
+/// Collects samples until the window is complete.
+#[derive(Debug)]
+pub struct Aggregator {
+    plans: Vec<Arc<ProbePlan>>,
+    began: Instant,
+    probes: HashMap<(String, Connection), ProbeSums>,
+    latencies: PathLatencies,
+    ledgers: HashMap<String, LedgerSums>,
+    /// Route name → the last handshake along it. Outlives windows.
+    handshakes: HashMap<String, Handshake>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Handshake {
+    round_trip: Duration,
+    measured: Instant,
+}
+
+#[derive(Debug, Default)]
+struct ProbeSums {
+    ended: u64,
+    good: u64,
+    /// Sum of seconds and count, per phase.
+    phases: [(f64, u64); 7],
+    /// Seconds, per ruler.
+    rulers: [Vec<f64>; 4],
+}
+
+impl Aggregator {
+    /// An empty window that begins now.
+    pub fn new(plans: Vec<Arc<ProbePlan>>, began: Instant) -> Self {
+        Self {
+            plans,
+            began,
+            probes: HashMap::new(),
+            latencies: PathLatencies::default(),
+            ledgers: HashMap::new(),
+            handshakes: HashMap::new(),
+        }
+    }
+
+    /// Adds one sample. Returns how many hops it named that are not on its route: they are left
+    /// out, so that what a response says can never become a label.
+    pub fn record(&mut self, sample: &ProbeSample) -> u32 {
+        let plan = &sample.plan;
+        if let Some(round_trip) = sample.rulers.handshake {
+            let handshake = Handshake { round_trip, measured: sample.finished };
+            self.handshakes.insert(plan.route.name.clone(), handshake);
+        }
+        if sample.outcome == Outcome::Voided {
+            return 0;
+        }
+        self.probes.entry((plan.name.clone(), sample.connection)).or_default().add(sample);
+        if !sample.is_measurement() || !carries_path(plan, sample.connection) {
+            return 0;
+        }
+        self.latencies.add(sample);
+        let first_link = self
+            .handshakes
+            .get(&plan.route.name)
+            .filter(|handshake| {
+                sample.finished.saturating_duration_since(handshake.measured) <= HANDSHAKE_MAX_AGE
+            })
+            .map(|handshake| handshake.round_trip);
+        self.ledgers.entry(plan.name.clone()).or_insert_with(|| LedgerSums::new(plan)).add(sample, first_link)
+    }
+
+    /// Ends the window and begins the next one.
+    pub fn rotate(&mut self, now: Instant) -> Window {
+        let mut sums = std::mem::take(&mut self.probes);
+        let mut probes = Vec::new();
+        for plan in &self.plans {
+            for connection in &plan.connections {
+                let sums = sums.remove(&(plan.name.clone(), *connection)).unwrap_or_default();
+                probes.push(sums.finish(plan, *connection));
+            }
+        }
+        let mut ledgers = std::mem::take(&mut self.ledgers);
+        let paths = std::mem::take(&mut self.latencies).finish(&self.plans, |plan| {
+            ledgers.remove(&plan.name).unwrap_or_else(|| LedgerSums::new(plan)).finish(&plan.name)
+        });
+        let length = now.saturating_duration_since(self.began);
+        self.began = now;
+        Window { ended: now, length, paths, probes }
+    }
+}
+
+/// Whether a probe's samples on this connection stand for the latency of its path: bandwidth and
+/// handshakes play no part in them.
+fn carries_path(plan: &ProbePlan, connection: Connection) -> bool {
+    connection == Connection::Reused && plan.is_small_payload()
+}
+
+impl ProbeSums {
+    fn add(&mut self, sample: &ProbeSample) {
+        self.ended += 1;
+        let rulers = &sample.rulers;
+        for (values, value) in
+            self.rulers.iter_mut().zip([rulers.handshake, rulers.ack, rulers.ack_min, rulers.ping])
+        {
+            values.extend(value.map(|value| value.as_secs_f64()));
+        }
+        if sample.is_measurement() {
+            self.good += 1;
+            for (sum, (_, phase)) in self.phases.iter_mut().zip(sample.phases.named()) {
+                if let Some(phase) = phase {
+                    sum.0 += phase.as_secs_f64();
+                    sum.1 += 1;
+                }
+            }
+        }
+    }
+
+    fn finish(mut self, plan: &Arc<ProbePlan>, connection: Connection) -> ProbeWindow {
+        ProbeWindow {
+            plan: Arc::clone(plan),
+            connection,
+            ended: self.ended,
+            good: self.good,
+            phases: self.phases.map(|(sum, count)| (count > 0).then(|| sum / count as f64)),
+            rulers: self.rulers.each_mut().map(|values| median(values)),
+        }
+    }
+}
+
+/// The median (mean of the middle two). **None** of nothing.
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = values[(values.len() - 1) / 2];
+    Some(f64::midpoint(lower, upper))
+}

@@ -1,0 +1,170 @@
+//! Tests of the window's rules.
+
+use super::*;
+use crate::correlate::fixtures::{hop, ms, plan, sample};
+use crate::model::ledger::Evidence;
+use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::plan::{Call, Mode};
+use crate::model::window::{LedgerWindow, SegmentWindow};
+
+fn failed() -> Outcome {
+    let (status, class) = (GrpcStatus::Unavailable, FailureClass::Refused);
+    Outcome::Failed(Failure { status, class, detail: String::new() })
+}
+
+fn segment<'a>(ledger: &'a LedgerWindow, name: &str) -> &'a SegmentWindow {
+    ledger.segments.iter().find(|segment| segment.name == name).unwrap()
+}
+
+#[test]
+fn the_median_is_of_white_box_successes_when_there_are_any() {
+    let (white, mut black) = (Arc::new(plan("white")), plan("black"));
+    black.mode = Mode::BlackBox;
+    black.call = Call::HealthCheck { service: String::new() };
+    let black = Arc::new(black);
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&white), Arc::clone(&black)], now);
+    window.record(&sample(&black, now, ms(9)));
+    assert_eq!(window.rotate(now).paths[0].cross_region_latency, Some(ms(10)));
+    for wait in [19, 29, 99] {
+        window.record(&sample(&white, now, ms(wait)));
+    }
+    window.record(&sample(&black, now, ms(9)));
+    assert_eq!(window.rotate(now).paths[0].cross_region_latency, Some(ms(30)));
+}
+
+#[test]
+fn failures_voided_fresh_and_large_samples_are_not_the_path() {
+    let small = Arc::new(plan("small"));
+    let mut large = plan("large");
+    large.call = Call::Measure { request_bytes: 4096, response_bytes: 0, delay: Duration::ZERO };
+    let large = Arc::new(large);
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&small), Arc::clone(&large)], now);
+    window.record(&ProbeSample { outcome: failed(), ..sample(&small, now, ms(5)) });
+    window.record(&ProbeSample { outcome: Outcome::Voided, ..sample(&small, now, ms(5)) });
+    window.record(&ProbeSample { connection: Connection::Fresh, ..sample(&small, now, ms(5)) });
+    window.record(&sample(&large, now, ms(5)));
+    let window = window.rotate(now);
+    assert_eq!(window.paths[0].cross_region_latency, None);
+    assert_eq!(window.paths[0].ledgers.len(), 1, "a large probe has no path ledger");
+    assert_eq!(window.paths[0].ledgers[0].count, 0);
+    let reused = &window.probes[0];
+    assert_eq!((reused.ended, reused.good), (1, 0), "voided samples are not among the ended");
+    assert_eq!(reused.success_ratio(), Some(0.0));
+}
+
+#[test]
+fn a_late_answer_is_latency() {
+    let plan = Arc::new(plan("p"));
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&plan)], now);
+    window.record(&ProbeSample { outcome: Outcome::Late, ..sample(&plan, now, ms(11_999)) });
+    assert_eq!(window.rotate(now).paths[0].cross_region_latency, Some(ms(12_000)));
+}
+
+#[test]
+fn a_window_without_samples_has_none_and_not_the_last_one() {
+    let plan = Arc::new(plan("p"));
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&plan)], now);
+    window.record(&sample(&plan, now, ms(9)));
+    let first = window.rotate(now + ms(1000));
+    let second = window.rotate(now + ms(2500));
+    assert_eq!((first.length, second.length), (ms(1000), ms(1500)));
+    assert_eq!(first.paths[0].cross_region_latency, Some(ms(10)));
+    assert_eq!(second.paths[0].cross_region_latency, None);
+    assert_eq!(second.probes[0].success_ratio(), None);
+    let ledger = &second.paths[0].ledgers[0];
+    assert_eq!((ledger.count, ledger.end_to_end, ledger.unexplained), (0, None, None));
+}
+
+#[test]
+fn a_pair_within_one_region_has_no_cross_region_latency() {
+    let mut direct = plan("direct");
+    direct.target = "eu".into();
+    let direct = Arc::new(direct);
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&direct)], now);
+    window.record(&sample(&direct, now, ms(9)));
+    let window = window.rotate(now);
+    assert_eq!(window.paths[0].cross_region_latency, None);
+    assert_eq!(window.paths[0].ledgers[0].count, 1);
+}
+
+#[test]
+fn means_are_over_the_ledgers_that_know_the_entry_and_in_path_order() {
+    let plan = Arc::new(plan("p"));
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&plan)], now);
+    let mut full = sample(&plan, now, ms(20));
+    full.rulers.handshake = Some(ms(1));
+    full.hops.hops = vec![hop("a", 18, 15), hop("b", 9, 4)];
+    let mut silent_b = sample(&plan, now, ms(22));
+    silent_b.hops.hops = vec![hop("a", 20, 15)];
+    assert_eq!(window.record(&full), 0);
+    assert_eq!(window.record(&silent_b), 0);
+    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    let names: Vec<&str> = ledger.segments.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "link:me>a",
+            "hop:a",
+            "link:a>b",
+            "link:a>service",
+            "hop:b",
+            "link:b>service",
+            "service",
+            "transfer"
+        ]
+    );
+    let near = |name: &str, seconds: f64, count| {
+        let segment = segment(&ledger, name);
+        assert!((segment.mean.unwrap() - seconds).abs() < 1e-9, "{segment:?}");
+        assert_eq!(segment.count, count, "{name}");
+    };
+    near("link:me>a", 0.001, 2);
+    near("hop:a", 0.004, 2);
+    near("link:a>b", 0.006, 1);
+    near("link:a>service", 0.013, 1);
+    near("hop:b", 0.005, 1);
+    near("link:b>service", 0.002, 1);
+    near("service", 0.002, 2);
+    near("transfer", 0.001, 2);
+    assert_eq!(segment(&ledger, "link:a>service").merged, ["b"]);
+    assert_eq!(segment(&ledger, "link:me>a").evidence, Some(Evidence::Handshake));
+    // 20 − (1+3+6+5+2+2) = 1 and 22 − (1+5+13+2) = 1.
+    assert!((ledger.unexplained.unwrap() - 0.001).abs() < 1e-9);
+}
+
+#[test]
+fn an_old_handshake_does_not_stand_for_the_first_link() {
+    let plan = Arc::new(plan("p"));
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&plan)], now);
+    let mut opening = sample(&plan, now, ms(20));
+    opening.rulers.handshake = Some(ms(1));
+    opening.hops.hops = vec![hop("a", 18, 15)];
+    window.record(&opening);
+    window.rotate(now);
+    let mut later = sample(&plan, now + HANDSHAKE_MAX_AGE + ms(1), ms(20));
+    later.hops.hops = vec![hop("a", 18, 15)];
+    window.record(&later);
+    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    assert_eq!(segment(&ledger, "link:me>a").mean, None);
+}
+
+#[test]
+fn hops_that_no_configuration_names_are_counted_and_never_named() {
+    let mut direct = plan("direct");
+    direct.route.hops = vec![];
+    let direct = Arc::new(direct);
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&direct)], now);
+    let mut spoken = sample(&direct, now, ms(20));
+    spoken.hops.hops = vec![hop("mallory", 18, 15), hop("eve", 9, 4)];
+    assert_eq!(window.record(&spoken), 2);
+    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    assert!(ledger.segments.iter().all(|s| !s.name.contains("mallory")), "{:?}", ledger.segments);
+}

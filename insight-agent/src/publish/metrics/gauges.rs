@@ -1,0 +1,234 @@
+//! Every gauge of the exporter: what does the last complete window say?
+//!
+//! Gauges are not stored. A scrape takes the last published window and the last list of
+//! measurements under one lock and builds the families from them. So a scrape sees one window as
+//! a whole, a segment whose evidence changed leaves nothing behind, an unknown figure has no
+//! series, and a window that is too old is not shown.
+
+use super::families::{GaugeFamily, GaugeRow};
+use crate::model::ledger::{Evidence, UNEXPLAINED};
+use crate::model::series::{agent, path, probe};
+use crate::model::status::MeasurementStatus;
+use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, Window};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+const CROSS_REGION_LATENCY: GaugeRow<2> = GaugeRow::of(&path::CROSS_REGION_LATENCY);
+const LEDGER: GaugeRow<5> = GaugeRow::of(&path::LEDGER);
+const LEDGER_SAMPLES: GaugeRow<4> = GaugeRow::of(&path::LEDGER_SAMPLES);
+const LEDGER_END_TO_END: GaugeRow<3> = GaugeRow::of(&path::LEDGER_END_TO_END);
+const LEDGER_RESIDUAL: GaugeRow<3> = GaugeRow::of(&path::LEDGER_RESIDUAL);
+const SUCCESS_RATIO: GaugeRow<5> = GaugeRow::of(&probe::SUCCESS_RATIO);
+const RULER: GaugeRow<5> = GaugeRow::of(&probe::RULER);
+const BUILD_INFO: GaugeRow<3> = GaugeRow::of(&agent::BUILD_INFO);
+const MEASUREMENT_STATE: GaugeRow<4> = GaugeRow::of(&agent::MEASUREMENT_STATE);
+const START_TIME: GaugeRow<0> = GaugeRow::of(&agent::START_TIME);
+const WINDOW: GaugeRow<0> = GaugeRow::of(&agent::WINDOW);
+
+/// A window is shown until it ended this many window lengths ago. With 1 a window that comes a
+/// moment late would leave gaps in every gauge; with many more, a dead correlator would go on
+/// showing figures that nothing measures any more.
+const SHOWN_WINDOWS: u32 = 3;
+
+/// Who exports: the constant labels of `insight_build_info`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentLabels {
+    /// The agent's name, the `node` label.
+    pub name: String,
+    /// The region it stands in.
+    pub region: String,
+    /// The program's version.
+    pub version: String,
+}
+
+/// What the gauges show.
+pub(super) struct Gauges {
+    agent: AgentLabels,
+    started: SystemTime,
+    window: Duration,
+    shown: Mutex<Shown>,
+}
+
+/// The last published snapshots.
+#[derive(Clone, Default)]
+struct Shown {
+    window: Option<Arc<Window>>,
+    measurements: Arc<[MeasurementStatus]>,
+}
+
+impl Gauges {
+    pub(super) fn new(agent: AgentLabels, window: Duration) -> Self {
+        Self { agent, started: SystemTime::now(), window, shown: Mutex::default() }
+    }
+
+    /// Replaces the shown window.
+    pub(super) fn show_window(&self, window: Arc<Window>) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).window = Some(window);
+    }
+
+    /// Replaces the shown measurements.
+    pub(super) fn show_measurements(&self, measurements: Arc<[MeasurementStatus]>) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).measurements = measurements;
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut families = self.agent_families(&shown.measurements);
+        if let Some(window) = shown.window.filter(|w| is_fresh(w, Instant::now())) {
+            families.extend(window_families(&window));
+        }
+        families
+    }
+
+    fn agent_families(&self, measurements: &[MeasurementStatus]) -> Vec<MetricFamily> {
+        let mut build = BUILD_INFO.family();
+        build.put([&self.agent.version, &self.agent.region, &self.agent.name], Some(1.0));
+        let mut start = START_TIME.family();
+        let since_epoch = self.started.duration_since(SystemTime::UNIX_EPOCH).ok();
+        start.put([], since_epoch.map(|d| d.as_secs_f64()));
+        let mut length = WINDOW.family();
+        length.put([], Some(self.window.as_secs_f64()));
+        let mut state = MEASUREMENT_STATE.family();
+        for m in measurements {
+            state.put([&m.node, &m.name, m.state.as_str(), &m.reason], Some(1.0));
+        }
+        vec![build.into_proto(), start.into_proto(), length.into_proto(), state.into_proto()]
+    }
+}
+
+/// Whether a window is young enough to be shown.
+fn is_fresh(window: &Window, now: Instant) -> bool {
+    now.saturating_duration_since(window.ended) <= window.length * SHOWN_WINDOWS
+}
+
+// ---- the families of a window ---------------------------------------------------------------
+
+fn window_families(window: &Window) -> Vec<MetricFamily> {
+    let mut latency = CROSS_REGION_LATENCY.family();
+    let mut ledgers = LedgerFamilies::default();
+    for path in &window.paths {
+        let ms = path.cross_region_latency.map(|d| d.as_secs_f64() * 1e3);
+        latency.put([&path.source, &path.target], ms);
+        for ledger in &path.ledgers {
+            ledgers.put(path, ledger);
+        }
+    }
+    let mut ratio = SUCCESS_RATIO.family();
+    let mut ruler = RULER.family();
+    for probe in &window.probes {
+        put_probe(&mut ratio, &mut ruler, probe);
+    }
+    let mut families = ledgers.into_protos();
+    families.extend([latency.into_proto(), ratio.into_proto(), ruler.into_proto()]);
+    families
+}
+
+fn put_probe(ratio: &mut GaugeFamily<5>, ruler: &mut GaugeFamily<5>, window: &ProbeWindow) {
+    let plan = &window.plan;
+    let connection = window.connection.as_str();
+    ratio.put(
+        [&plan.source, &plan.target, &plan.name, plan.mode.as_str(), connection],
+        window.success_ratio(),
+    );
+    for (name, seconds) in probe::RULERS.into_iter().zip(window.rulers) {
+        ruler.put([&plan.source, &plan.target, &plan.name, connection, name], seconds);
+    }
+}
+
+/// The four families that ledgers are written to.
+struct LedgerFamilies {
+    means: GaugeFamily<5>,
+    samples: GaugeFamily<4>,
+    end_to_end: GaugeFamily<3>,
+    residual: GaugeFamily<3>,
+}
+
+impl Default for LedgerFamilies {
+    fn default() -> Self {
+        Self {
+            means: LEDGER.family(),
+            samples: LEDGER_SAMPLES.family(),
+            end_to_end: LEDGER_END_TO_END.family(),
+            residual: LEDGER_RESIDUAL.family(),
+        }
+    }
+}
+
+impl LedgerFamilies {
+    fn put(&mut self, path: &PathWindow, ledger: &LedgerWindow) {
+        let probe = [path.source.as_str(), &path.target, &ledger.probe];
+        self.end_to_end.put(probe, ledger.end_to_end);
+        self.residual.put(probe, ledger.residual);
+        // Without a ledger nobody looked for evidence, so that there was none is not known.
+        if ledger.count == 0 {
+            return;
+        }
+        for segment in &ledger.segments {
+            // A count of 0 is a figure: the probe ran and this segment stayed silent.
+            self.put_count(probe, &segment.name, segment.count);
+            if let Some(evidence) = segment.evidence {
+                self.put_mean(probe, &segment.name, evidence, segment.mean);
+            }
+        }
+        self.put_count(probe, UNEXPLAINED, ledger.count);
+        self.put_mean(probe, UNEXPLAINED, Evidence::Difference, ledger.unexplained);
+    }
+
+    fn put_mean(&mut self, probe: [&str; 3], segment: &str, evidence: Evidence, mean: Option<f64>) {
+        let [source, target, name] = probe;
+        self.means.put([source, target, name, segment, evidence.as_str()], mean);
+    }
+
+    fn put_count(&mut self, probe: [&str; 3], segment: &str, count: u64) {
+        let [source, target, name] = probe;
+        self.samples.put([source, target, name, segment], Some(count as f64));
+    }
+
+    fn into_protos(self) -> Vec<MetricFamily> {
+        vec![
+            self.means.into_proto(),
+            self.samples.into_proto(),
+            self.end_to_end.into_proto(),
+            self.residual.into_proto(),
+        ]
+    }
+}
+
+// ---- the registry's view --------------------------------------------------------------------
+
+/// The registry's handle on [`Gauges`].
+pub(super) struct GaugeCollector {
+    gauges: Arc<Gauges>,
+    descs: Vec<Desc>,
+}
+
+impl GaugeCollector {
+    pub(super) fn new(gauges: Arc<Gauges>) -> Self {
+        let descs = vec![
+            CROSS_REGION_LATENCY.desc(),
+            LEDGER.desc(),
+            LEDGER_SAMPLES.desc(),
+            LEDGER_END_TO_END.desc(),
+            LEDGER_RESIDUAL.desc(),
+            SUCCESS_RATIO.desc(),
+            RULER.desc(),
+            BUILD_INFO.desc(),
+            MEASUREMENT_STATE.desc(),
+            START_TIME.desc(),
+            WINDOW.desc(),
+        ];
+        Self { gauges, descs }
+    }
+}
+
+impl Collector for GaugeCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.gauges.families()
+    }
+}

@@ -1,0 +1,182 @@
+//! The probes' counters and histograms: one prepared set of handles per probe and connection.
+//!
+//! **Cost**: an observation hashes the probe's name once and then only touches atomics. What a
+//! probe can always produce exists from the start with 0, because `increase()` does not see a
+//! counter's first value; what only a failure produces appears with the first one, as the
+//! table's bounds say.
+
+use super::families::{CounterRow, Counters, HistogramRow, Histograms};
+use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::plan::{Connection, Mode, ProbePlan};
+use crate::model::sample::{Outcome, Phases, ProbeSample};
+use crate::model::series::probe;
+use prometheus::{Histogram, IntCounter, Registry};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+const RESULTS: CounterRow<6> = CounterRow::of(&probe::RESULTS);
+const FAILURES: CounterRow<6> = CounterRow::of(&probe::FAILURES);
+const LATE: CounterRow<5> = CounterRow::of(&probe::LATE);
+const CONNECTIONS: CounterRow<5> = CounterRow::of(&probe::CONNECTIONS);
+const DURATION: HistogramRow<5> = HistogramRow::of(&probe::DURATION);
+const PHASE: HistogramRow<6> = HistogramRow::of(&probe::PHASE);
+const SCHEDULE_LAG: HistogramRow<5> = HistogramRow::of(&probe::SCHEDULE_LAG);
+
+/// All probes' families and prepared handles.
+pub(super) struct Probes {
+    families: Families,
+    /// By name, then by connection kind.
+    prepared: HashMap<String, Vec<Handles>>,
+}
+
+/// The registered families.
+struct Families {
+    results: Counters<6>,
+    failures: Counters<6>,
+    late: Counters<5>,
+    connections: Counters<5>,
+    duration: Histograms<5>,
+    phase: Histograms<6>,
+    lag: Histograms<5>,
+}
+
+impl Probes {
+    /// Registers the families and prepares the handles of every planned probe.
+    pub(super) fn register(registry: &Registry, plans: &[Arc<ProbePlan>]) -> Self {
+        let families = Families {
+            results: RESULTS.register(registry),
+            failures: FAILURES.register(registry),
+            late: LATE.register(registry),
+            connections: CONNECTIONS.register(registry),
+            duration: DURATION.register(registry),
+            phase: PHASE.register(registry),
+            lag: SCHEDULE_LAG.register(registry),
+        };
+        let prepared = plans
+            .iter()
+            .map(|plan| {
+                let handles = plan.connections.iter().map(|&c| Handles::prepare(&families, plan, c));
+                (plan.name.clone(), handles.collect())
+            })
+            .collect();
+        Self { families, prepared }
+    }
+
+    /// Counts one sample.
+    pub(super) fn observe(&self, sample: &ProbeSample) {
+        let plan = &sample.plan;
+        let prepared = self.prepared.get(&plan.name).into_iter().flatten();
+        match prepared.into_iter().find(|h| h.are_of(plan, sample.connection)) {
+            Some(handles) => handles.observe(&self.families, sample),
+            // A plan that was not there at the start: the same series, looked up by their labels.
+            None => Handles::prepare(&self.families, plan, sample.connection).observe(&self.families, sample),
+        }
+    }
+}
+
+/// Label values and handles of one probe on one kind of connection.
+struct Handles {
+    source: String,
+    target: String,
+    probe: String,
+    mode: Mode,
+    connection: Connection,
+    duration: Histogram,
+    lag: Histogram,
+    late: IntCounter,
+    connections: IntCounter,
+    /// By [`GrpcStatus`].
+    results: [OnceLock<IntCounter>; GrpcStatus::ALL.len()],
+    /// By [`FailureClass`].
+    failures: [OnceLock<IntCounter>; FailureClass::ALL.len()],
+    /// In the order of [`Phases::NAMES`].
+    phases: [OnceLock<Histogram>; Phases::NAMES.len()],
+}
+
+impl Handles {
+    fn prepare(families: &Families, plan: &ProbePlan, connection: Connection) -> Self {
+        let labels = [&plan.source, &plan.target, &plan.name, plan.mode.as_str(), connection.as_str()];
+        let handles = Self {
+            source: plan.source.clone(),
+            target: plan.target.clone(),
+            probe: plan.name.clone(),
+            mode: plan.mode,
+            connection,
+            duration: families.duration.with(labels),
+            lag: families.lag.with(labels),
+            late: families.late.with(labels),
+            connections: families.connections.with(labels),
+            results: Default::default(),
+            failures: Default::default(),
+            phases: Default::default(),
+        };
+        handles.result(families, GrpcStatus::Ok);
+        for (index, phase) in Phases::NAMES.into_iter().enumerate() {
+            if occurs(phase, connection, plan.route.tls.is_some()) {
+                handles.phase(families, index);
+            }
+        }
+        handles
+    }
+
+    /// Whether these handles are this plan's. The name alone does not say so: a probe may keep
+    /// its name and be given another target.
+    fn are_of(&self, plan: &ProbePlan, connection: Connection) -> bool {
+        self.connection == connection
+            && self.mode == plan.mode
+            && self.target == plan.target
+            && self.source == plan.source
+    }
+
+    fn observe(&self, families: &Families, sample: &ProbeSample) {
+        self.lag.observe(sample.lag.as_secs_f64());
+        self.connections.inc_by(u64::from(sample.opened));
+        match &sample.outcome {
+            Outcome::Failed(Failure { status, class, .. }) => {
+                self.result(families, *status).inc();
+                self.failure(families, *class).inc();
+            }
+            Outcome::Late => {
+                self.result(families, GrpcStatus::Ok).inc();
+                self.late.inc();
+            }
+            Outcome::Ok | Outcome::Voided => self.result(families, GrpcStatus::Ok).inc(),
+        }
+        if !sample.is_measurement() {
+            return;
+        }
+        if let Some(total) = sample.total() {
+            self.duration.observe(total.as_secs_f64());
+        }
+        for (index, (_, duration)) in sample.phases.named().into_iter().enumerate() {
+            if let Some(duration) = duration {
+                self.phase(families, index).observe(duration.as_secs_f64());
+            }
+        }
+    }
+
+    fn result(&self, families: &Families, status: GrpcStatus) -> &IntCounter {
+        self.results[status as usize].get_or_init(|| families.results.with(self.labels_and(status.as_str())))
+    }
+
+    fn failure(&self, families: &Families, class: FailureClass) -> &IntCounter {
+        self.failures[class as usize].get_or_init(|| families.failures.with(self.labels_and(class.as_str())))
+    }
+
+    fn phase(&self, families: &Families, index: usize) -> &Histogram {
+        self.phases[index].get_or_init(|| families.phase.with(self.labels_and(Phases::NAMES[index])))
+    }
+
+    fn labels_and<'a>(&'a self, last: &'a str) -> [&'a str; 6] {
+        [&self.source, &self.target, &self.probe, self.mode.as_str(), self.connection.as_str(), last]
+    }
+}
+
+/// Whether a phase is part of every good sample on this kind of connection.
+fn occurs(phase: &str, connection: Connection, tls: bool) -> bool {
+    match phase {
+        "request" | "wait" | "response" => true,
+        "tls" => tls && connection == Connection::Fresh,
+        _ => connection == Connection::Fresh,
+    }
+}

@@ -1,0 +1,134 @@
+//! What a scrape shows, read with the end-to-end tests' own exposition parser.
+
+mod samples;
+mod table;
+mod windows;
+
+#[path = "../../../../../tests/e2e/src/exposition/mod.rs"]
+mod exposition;
+
+use super::*;
+use crate::model::hop::{HopEvidence, HopSource};
+use crate::model::ledger::Evidence;
+use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::plan::{Call, Connection, Mode, RoutePlan};
+use crate::model::sample::{Phases, Rulers};
+use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, SegmentWindow};
+use exposition::Exposition;
+use std::time::Instant;
+
+const WINDOW: Duration = Duration::from_secs(10);
+
+fn agent() -> AgentLabels {
+    AgentLabels { name: "node-1".to_owned(), region: "eu".to_owned(), version: "1.2.3".to_owned() }
+}
+
+fn plan(name: &str, target: &str) -> Arc<ProbePlan> {
+    let route = RoutePlan {
+        name: "chain".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: 1,
+        authority: "service".to_owned(),
+        metadata: Vec::new(),
+        tls: None,
+        origin: "prober".to_owned(),
+        hops: vec!["mediary-eu".to_owned()],
+        server_timing: BTreeMap::new(),
+        envoy_hop: None,
+    };
+    Arc::new(ProbePlan {
+        name: name.to_owned(),
+        source: "eu".to_owned(),
+        target: target.to_owned(),
+        mode: Mode::WhiteBox,
+        call: Call::HealthCheck { service: String::new() },
+        route,
+        interval: Duration::from_secs(1),
+        deadline: Duration::from_secs(1),
+        drain: Duration::from_secs(1),
+        connections: vec![Connection::Reused, Connection::Fresh],
+        ping: true,
+        max_in_flight: 4,
+        void_share: 0.2,
+    })
+}
+
+/// A sample on the reused connection of 1 + 100 + 2 ms.
+fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
+    ProbeSample {
+        plan: Arc::clone(plan),
+        connection: Connection::Reused,
+        finished: Instant::now(),
+        lag: Duration::from_micros(700),
+        phases: Phases {
+            request: Some(Duration::from_millis(1)),
+            wait: Some(Duration::from_millis(100)),
+            response: Some(Duration::from_millis(2)),
+            ..Phases::default()
+        },
+        outcome,
+        opened: false,
+        hops: HopEvidence::default(),
+        service: None,
+        rulers: Rulers::default(),
+        prober_wait: None,
+    }
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed(Failure {
+        status: GrpcStatus::Unavailable,
+        class: FailureClass::Refused,
+        detail: String::new(),
+    })
+}
+
+fn segment(name: &str, mean: Option<f64>, evidence: Option<Evidence>) -> SegmentWindow {
+    SegmentWindow {
+        name: name.to_owned(),
+        mean,
+        bound: mean.map(|_| 0.0),
+        evidence,
+        count: if mean.is_some() { 10 } else { 0 },
+        merged: Vec::new(),
+        inconsistent: 0,
+    }
+}
+
+/// A window that ended just now: one path with a ledger, one probe.
+fn window(plan: &Arc<ProbePlan>) -> Window {
+    let ledger = LedgerWindow {
+        probe: plan.name.clone(),
+        count: 10,
+        end_to_end: Some(0.103),
+        segments: vec![
+            segment("link:prober>mediary-eu", Some(0.001), Some(Evidence::Handshake)),
+            segment("hop:mediary-eu", Some(0.04), Some(Evidence::HopHeader)),
+            segment("service", None, None),
+        ],
+        unexplained: Some(-0.002),
+        residual: Some(0.0),
+    };
+    Window {
+        ended: Instant::now(),
+        length: WINDOW,
+        paths: vec![PathWindow {
+            source: plan.source.clone(),
+            target: plan.target.clone(),
+            cross_region_latency: Some(Duration::from_micros(103_500)),
+            ledgers: vec![ledger],
+        }],
+        probes: vec![ProbeWindow {
+            plan: Arc::clone(plan),
+            connection: Connection::Reused,
+            ended: 4,
+            good: 3,
+            phases: [None; 7],
+            rulers: [None, Some(0.0012), None, Some(0.0034)],
+        }],
+    }
+}
+
+fn scrape(metrics: &Metrics) -> Exposition {
+    Exposition::parse(&metrics.render().unwrap()).unwrap()
+}

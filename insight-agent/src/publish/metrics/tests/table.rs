@@ -1,0 +1,99 @@
+//! The exporter against the declared table.
+
+use super::exposition::{Labels, Type};
+use super::*;
+use crate::model::series::{self, Kind, Values};
+use crate::model::status::MeasurementState;
+use proptest::prelude::*;
+
+/// A registry in which every family has data.
+fn full() -> Metrics {
+    let plan = plan("checkout", "sg");
+    let metrics = Metrics::new(&agent(), WINDOW, std::slice::from_ref(&plan));
+    metrics.observe(&sample(&plan, Outcome::Ok));
+    metrics.observe(&sample(&plan, failed()));
+    metrics.publish_window(&window(&plan));
+    metrics.publish_measurements(&[MeasurementStatus {
+        node: "node-1".to_owned(),
+        name: "probe".to_owned(),
+        state: MeasurementState::Active,
+        reason: String::new(),
+        detail: String::new(),
+    }]);
+    metrics
+}
+
+#[test]
+fn exporter_shows_exactly_the_declared_families() {
+    let shown = scrape(&full()).families;
+    let declared: BTreeMap<_, _> = series::ALL.iter().copied().flatten().map(|s| (s.name, s)).collect();
+    assert_eq!(
+        shown.keys().map(String::as_str).collect::<Vec<_>>(),
+        declared.keys().copied().collect::<Vec<_>>()
+    );
+    for (name, row) in declared {
+        let family = &shown[name];
+        let kind = match row.kind {
+            Kind::Counter => Type::Counter,
+            Kind::Gauge => Type::Gauge,
+            Kind::Histogram(_) => Type::Histogram,
+        };
+        assert_eq!(family.kind, kind, "{name}");
+        assert_eq!(family.help.as_deref(), Some(row.help), "{name}");
+        for sample in &family.samples {
+            check_labels(row, &sample.name, &sample.labels);
+        }
+        if let Kind::Histogram(bounds) = row.kind {
+            check_bounds(name, bounds);
+        }
+    }
+}
+
+fn check_labels(row: &series::Series, sample: &str, labels: &Labels) {
+    let mut names: Vec<_> = row.labels.iter().map(|l| l.name).collect();
+    if sample.ends_with("_bucket") {
+        names.push("le");
+    }
+    names.sort_unstable();
+    assert_eq!(labels.keys().map(String::as_str).collect::<Vec<_>>(), names, "{sample}");
+    for label in row.labels {
+        if let Values::Closed(set) = label.values {
+            let value = labels[label.name].as_str();
+            assert!(set.contains(&value), "{sample}: {}={value:?} is not in the table", label.name);
+        }
+    }
+}
+
+fn check_bounds(name: &str, declared: &[f64]) {
+    let histogram = scrape(&full()).histogram(name, &[("connection", "reused")]).unwrap();
+    let bounds: Vec<_> = histogram.buckets.iter().map(|b| b.0).filter(|b| b.is_finite()).collect();
+    assert_eq!(bounds, declared, "{name}");
+}
+
+#[test]
+fn agent_families_are_there_from_the_start() {
+    let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let shown = scrape(&Metrics::new(&agent(), WINDOW, &[]));
+    let labels = [("version", "1.2.3"), ("region", "eu"), ("node", "node-1")];
+    assert_eq!(shown.value("insight_build_info", &labels), Some(1.0));
+    assert_eq!(shown.value("insight_window_seconds", &[]), Some(10.0));
+    let start = shown.value("insight_start_time_seconds", &[]).unwrap();
+    assert!((before - 1.0..before + 60.0).contains(&start), "{start} is not about {before}");
+    assert!(!shown.families.contains_key("insight_measurement_state"));
+}
+
+proptest! {
+    #[test]
+    fn any_configured_name_survives_as_a_label_value(name in "\\PC*|[\"\\\\\n{},= #]*", region in any::<String>()) {
+        let plan = plan(&name, &region);
+        let metrics = Metrics::new(&agent(), WINDOW, std::slice::from_ref(&plan));
+        metrics.observe(&sample(&plan, Outcome::Ok));
+        metrics.publish_window(&window(&plan));
+        let shown = scrape(&metrics);
+        let labels = [("probe", name.as_str()), ("target", region.as_str())];
+        prop_assert_eq!(shown.value("insight_probe_success_ratio", &labels), Some(0.75));
+        let ok = [labels[0], labels[1], ("connection", "reused"), ("status", "OK")];
+        prop_assert_eq!(shown.value("insight_probe_results_total", &ok), Some(1.0));
+        prop_assert_eq!(shown.value("cross_region_latency_ms", &labels[1..]), Some(103.5));
+    }
+}

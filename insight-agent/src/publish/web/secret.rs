@@ -1,0 +1,66 @@
+//! A secret that can be compared and nothing else.
+
+use ring::hmac;
+use std::fmt;
+
+/// Names the purpose; it is no secret. The HMAC is here for its comparison, which takes the same
+/// time wherever two values differ and however long they are.
+const PURPOSE: &[u8] = b"insight-agent: comparison of secrets";
+
+/// A token or password. The text itself is not kept, so neither `Debug` nor a core dump shows it.
+#[derive(Clone)]
+pub struct Secret {
+    tag: hmac::Tag,
+}
+
+impl Secret {
+    /// The secret in the text of a file: without white space around it, such as the last line's
+    /// end. **None**: nothing is left, and an empty secret would let everybody in.
+    pub fn from_text(text: &[u8]) -> Option<Self> {
+        let text = text.trim_ascii();
+        (!text.is_empty()).then(|| Self::new(text))
+    }
+
+    pub(super) fn new(secret: &[u8]) -> Self {
+        Self { tag: hmac::sign(&key(), secret) }
+    }
+
+    /// Whether this is the secret, in a time that does not depend on how much of it is right.
+    pub fn matches(&self, presented: &[u8]) -> bool {
+        hmac::verify(&key(), presented, self.tag.as_ref()).is_ok()
+    }
+}
+
+fn key() -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, PURPOSE)
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_secret_itself_matches() {
+        let secret = Secret::from_text(b" s3cret\n").unwrap();
+        assert!(secret.matches(b"s3cret"));
+        for wrong in ["", "s3cre", "s3crets", "S3cret", " s3cret\n"] {
+            assert!(!secret.matches(wrong.as_bytes()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn empty_text_is_no_secret() {
+        assert!(Secret::from_text(b" \r\n").is_none());
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Secret::new(b"s3cret")), "***");
+    }
+}

@@ -1,0 +1,12 @@
+//! The configuration from outside: every error by its bad input (line, key, value and advice), the
+//! documented example, and the plans that come out.
+
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the functions they share")]
+
+mod example;
+mod files;
+mod fit;
+mod plans;
+mod support;
+mod tables;
+mod values;
