@@ -3,6 +3,8 @@
 //! One test program, so that it is linked once. No test needs the agent; those that need nginx
 //! or HAProxy print `SKIP name: reason` where these are not installed.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the functions they share")]
+
 mod echo;
 mod forwarder;
 mod harness;
