@@ -42,8 +42,10 @@ pub fn draw(frame: &mut Frame, view: &View) {
     frame.render_widget(Paragraph::new(view.lines(area.width, area.height)), area);
 }
 
-/// Columns of the ledger's table, the bar takes what is left.
+/// Columns of the tables; the bar takes what is left.
 const NAME: usize = 24;
+/// What the longest segment's name may take of the ledger's table, as a part of the width.
+const NAME_SHARE: usize = 3;
 const FIGURE: usize = 9;
 const SOURCE: usize = 19;
 const COUNT: usize = 6;
@@ -113,13 +115,16 @@ impl View {
         let style = self.style();
         let wide = width >= WIDE;
         let bound = if wide { FIGURE } else { 0 };
-        let bar = width.saturating_sub(1 + NAME + FIGURE + bound + 2 + SOURCE + COUNT + 1);
+        let longest = |ledger: &Ledger| ledger.segments.iter().map(|s| segment_name(s).chars().count()).max();
+        let name = self.ledger().and_then(longest).unwrap_or(0).clamp(NAME, (width / NAME_SHARE).max(NAME));
+        let bar = width.saturating_sub(1 + name + FIGURE + bound + 2 + SOURCE + COUNT + 1);
+        let columns = Columns { name, bar, wide };
         let Some(ledger) = self.ledger() else {
             return vec![Line::styled(" waiting for the first complete window", style.faint())];
         };
         let probe = ledger.probe.as_deref().unwrap_or("—");
         let mut heading =
-            format!(" {:<NAME$}{:>FIGURE$}", clip(&format!("{probe}, last window"), NAME), "ms");
+            format!(" {:<name$}{:>FIGURE$}", clip(&format!("{probe}, last window"), name), "ms");
         if wide {
             heading += &format!("{:>FIGURE$}", "±");
         }
@@ -137,10 +142,10 @@ impl View {
                 count: Some(segment.count),
                 emphasis: largest > 0.0 && segment.seconds == Some(largest),
             };
-            lines.push(row.line(end_to_end, bar, wide, style));
+            lines.push(row.line(end_to_end, columns, style));
         }
         let rest = Row { name: "unexplained".into(), seconds: ledger.unexplained_seconds, ..Row::default() };
-        lines.push(rest.line(end_to_end, bar, wide, style));
+        lines.push(rest.line(end_to_end, columns, style));
         let total = Row {
             name: "end to end".into(),
             seconds: end_to_end,
@@ -148,7 +153,7 @@ impl View {
             count: Some(ledger.count),
             ..Row::default()
         };
-        let mut total = total.line(None, bar, wide, style);
+        let mut total = total.line(None, columns, style);
         total.style = style.strong();
         lines.push(total);
         lines
@@ -220,6 +225,15 @@ impl View {
 
 // ---- One row of the ledger -----------------------------------------------------------------
 
+/// Widths of the ledger's table, in cells.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    name: usize,
+    bar: usize,
+    /// With a column for the bounds.
+    wide: bool,
+}
+
 #[derive(Debug, Default)]
 struct Row {
     name: String,
@@ -232,8 +246,9 @@ struct Row {
 
 impl Row {
     /// `whole`: what a full bar stands for; without it there is no bar.
-    fn line(&self, whole_seconds: Option<f64>, bar: usize, wide: bool, style: Palette) -> Line<'static> {
-        let mut figure = format!(" {:<NAME$}{:>FIGURE$}", clip(&self.name, NAME), milliseconds(self.seconds));
+    fn line(&self, whole_seconds: Option<f64>, columns: Columns, style: Palette) -> Line<'static> {
+        let Columns { name, bar, wide } = columns;
+        let mut figure = format!(" {:<name$}{:>FIGURE$}", clip(&self.name, name), milliseconds(self.seconds));
         if wide {
             figure +=
                 &format!("{:>FIGURE$}", self.bound.map_or(String::new(), |bound| milliseconds(Some(bound))));
