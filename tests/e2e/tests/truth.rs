@@ -29,31 +29,34 @@ fn injected_truth_comes_back(forwarder: Forwarder, background: f64) {
         "too much is unexplained: {before:#?}"
     );
     for (fault, place, rise) in CASES {
-        let fault: Fault = fault.parse().unwrap();
-        regions.lab.inject(&fault).unwrap();
+        let fault: Fault = fault.parse().expect("a fault of the lab");
+        regions.lab.inject(&fault).expect("inject the fault");
         let with = regions.measure(WINDOWS);
-        regions.lab.clear(&fault).unwrap();
+        regions.lab.clear(&fault).expect("clear the fault");
         judge(&fault, place, &rise, &before, &with);
     }
-    regions.lab.stop().unwrap();
+    regions.lab.stop().expect("stop the lab and leave nothing");
 }
 
-fn judge(
-    fault: &Fault,
-    place: &str,
-    rise: &std::ops::RangeInclusive<f64>,
-    before: &Path,
-    with: &Path,
-) {
+fn judge(fault: &Fault, place: &str, rise: &std::ops::RangeInclusive<f64>, before: &Path, with: &Path) {
     let moved = with.segment(place) - before.segment(place);
-    assert!(rise.contains(&moved), "{fault}: {place} moved by {moved} s, not {rise:?}: {before:#?} {with:#?}");
+    assert!(
+        rise.contains(&moved),
+        "{fault}: {place} moved by {moved} s, not {rise:?}: {before:#?} {with:#?}"
+    );
     for (name, seconds) in &with.segments {
         let moved = seconds - before.segment(name);
-        assert!(name == place || moved.abs() <= QUIET, "{fault}: {name} moved by {moved} s: {before:#?} {with:#?}");
+        assert!(
+            name == place || moved.abs() <= QUIET,
+            "{fault}: {name} moved by {moved} s: {before:#?} {with:#?}"
+        );
     }
     let total = with.cross_region - before.cross_region;
     let widest = rise.start() - QUIET..=rise.end() + QUIET;
-    assert!(widest.contains(&total), "{fault}: cross_region_latency_ms moved by {total} s: {before:#?} {with:#?}");
+    assert!(
+        widest.contains(&total),
+        "{fault}: cross_region_latency_ms moved by {total} s: {before:#?} {with:#?}"
+    );
 }
 
 #[test]
@@ -91,7 +94,10 @@ fn haproxy_everywhere_gives_injected_delays_back_beside_other_traffic() {
 fn real_forwarders(test: &str) -> bool {
     let here = nginx_available().is_some() && haproxy_available().is_some();
     if !here {
-        skip(test, SkipReason::Missing("nginx and haproxy are not installed: run `cargo xtask setup` as root"));
+        skip(
+            test,
+            SkipReason::Missing("nginx and haproxy are not installed: run `cargo xtask setup` as root"),
+        );
     }
     here
 }
@@ -105,7 +111,7 @@ fn a_dead_mediary_is_refused_then_leaves_no_latency_then_heals() {
         scrape.sum("insight_probe_failures_total", &[labels[0], ("class", "refused")])
     };
     assert_eq!(refused(&regions.scrape()), None, "no failure before the fault");
-    regions.lab.inject(&fault).unwrap();
+    regions.lab.inject(&fault).expect("inject the fault");
     regions.wait_for("refused probes, and no latency of a path that is down", |scrape| {
         let gone = scrape.value("cross_region_latency_ms", &[("source", "eu"), ("target", "sg")]).is_none()
             && scrape.samples(insight_e2e::path::LEDGER, &labels).count() == 0;
@@ -114,9 +120,9 @@ fn a_dead_mediary_is_refused_then_leaves_no_latency_then_heals() {
     let during = regions.scrape();
     let ratio = during.value("insight_probe_success_ratio", &[labels[0], ("connection", "fresh")]);
     assert_eq!(ratio, Some(0.0));
-    regions.lab.clear(&fault).unwrap();
+    regions.lab.clear(&fault).expect("clear the fault");
     regions.wait_for("the path measured again", |scrape| {
         Path::of(scrape).filter(|path| path.cross_region < 1.0)
     });
-    regions.lab.stop().unwrap();
+    regions.lab.stop().expect("stop the lab and leave nothing");
 }
