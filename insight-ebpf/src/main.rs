@@ -1,8 +1,8 @@
 //! The kernel half of Insight: programs that measure sockets where they are served.
 //!
-//! [`hooks`] holds one program per hook of the kernel; each reads what it needs once and calls the
+//! `hooks/` holds one program per hook of the kernel; each reads what it needs once and calls the
 //! measurements that share the hook, each behind a switch in `.rodata` that the verifier prunes.
-//! Nothing is compiled in that differs between kernels: offsets come in through [`globals`].
+//! Nothing is compiled in that differs between kernels: offsets come in through `globals`.
 //! Everything that can be tested without a kernel lies in `insight_common::kernel`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
