@@ -8,6 +8,7 @@
 //! The prober and the gRPC server have a thread each, because both report durations of their own
 //! thread; everything else shares the runtime that [`Agent::run`] is called on.
 
+mod kernel;
 mod status;
 
 use crate::collect::host::schedstat::read_thread_wait;
@@ -23,10 +24,11 @@ use crate::publish::web::{
     self, AdminListener, BindError, MetricsListener, Readiness, Secret, WebConfig, WebConfigError,
 };
 use crate::serve::{Drill, GrpcOptions, GrpcTls, ServeError, serve_grpc};
+use kernel::{KernelThread, States};
 use status::Board;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -141,7 +143,12 @@ impl Agent {
         };
         let mut grpc = spawn_grpc(&self.config, self.grpc_listener, stopped(stopping.clone()))?;
         let prober = Prober::start(&self.plans, events, lost)?;
+        let kernel_states = States::default();
+        let sockets =
+            KernelThread::start(&self.config, Arc::clone(&self.metrics), Arc::clone(&kernel_states))
+                .map_err(|source| AgentError::Thread { part: "the kernel thread", source })?;
         let correlator = Correlator {
+            kernel_states,
             aggregator: Aggregator::new(self.plans, Instant::now()),
             metrics: Arc::clone(&self.metrics),
             board: Arc::clone(&self.board),
@@ -194,7 +201,13 @@ impl Agent {
         self.readiness.set_not_ready("stopping");
         stop.send_replace(true);
         // Joining a thread blocks; the prober's takes some milliseconds.
-        let _ = tokio::task::spawn_blocking(|| prober.stop()).await;
+        let stop = move || {
+            prober.stop();
+            if let Some(thread) = sockets {
+                thread.stop();
+            }
+        };
+        let _ = tokio::task::spawn_blocking(stop).await;
         if result.is_ok() {
             let _ = tokio::join!(correlator, metrics, admin);
             let _ = grpc.await;
@@ -265,6 +278,7 @@ struct Correlator {
     metrics: Arc<Metrics>,
     board: Arc<Board>,
     window: std::time::Duration,
+    kernel_states: States,
 }
 
 impl Correlator {
@@ -304,7 +318,11 @@ impl Correlator {
 
     fn end_window(&mut self) {
         let window = self.aggregator.rotate(Instant::now());
-        let states = measurement_states(self.board.node(), Some(&window), self.board.is_probing());
+        let mut states = measurement_states(self.board.node(), Some(&window), self.board.is_probing());
+        let kernel = self.kernel_states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.extend(kernel.iter().cloned());
+        drop(kernel);
+        states.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
         self.metrics.publish_window(&window);
         self.metrics.publish_measurements(&states);
         self.board.show(window, states);

@@ -21,7 +21,9 @@ mod values;
 
 pub use errors::{ConfigError, ConfigErrors};
 pub use quantity::QuantityError;
-pub use settings::{Admin, Agent, Config, Grpc, LogFormat, Metrics, Probe, Probing, Route, ServerTls, Way};
+pub use settings::{
+    Admin, Agent, Config, Grpc, Kernel, LogFormat, Metrics, Peer, Probe, Probing, Route, ServerTls, Way,
+};
 pub use template::{Placeholder, Template};
 pub use values::HostPort;
 

@@ -152,6 +152,7 @@ pub const SECTIONS: &[Section] = &[
             key("admin", Kind::Table, Derived("all defaults"), ""),
             key("grpc", Kind::Table, Derived("all defaults"), ""),
             key("probing", Kind::Table, Derived("all defaults"), ""),
+            key("kernel", Kind::Table, Derived("all defaults"), ""),
             key("route", Kind::Tables, Derived("no routes"), ""),
             key("probe", Kind::Tables, Derived("a pure receiver"), ""),
         ],
@@ -208,6 +209,27 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        path: "kernel",
+        keys: &[
+            key("enabled", Kind::Flag, Value("false"), "true"),
+            key("measurements", Kind::List, Value(KERNEL_MEASUREMENTS), "[\"socket_rtt\", \"receive_wait\"]"),
+            key("scope_cgroup", Kind::Text, Derived("every cgroup"), "\"/sys/fs/cgroup/system.slice\""),
+            key("scope_namespaces", Kind::List, Value("[]"), "[\"/proc/1/ns/net\"]"),
+            key("forwarders", Kind::List, Value("[]"), "[\"nginx\", \"haproxy\"]"),
+            key("skip_exchanges", Kind::Count { least: 0, most: 16 }, Value("1"), "2"),
+            key("http2", Kind::Flag, Value("true"), "true"),
+            key("peer", Kind::Tables, Derived("nobody is told apart"), ""),
+        ],
+    },
+    Section {
+        path: "kernel.peer",
+        keys: &[
+            key("name", Kind::Text, Required, "\"mediary-b\""),
+            key("networks", Kind::List, Required, "[\"10.1.0.0/16\"]"),
+            key("ports", Kind::List, Value("[]"), "[\"443\"]"),
+        ],
+    },
+    Section {
         path: "route",
         keys: &[
             key("name", Kind::Text, Required, "\"eu-sg\""),
@@ -256,6 +278,10 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "probe.tls", keys: TLS_KEYS },
 ];
 
+/// All kernel measurements, as a value in TOML.
+const KERNEL_MEASUREMENTS: &str =
+    "[\"socket_rtt\", \"receive_wait\", \"turnaround\", \"response\", \"residence\"]";
+
 const TLS_KEYS: &[Key] = &[
     key("ca_file", Kind::Text, Derived("the system's authorities"), "\"tls/ca.pem\""),
     key("server_name", Kind::Text, Derived("the address's host"), "\"mediary-a.example\""),
@@ -270,7 +296,7 @@ pub(super) fn section(path: &str) -> Option<&'static Section> {
 
 /// How the header of a table is written, such as `[admin]` or `[[probe]]`.
 pub fn header(path: &str) -> String {
-    let listed = ["route", "probe"].contains(&path);
+    let listed = ["route", "probe", "kernel.peer"].contains(&path);
     if listed { format!("[[{path}]]") } else { format!("[{path}]") }
 }
 

@@ -3,8 +3,9 @@
 use super::template::Template;
 use super::values::HostPort;
 use crate::model::plan::{Call, Connection, Mode, ServerTimingMeaning, TlsPlan};
+use insight_common::kernel::loss::Measurement;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub grpc: Grpc,
     /// `[probing]`
     pub probing: Probing,
+    /// `[kernel]`
+    pub kernel: Kernel,
     /// Every `[[route]]`, in the order of the file.
     pub routes: Vec<Route>,
     /// Every `[[probe]]`, in the order of the file; empty for a pure receiver.
@@ -108,6 +111,38 @@ pub struct Probing {
     pub void_share: f64,
     /// Most samples of one probe that may be under way at once.
     pub max_in_flight: usize,
+}
+
+/// Measuring sockets inside the kernel.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// Whether programs are loaded at all.
+    pub enabled: bool,
+    /// Which of them, by the names of `insight_common`; unique.
+    pub measurements: Vec<Measurement>,
+    /// Only sockets of processes below this cgroup. **None**: of any.
+    pub scope_cgroup: Option<PathBuf>,
+    /// Only sockets of these network namespaces, as files. **Empty**: of any.
+    pub scope_namespaces: Vec<PathBuf>,
+    /// Names of processes that forward.
+    pub forwarders: Vec<String>,
+    /// Exchanges of a new connection that are left out.
+    pub skip_exchanges: u16,
+    /// Whether sizes of HTTP/2 housekeeping are no request and no answer.
+    pub http2: bool,
+    /// Every `[[kernel.peer]]`, in the order of the file; names are unique.
+    pub peers: Vec<Peer>,
+}
+
+/// One `[[kernel.peer]]`: addresses that share a label.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The `peer` label.
+    pub name: String,
+    /// Address and length of the prefix; not empty.
+    pub networks: Vec<(IpAddr, u8)>,
+    /// Ports of the service. **Empty**: all.
+    pub ports: Vec<u16>,
 }
 
 /// One `[[route]]`: a way into the forwarding layer.

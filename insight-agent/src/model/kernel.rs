@@ -55,11 +55,13 @@ pub enum Reason {
     Permission,
     /// There is no cgroup to attach to, or the one of the scope is missing.
     NoCgroup,
+    /// A network namespace of the scope is missing.
+    NoNamespace,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Off,
         Self::NoForwarder,
         Self::NoBtf,
@@ -68,6 +70,7 @@ impl Reason {
         Self::Refused,
         Self::Permission,
         Self::NoCgroup,
+        Self::NoNamespace,
     ];
 
     /// The label's value.
@@ -81,6 +84,7 @@ impl Reason {
             Self::Refused => "refused",
             Self::Permission => "permission",
             Self::NoCgroup => "no_cgroup",
+            Self::NoNamespace => "no_namespace",
         }
     }
 }

@@ -12,7 +12,7 @@ fn cost_of_every_program_is_counted_by_the_kernel() {
     let name = "cost_of_every_program_is_counted_by_the_kernel";
     let pid = std::process::id();
     let forwarding = |settings: &mut insight_agent::collect::kernel::settings::Settings| {
-        settings.forwarders = vec![pid];
+        settings.forwarders = Some(vec![pid]);
     };
     let Some(bench) = Bench::start(name, &Measurement::ALL[1..], forwarding) else { return };
     let _counting = cost::count_runs().unwrap();

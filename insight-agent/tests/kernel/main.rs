@@ -5,6 +5,7 @@
 //! are what the test itself measured around the delay, not constants a loaded machine would miss.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod agent;
 mod cost;
 mod exchange;
 mod receive_wait;

@@ -17,7 +17,7 @@ fn forward(name: &str, pause: impl Fn() + Send + 'static) -> Option<Bench> {
     let bench = Bench::start(name, &[Measurement::Residence], |settings| {
         // The forwarder is this process, and with it every test that is another thread of it:
         // only figures of the group with these two ports are this test's.
-        settings.forwarders = vec![std::process::id()];
+        settings.forwarders = Some(vec![std::process::id()]);
         settings.peers[0].ports.push(port);
     })?;
     let mut up = TcpStream::connect(upstream.local_addr().unwrap()).unwrap();

@@ -148,7 +148,8 @@ fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refu
 /// Writes what the programs look up: namespaces, forwarders, peer rules.
 fn fill(ebpf: &mut Ebpf, settings: &Settings) -> Result<(), aya::maps::MapError> {
     let absent = |name: &str| aya::maps::MapError::InvalidName { name: name.to_owned() };
-    for (name, keys) in [("NAMESPACES", &settings.scope.namespaces), ("FORWARDERS", &settings.forwarders)] {
+    let forwarders = settings.forwarders.as_deref().unwrap_or_default();
+    for (name, keys) in [("NAMESPACES", settings.scope.namespaces.as_slice()), ("FORWARDERS", forwarders)] {
         let map = ebpf.map_mut(name).ok_or_else(|| absent(name))?;
         let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
         for key in keys {

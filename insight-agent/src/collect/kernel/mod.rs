@@ -1,12 +1,13 @@
 //! The user half of the kernel measurements: which ones does this kernel carry, and what have they
 //! counted?
 //!
-//! One file per measurement says what it needs; [`load`] finds out what is refused; [`snapshot`]
+//! One file per measurement says what it needs; `load` finds out what is refused; [`snapshot`]
 //! reads the maps. A measurement that cannot run is [`State::Disabled`] or [`State::Failed`] with
 //! its reason, and never stops the others. Programs end with the [`Kernel`] that holds them.
 
 pub mod btf;
 pub mod cost;
+pub mod forwarders;
 pub mod hooks;
 mod load;
 mod offsets;
@@ -24,6 +25,7 @@ pub mod turnaround;
 
 use crate::model::kernel::{KernelSnapshot, Reason, State};
 use aya::Ebpf;
+use aya::maps::{HashMap, MapError};
 use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::Measurement;
 use load::Plan;
@@ -58,7 +60,7 @@ impl Kernel {
         let mut active = BTreeSet::new();
         for spec in spec::ALL {
             let off = !settings.measurements.contains(&spec.measurement);
-            let idle = spec.needs_forwarder && settings.forwarders.is_empty();
+            let idle = spec.needs_forwarder && settings.forwarders.is_none();
             if off || idle {
                 let reason = if off { Reason::Off } else { Reason::NoForwarder };
                 let detail = format!("{}: not configured", spec.measurement.name());
@@ -76,6 +78,27 @@ impl Kernel {
             }
         };
         Self { loaded, problems }
+    }
+
+    /// Nothing runs, for one reason.
+    pub fn failed(problem: &Problem) -> Self {
+        let all = spec::ALL.iter().map(|spec| (spec.measurement, problem.clone()));
+        Self { loaded: None, problems: all.collect() }
+    }
+
+    /// Replaces the processes that forward: workers come and go.
+    ///
+    /// # Errors
+    /// There are more than the map holds (64); those that fit are measured.
+    pub fn set_forwarders(&mut self, pids: &[u32]) -> Result<(), MapError> {
+        let Some((ebpf, _)) = &mut self.loaded else { return Ok(()) };
+        let Some(map) = ebpf.map_mut("FORWARDERS") else { return Ok(()) };
+        let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
+        let known: Vec<u32> = map.keys().filter_map(Result::ok).collect();
+        for gone in known.iter().filter(|pid| !pids.contains(pid)) {
+            map.remove(gone)?;
+        }
+        pids.iter().filter(|pid| !known.contains(pid)).try_for_each(|pid| map.insert(pid, 1, 0))
     }
 
     /// Whether a measurement runs.

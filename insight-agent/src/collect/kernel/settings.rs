@@ -14,7 +14,8 @@ pub struct Settings {
     /// Named groups of addresses; group 0 is everybody else. **Length**: at most 63.
     pub peers: Vec<PeerGroup>,
     /// Processes that forward, by their id in the initial namespace. **Length**: at most 64.
-    pub forwarders: Vec<u32>,
+    /// **None**: nothing here forwards. Empty: none is running yet.
+    pub forwarders: Option<Vec<u32>>,
     /// Exchanges of a new connection to leave out: 1 for SETTINGS, 2 where TLS comes first.
     pub skip_exchanges: u16,
     /// Whether sizes of HTTP/2 housekeeping are no request and no answer.
@@ -28,7 +29,7 @@ impl Default for Settings {
             measurements: Measurement::ALL[1..].to_vec(),
             scope: Scope::default(),
             peers: Vec::new(),
-            forwarders: Vec::new(),
+            forwarders: None,
             skip_exchanges: 1,
             http2: true,
         }

@@ -1,5 +1,6 @@
 //! From the tree of a file to settings: one file per sort of table, and here what concerns several.
 
+mod kernel;
 mod listeners;
 mod probe;
 mod route;
@@ -36,6 +37,8 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
     let listeners = listeners::read(&root, base, findings);
     let probing = probing(&root.table_or_defaults("probing", findings), findings);
 
+    let kernel = kernel::read(&root.table_or_defaults("kernel", findings), base, findings);
+
     let route_tables = root.tables("route", findings);
     let probe_tables = root.tables("probe", findings);
     let route_names = names(&route_tables, findings);
@@ -62,7 +65,16 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
     probe::warn_of_empty_services(&probe_tables, &probes, &routes, findings);
 
     let (metrics, admin, grpc) = listeners?;
-    Some(Config { agent: agent?, metrics, admin, grpc, probing: probing?.probing, routes, probes })
+    Some(Config {
+        agent: agent?,
+        metrics,
+        admin,
+        grpc,
+        probing: probing?.probing,
+        kernel: kernel?,
+        routes,
+        probes,
+    })
 }
 
 fn agent(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Agent> {

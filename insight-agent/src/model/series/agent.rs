@@ -8,7 +8,21 @@ const fn constant(name: &'static str, what: &'static str) -> Label {
 }
 
 /// Why a measurement is not active. The closed set of the `reason` label.
-pub const REASONS: [&str; 5] = ["", "off", "warming_up", "no_answer", "no_evidence"];
+pub const REASONS: [&str; 13] = [
+    "",
+    "off",
+    "warming_up",
+    "no_answer",
+    "no_evidence",
+    "no_forwarder",
+    "no_btf",
+    "hook_absent",
+    "member_absent",
+    "refused",
+    "permission",
+    "no_cgroup",
+    "no_namespace",
+];
 
 /// Which program runs.
 pub const BUILD_INFO: Series = Series {
@@ -57,3 +71,14 @@ pub const WINDOW: Series = Series {
 
 /// This file's families.
 pub const SERIES: &[Series] = &[BUILD_INFO, MEASUREMENT_STATE, START_TIME, WINDOW];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::kernel::Reason;
+
+    #[test]
+    fn the_kernel_measurements_reasons_are_in_the_table() {
+        assert!(Reason::ALL.iter().all(|reason| REASONS.contains(&reason.name())));
+    }
+}

@@ -1,9 +1,21 @@
 //! Every loss, anywhere, is one family with a closed set of losses.
 
 use super::{Kind, Series, closed};
+use insight_common::kernel::loss::Loss as KernelLoss;
 
 /// Measurements that can lose something.
-pub const MEASUREMENTS: [&str; 4] = ["probe", "hop_headers", "service_timing", "ping"];
+pub const MEASUREMENTS: [&str; 10] = [
+    "probe",
+    "hop_headers",
+    "service_timing",
+    "ping",
+    "sockets",
+    "socket_rtt",
+    "receive_wait",
+    "turnaround",
+    "response",
+    "residence",
+];
 
 /// Ways of losing something. The closed set of the `loss` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,11 +38,29 @@ pub enum Loss {
     BackedOff,
     /// A sample that came after its consumer had gone or fallen behind.
     Dropped,
+    /// A map of the kernel half had no room.
+    MapFull,
+    /// Kernel memory could not be read.
+    Unreadable,
+    /// The socket's peer group was not known.
+    NoPeer,
+    /// Something ended that was not seen to begin.
+    Unstamped,
+    /// More than one exchange at once on a connection.
+    Overlapped,
+    /// The first exchange of a connection, which is no request.
+    Opening,
+    /// The kernel gave an average in place of a sample.
+    Smoothed,
+    /// A thread wrote to the socket that it had read from.
+    SameSocket,
+    /// A thread wrote to another socket of the same side.
+    SameRole,
 }
 
 impl Loss {
     /// The names, in order of declaration.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 18] = [
         "in_flight",
         "voided",
         "malformed",
@@ -40,11 +70,36 @@ impl Loss {
         "mismatched",
         "backed_off",
         "dropped",
+        "map_full",
+        "unreadable",
+        "no_peer",
+        "unstamped",
+        "overlapped",
+        "opening",
+        "smoothed",
+        "same_socket",
+        "same_role",
     ];
 
     /// The name used in labels and JSON.
     pub const fn as_str(self) -> &'static str {
         Self::NAMES[self as usize]
+    }
+}
+
+impl From<KernelLoss> for Loss {
+    fn from(loss: KernelLoss) -> Self {
+        match loss {
+            KernelLoss::MapFull => Self::MapFull,
+            KernelLoss::Unreadable => Self::Unreadable,
+            KernelLoss::NoPeer => Self::NoPeer,
+            KernelLoss::Unstamped => Self::Unstamped,
+            KernelLoss::Overlapped => Self::Overlapped,
+            KernelLoss::Opening => Self::Opening,
+            KernelLoss::Smoothed => Self::Smoothed,
+            KernelLoss::SameSocket => Self::SameSocket,
+            KernelLoss::SameRole => Self::SameRole,
+        }
     }
 }
 
@@ -54,8 +109,22 @@ pub const LOST: Series = Series {
     help: "What a measurement lost, by kind of loss.",
     kind: Kind::Counter,
     labels: &[closed("measurement", &MEASUREMENTS), closed("loss", &Loss::NAMES)],
-    bound: "measurements (4) x losses (9)",
+    bound: "measurements (10) x losses (18)",
 };
 
 /// This file's families.
 pub const SERIES: &[Series] = &[LOST];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insight_common::kernel::loss::Measurement;
+
+    #[test]
+    fn the_kernel_halfs_names_are_in_the_table() {
+        for loss in KernelLoss::ALL {
+            assert_eq!(Loss::from(loss).as_str(), loss.name());
+        }
+        assert!(Measurement::ALL.iter().all(|measurement| MEASUREMENTS.contains(&measurement.name())));
+    }
+}

@@ -4,9 +4,15 @@
 //! series that is not here cannot be exported.
 
 pub mod agent;
+pub mod kernel;
 pub mod lost;
 pub mod path;
 pub mod probe;
+pub mod receive_wait;
+pub mod residence;
+pub mod response;
+pub mod socket_rtt;
+pub mod turnaround;
 
 /// What kind of Prometheus metric a series is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,7 +71,17 @@ const fn closed(name: &'static str, values: &'static [&'static str]) -> Label {
 }
 
 /// Every family, in the order in which documents list them.
-pub const ALL: &[&[Series]] = &[path::SERIES, probe::SERIES, lost::SERIES, agent::SERIES];
+pub const ALL: &[&[Series]] = &[
+    path::SERIES,
+    probe::SERIES,
+    socket_rtt::SERIES,
+    receive_wait::SERIES,
+    turnaround::SERIES,
+    response::SERIES,
+    residence::SERIES,
+    lost::SERIES,
+    agent::SERIES,
+];
 
 #[cfg(test)]
 mod tests {

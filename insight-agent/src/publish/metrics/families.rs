@@ -7,7 +7,9 @@
 
 use crate::model::series::{Kind, Series};
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Gauge, Histogram as ProtoHistogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use std::collections::{BTreeMap, HashMap};
 
@@ -74,6 +76,54 @@ impl<const N: usize> HistogramRow<N> {
     }
 }
 
+impl<const N: usize> HistogramRow<N> {
+    /// What the registry checks for uniqueness.
+    pub(super) fn desc(self) -> Desc {
+        desc_of(self.series)
+    }
+
+    /// An empty family of this row, for histograms that are counted elsewhere.
+    pub(super) fn family(self) -> HistogramFamily<N> {
+        HistogramFamily { series: self.series, bounds: self.bounds, values: BTreeMap::new() }
+    }
+}
+
+/// The series of one histogram while a scrape builds them.
+pub(super) struct HistogramFamily<const N: usize> {
+    series: &'static Series,
+    bounds: &'static [f64],
+    /// By label values, as in [`GaugeFamily`].
+    values: BTreeMap<[String; N], ProtoHistogram>,
+}
+
+impl<const N: usize> HistogramFamily<N> {
+    /// Adds a series: how many values lie at or below each bound, how many there are, their sum.
+    pub(super) fn put(&mut self, labels: [&str; N], below: impl Fn(f64) -> u64, count: u64, sum: f64) {
+        let buckets = self.bounds.iter().map(|bound| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(below(*bound));
+            bucket
+        });
+        let mut histogram = ProtoHistogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(count);
+        histogram.set_sample_sum(sum);
+        self.values.insert(labels.map(str::to_owned), histogram);
+    }
+
+    /// The family as the registry collects it; without a series the registry leaves it out.
+    pub(super) fn into_proto(self) -> MetricFamily {
+        let metrics = self.values.into_iter().map(|(values, histogram)| {
+            let mut metric = Metric::default();
+            metric.set_histogram(histogram);
+            metric.set_label(label_pairs(self.series, values));
+            metric
+        });
+        family_of(self.series, MetricType::HISTOGRAM, metrics.collect())
+    }
+}
+
 /// A registered histogram family.
 #[derive(Debug, Clone)]
 pub(super) struct Histograms<const N: usize> {
@@ -102,8 +152,7 @@ impl<const N: usize> GaugeRow<N> {
 
     /// What the registry checks for uniqueness.
     pub(super) fn desc(self) -> Desc {
-        let labels = label_names(self.0).into_iter().map(str::to_owned).collect();
-        Desc::new(self.0.name.to_owned(), self.0.help.to_owned(), labels, HashMap::new()).expect(VALID)
+        desc_of(self.0)
     }
 
     /// An empty family of this row.
@@ -131,30 +180,43 @@ impl<const N: usize> GaugeFamily<N> {
     /// The family as the registry collects it; without a series the registry leaves it out.
     pub(super) fn into_proto(self) -> MetricFamily {
         let metrics = self.values.into_iter().map(|(values, value)| {
-            let pairs = self.series.labels.iter().zip(values).map(|(label, value)| {
-                let mut pair = LabelPair::default();
-                pair.set_name(label.name.to_owned());
-                pair.set_value(value);
-                pair
-            });
             let mut gauge = Gauge::default();
             gauge.set_value(value);
             let mut metric = Metric::from_gauge(gauge);
-            metric.set_label(pairs.collect());
+            metric.set_label(label_pairs(self.series, values));
             metric
         });
-        let mut family = MetricFamily::default();
-        family.set_name(self.series.name.to_owned());
-        family.set_help(self.series.help.to_owned());
-        family.set_field_type(MetricType::GAUGE);
-        family.set_metric(metrics.collect());
-        family
+        family_of(self.series, MetricType::GAUGE, metrics.collect())
     }
 }
 
-/// Registers a collector of gauges.
-pub(super) fn register_gauges(registry: &Registry, gauges: impl Collector + 'static) {
-    registry.register(Box::new(gauges)).expect(VALID);
+/// Registers a collector that builds its families at every scrape.
+pub(super) fn register_collector(registry: &Registry, collector: impl Collector + 'static) {
+    registry.register(Box::new(collector)).expect(VALID);
+}
+
+fn desc_of(series: &Series) -> Desc {
+    let labels = label_names(series).into_iter().map(str::to_owned).collect();
+    Desc::new(series.name.to_owned(), series.help.to_owned(), labels, HashMap::new()).expect(VALID)
+}
+
+fn label_pairs<const N: usize>(series: &Series, values: [String; N]) -> Vec<LabelPair> {
+    let pairs = series.labels.iter().zip(values).map(|(label, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(label.name.to_owned());
+        pair.set_value(value);
+        pair
+    });
+    pairs.collect()
+}
+
+fn family_of(series: &Series, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(series.name.to_owned());
+    family.set_help(series.help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
 }
 
 fn label_names(series: &Series) -> Vec<&'static str> {

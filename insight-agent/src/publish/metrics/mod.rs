@@ -6,20 +6,23 @@
 
 mod families;
 mod gauges;
+mod kernel;
 mod probes;
 #[cfg(test)]
 mod tests;
 
 pub use gauges::AgentLabels;
 
+use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::ProbePlan;
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::series::lost::{self, Loss};
 use crate::model::series::path;
 use crate::model::status::{LossStatus, MeasurementStatus};
 use crate::model::window::Window;
-use families::{CounterRow, Counters, register_gauges};
+use families::{CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
+use kernel::{KernelCollector, Sockets};
 use probes::Probes;
 use prometheus::{IntCounter, Registry, TextEncoder};
 use std::collections::BTreeMap;
@@ -33,7 +36,7 @@ const LOST: CounterRow<2> = CounterRow::of(&lost::LOST);
 const LEDGER_INCONSISTENT: CounterRow<4> = CounterRow::of(&path::LEDGER_INCONSISTENT);
 
 /// Losses that any agent with a probe can have. They exist from the start with 0, so that an
-/// `increase()` sees the first one; the rest of the 36 combinations appear when they occur.
+/// `increase()` sees the first one; the other combinations appear when they occur.
 const STANDING_LOSSES: [(&str, Loss); 5] = [
     ("probe", Loss::InFlight),
     ("probe", Loss::Voided),
@@ -48,6 +51,7 @@ pub struct Metrics {
     registry: Registry,
     probes: Probes,
     gauges: Arc<Gauges>,
+    sockets: Arc<Sockets>,
     inconsistent: Counters<4>,
     lost: Counters<2>,
     /// The counters that exist, for [`Self::lost_snapshot`].
@@ -66,13 +70,16 @@ impl Metrics {
     pub fn new(agent: &AgentLabels, window: Duration, plans: &[Arc<ProbePlan>]) -> Self {
         let registry = Registry::new();
         let gauges = Arc::new(Gauges::new(agent.clone(), window));
-        register_gauges(&registry, GaugeCollector::new(Arc::clone(&gauges)));
+        register_collector(&registry, GaugeCollector::new(Arc::clone(&gauges)));
+        let sockets = Arc::new(Sockets::default());
+        register_collector(&registry, KernelCollector::new(Arc::clone(&sockets)));
         let metrics = Self {
             probes: Probes::register(&registry, plans),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             lost: LOST.register(&registry),
             losses: Mutex::default(),
             gauges,
+            sockets,
             registry,
         };
         for (measurement, loss) in STANDING_LOSSES {
@@ -133,6 +140,16 @@ impl Metrics {
             }
         }
         self.gauges.show_window(Arc::new(window.clone()));
+    }
+
+    /// Shows what the programs in the kernel have counted so far; its losses are added up. `peers`
+    /// are the configured groups, in their order.
+    ///
+    /// Cumulative: `snapshot` is of the same programs as the one before.
+    pub fn publish_kernel(&self, snapshot: KernelSnapshot, peers: &[String]) {
+        for (measurement, loss, more) in self.sockets.show(snapshot, peers) {
+            self.lost(measurement.name(), loss.into(), more);
+        }
     }
 
     /// Shows these measurements' states in place of the last ones.

@@ -1,6 +1,7 @@
 //! What a scrape shows, read with the end-to-end tests' own exposition parser.
 
 mod samples;
+mod sockets;
 mod table;
 mod windows;
 

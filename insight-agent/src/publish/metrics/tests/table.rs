@@ -13,6 +13,7 @@ fn full() -> Metrics {
     metrics.observe(&sample(&plan, Outcome::Ok));
     metrics.observe(&sample(&plan, failed()));
     metrics.publish_window(&window(&plan));
+    metrics.publish_kernel(sockets::snapshot(), &["sg".to_owned()]);
     metrics.publish_measurements(&[MeasurementStatus {
         node: "node-1".to_owned(),
         name: "probe".to_owned(),
@@ -44,7 +45,8 @@ fn exporter_shows_exactly_the_declared_families() {
             check_labels(row, &sample.name, &sample.labels);
         }
         if let Kind::Histogram(bounds) = row.kind {
-            check_bounds(name, bounds);
+            let probes = row.labels.iter().any(|label| label.name == "connection");
+            check_bounds(name, if probes { &[("connection", "reused")] } else { &[] }, bounds);
         }
     }
 }
@@ -64,8 +66,8 @@ fn check_labels(row: &series::Series, sample: &str, labels: &Labels) {
     }
 }
 
-fn check_bounds(name: &str, declared: &[f64]) {
-    let histogram = scrape(&full()).histogram(name, &[("connection", "reused")]).unwrap();
+fn check_bounds(name: &str, labels: &[(&str, &str)], declared: &[f64]) {
+    let histogram = scrape(&full()).histogram(name, labels).unwrap();
     let bounds: Vec<_> = histogram.buckets.iter().map(|b| b.0).filter(|b| b.is_finite()).collect();
     assert_eq!(bounds, declared, "{name}");
 }

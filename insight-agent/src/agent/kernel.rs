@@ -1,0 +1,133 @@
+//! The thread that loads the kernel programs and reads their maps.
+//!
+//! Loading takes a quarter of a second and reading some milliseconds of system calls, so neither
+//! is for an async worker. The programs end with the thread.
+
+use crate::collect::kernel::settings::{PeerGroup, Scope, Settings};
+use crate::collect::kernel::{Kernel, Problem, forwarders, spec};
+use crate::config;
+use crate::model::kernel::{Reason, State};
+use crate::model::status::{MeasurementState, MeasurementStatus};
+use crate::publish::metrics::Metrics;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often the maps are read. The kernel keeps minima for eight seconds, so twice as seldom
+/// would do; half as long would only cost.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Reads between two looks for new workers of the forwarders.
+const LOOK_EVERY: u32 = 5;
+
+/// States as of the last start, empty before it and where kernel measurements are off.
+pub(super) type States = Arc<Mutex<Vec<MeasurementStatus>>>;
+
+/// The running thread.
+pub(super) struct KernelThread {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl KernelThread {
+    /// Starts it. **None**: kernel measurements are off.
+    ///
+    /// # Errors
+    /// The system refused a thread.
+    pub(super) fn start(
+        config: &config::Config,
+        metrics: Arc<Metrics>,
+        states: States,
+    ) -> std::io::Result<Option<Self>> {
+        if !config.kernel.enabled {
+            return Ok(None);
+        }
+        let (stop, stopped) = mpsc::channel();
+        let (wanted, node) = (config.kernel.clone(), config.agent.name.clone());
+        let work = move || {
+            let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
+            let mut kernel = match settings(&wanted) {
+                Ok(settings) => Kernel::start(&settings),
+                Err(problem) => Kernel::failed(&problem),
+            };
+            let found = states_of(&kernel, &node);
+            for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
+                tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
+            }
+            *states.lock().unwrap_or_else(PoisonError::into_inner) = found;
+            let mut reads = 0_u32;
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
+                reads = reads.wrapping_add(1);
+                if reads.is_multiple_of(LOOK_EVERY) && !wanted.forwarders.is_empty() {
+                    let pids = forwarders::find(Path::new("/proc"), &wanted.forwarders);
+                    if let Err(error) = kernel.set_forwarders(&pids) {
+                        tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
+                    }
+                }
+                if let Some(snapshot) = kernel.snapshot() {
+                    metrics.publish_kernel(snapshot, &peers);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("kernel".into()).spawn(work)?;
+        Ok(Some(Self { stop, thread }))
+    }
+
+    /// Detaches the programs. Blocks until they are gone.
+    pub(super) fn stop(self) {
+        drop(self.stop);
+        // A panic of that thread has been printed; there is nothing left to stop.
+        let _ = self.thread.join();
+    }
+}
+
+/// What the configuration means on this host, now.
+fn settings(wanted: &config::Kernel) -> Result<Settings, Problem> {
+    let namespaces = wanted.scope_namespaces.iter().map(|path| {
+        // The number of a namespace's inode has 32 bits in the kernel.
+        std::fs::metadata(path).map(|metadata| metadata.ino() as u32).map_err(|error| Problem {
+            state: State::Failed(Reason::NoNamespace),
+            detail: format!("look up the scope's namespace {}: {error}", path.display()),
+        })
+    });
+    let peers = wanted.peers.iter().map(|peer| PeerGroup {
+        name: peer.name.clone(),
+        networks: peer.networks.clone(),
+        ports: peer.ports.clone(),
+    });
+    let forwards = !wanted.forwarders.is_empty();
+    Ok(Settings {
+        measurements: wanted.measurements.clone(),
+        scope: Scope {
+            namespaces: namespaces.collect::<Result<_, _>>()?,
+            cgroup: wanted.scope_cgroup.clone(),
+        },
+        peers: peers.collect(),
+        forwarders: forwards.then(|| forwarders::find(Path::new("/proc"), &wanted.forwarders)),
+        skip_exchanges: wanted.skip_exchanges,
+        http2: wanted.http2,
+    })
+}
+
+fn states_of(kernel: &Kernel, node: &str) -> Vec<MeasurementStatus> {
+    let states = spec::ALL.iter().map(|spec| {
+        let state = kernel.state(spec.measurement);
+        MeasurementStatus {
+            node: node.to_owned(),
+            name: spec.measurement.name().to_owned(),
+            state: match state {
+                State::Active => MeasurementState::Active,
+                State::Disabled(_) => MeasurementState::Disabled,
+                State::Failed(_) => MeasurementState::Failed,
+            },
+            reason: state.reason().to_owned(),
+            detail: kernel
+                .problem(spec.measurement)
+                .map_or_else(String::new, |problem| problem.detail.clone()),
+        }
+    });
+    states.collect()
+}

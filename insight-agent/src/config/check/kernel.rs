@@ -1,0 +1,160 @@
+//! What is measured inside the kernel, for whom.
+
+use super::names;
+use crate::config::errors::{Complaint, Findings, Stated, offer};
+use crate::config::settings::{Kernel, Peer};
+use crate::config::table::Table;
+use insight_common::kernel::layout::MAX_PEERS;
+use insight_common::kernel::loss::Measurement;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The label of everybody whom no group holds; no group may take it.
+pub const OTHER: &str = "other";
+
+/// Entries that the kernel half has room for, of namespaces and of forwarders.
+const MOST: usize = 64;
+
+/// Longest name that the kernel keeps of a process.
+const COMM_LENGTH: usize = 15;
+
+/// `[kernel]`. **None**: `findings` has the reasons.
+pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) -> Option<Kernel> {
+    let enabled = table.flag("enabled", findings);
+    let measurements = each(table, "measurements", findings, measurement);
+    let scope_cgroup = table.text("scope_cgroup", findings, |text| Ok(base.join(text)));
+    let scope_namespaces = each(table, "scope_namespaces", findings, |text| Ok(base.join(text)));
+    let forwarders = each(table, "forwarders", findings, process_name);
+    let skip_exchanges = table.count("skip_exchanges", findings);
+    let http2 = table.flag("http2", findings);
+    let peers = peers(&table.tables("peer", findings), findings);
+    Some(Kernel {
+        enabled: enabled?.value,
+        measurements: measurements?,
+        scope_cgroup: scope_cgroup.map(|path| path.value),
+        scope_namespaces: scope_namespaces?,
+        forwarders: forwarders?,
+        // The table's range ends far below.
+        skip_exchanges: u16::try_from(skip_exchanges?.value).unwrap_or(u16::MAX),
+        http2: http2?.value,
+        peers: peers?,
+    })
+}
+
+/// Reads every entry of a list. **None**: one of them was refused.
+fn each<T>(
+    table: &Table<'_>,
+    key: &str,
+    findings: &mut Findings<'_>,
+    read: impl Fn(&str) -> Result<T, Complaint>,
+) -> Option<Vec<T>> {
+    let list = table.list(key, findings)?;
+    if list.value.len() > MOST {
+        let what = format!("{} entries", list.value.len());
+        findings.error(&list.site, what, format!("keep it to {MOST}"));
+        return None;
+    }
+    let mut values = Vec::new();
+    for text in &list.value {
+        match read(text) {
+            Ok(value) => values.push(value),
+            Err(complaint) => findings.complain(&list.site, complaint),
+        }
+    }
+    (values.len() == list.value.len()).then_some(values)
+}
+
+fn measurement(text: &str) -> Result<Measurement, Complaint> {
+    let known = &Measurement::ALL[1..];
+    known.iter().copied().find(|measurement| measurement.name() == text).ok_or_else(|| {
+        let names = known.iter().map(|measurement| measurement.name());
+        Complaint::new(format!("{text:?} is no kernel measurement"), offer(text, names))
+    })
+}
+
+fn process_name(text: &str) -> Result<String, Complaint> {
+    if text.is_empty() || text.len() > COMM_LENGTH || text.contains('/') {
+        return Err(Complaint::new(
+            format!("{text:?} is no process name"),
+            format!("write it as in /proc/PID/comm: at most {COMM_LENGTH} characters, no path"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+// ---- peer groups ----------------------------------------------------------------------------
+
+fn peers(tables: &[Table<'_>], findings: &mut Findings<'_>) -> Option<Vec<Peer>> {
+    if let Some(surplus) = tables.get(MAX_PEERS as usize - 1) {
+        let what = format!("{} peer groups", tables.len());
+        findings.error(&surplus.site(), what, format!("keep them to {}", MAX_PEERS - 1));
+    }
+    let names = names(tables, findings);
+    let peers: Vec<_> = tables.iter().zip(names).map(|(table, name)| peer(table, name, findings)).collect();
+    peers.into_iter().collect()
+}
+
+fn peer(table: &Table<'_>, name: Option<Stated<String>>, findings: &mut Findings<'_>) -> Option<Peer> {
+    let networks = each(table, "networks", findings, network);
+    let ports = each(table, "ports", findings, port);
+    let (name, networks) = (name?, networks?);
+    if name.value == OTHER {
+        findings.error(&name.site, "this name stands for everybody else", "take another one");
+        return None;
+    }
+    if networks.is_empty() {
+        let advice = "add a network such as \"10.1.0.0/16\", or remove the table";
+        findings.error(&table.site_of("networks"), "a group without addresses", advice);
+        return None;
+    }
+    Some(Peer { name: name.value, networks, ports: ports? })
+}
+
+/// An address, alone or with the length of a prefix.
+fn network(text: &str) -> Result<(IpAddr, u8), Complaint> {
+    let refused = || {
+        let what = format!("{text:?} is no network");
+        Complaint::new(what, "write an address, or one with a prefix length such as \"10.1.0.0/16\"")
+    };
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+    let address: IpAddr = address.parse().map_err(|_| refused())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.map_or(Ok(most), |prefix| prefix.parse::<u8>().map_err(|_| refused()))?;
+    if prefix > most {
+        return Err(refused());
+    }
+    Ok((address, prefix))
+}
+
+fn port(text: &str) -> Result<u16, Complaint> {
+    let port = text.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| Complaint::new(format!("{text:?} is no port"), "write a number such as \"443\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_address_with_or_without_a_prefix() {
+        assert_eq!(network("10.1.0.0/16").unwrap(), ("10.1.0.0".parse().unwrap(), 16));
+        assert_eq!(network("::1").unwrap(), ("::1".parse().unwrap(), 128));
+        for text in ["10.1.0.0/33", "10.1/16", "host", "10.1.0.0/", "/8", ""] {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_and_ports_that_cannot_occur_are_refused() {
+        assert!(process_name("nginx").is_ok());
+        assert!(process_name("/usr/sbin/nginx").is_err() && process_name("").is_err());
+        assert_eq!(port("443").unwrap(), 443);
+        assert!(port("0").is_err() && port("65536").is_err() && port("https").is_err());
+    }
+
+    #[test]
+    fn a_misspelled_measurement_is_answered_with_the_nearest() {
+        let complaint = measurement("socket_rt").unwrap_err();
+        assert!(complaint.advice.contains("socket_rtt"), "{}", complaint.advice);
+    }
+}

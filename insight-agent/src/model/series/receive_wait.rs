@@ -1,0 +1,16 @@
+//! How long data waits in a socket.
+
+use super::kernel::{BOUNDS, ROLE};
+use super::{Kind, Series};
+
+/// Data ready to application read.
+pub const RECEIVE_WAIT: Series = Series {
+    name: "insight_socket_receive_wait_seconds",
+    help: "How long received data waited until the application read it, in seconds.",
+    kind: Kind::Histogram(&BOUNDS),
+    labels: &[ROLE],
+    bound: "roles (2)",
+};
+
+/// This file's families.
+pub const SERIES: &[Series] = &[RECEIVE_WAIT];

@@ -1,0 +1,16 @@
+//! Request out to first answer in.
+
+use super::kernel::{BOUNDS, PEER};
+use super::{Kind, Series};
+
+/// On connected sockets, clean exchanges only.
+pub const RESPONSE: Series = Series {
+    name: "insight_socket_response_seconds",
+    help: "From request bytes out to the first answer bytes in on connected sockets, in seconds; clean exchanges only.",
+    kind: Kind::Histogram(&BOUNDS),
+    labels: &[PEER],
+    bound: "peer groups (64)",
+};
+
+/// This file's families.
+pub const SERIES: &[Series] = &[RESPONSE];

@@ -1,0 +1,25 @@
+//! Round trips of the forwarder's sockets.
+
+use super::kernel::{BOUNDS, PEER, ROLE};
+use super::{Kind, Series};
+
+/// Every sample of the kernel's acknowledgement clock.
+pub const SOCKET_RTT: Series = Series {
+    name: "insight_socket_rtt_seconds",
+    help: "Round trips seen by TCP, in seconds; with the think time of peers that delay their acknowledgements.",
+    kind: Kind::Histogram(&BOUNDS),
+    labels: &[PEER, ROLE],
+    bound: "peer groups (64) x roles (2)",
+};
+
+/// The smallest clean sample of the last seconds.
+pub const SOCKET_RTT_FLOOR: Series = Series {
+    name: "insight_socket_rtt_floor_seconds",
+    help: "Smallest clean round trip of the last 8 seconds (handshakes, and samples with more in flight), in seconds.",
+    kind: Kind::Gauge,
+    labels: &[PEER, ROLE],
+    bound: "peer groups (64) x roles (2)",
+};
+
+/// This file's families.
+pub const SERIES: &[Series] = &[SOCKET_RTT, SOCKET_RTT_FLOOR];

@@ -1,0 +1,16 @@
+//! Request in to first answer out.
+
+use super::kernel::{BOUNDS, PEER};
+use super::{Kind, Series};
+
+/// On accepted sockets, clean exchanges only.
+pub const TURNAROUND: Series = Series {
+    name: "insight_socket_turnaround_seconds",
+    help: "From request bytes in to the first answer bytes out on accepted sockets, in seconds; clean exchanges only.",
+    kind: Kind::Histogram(&BOUNDS),
+    labels: &[PEER],
+    bound: "peer groups (64)",
+};
+
+/// This file's families.
+pub const SERIES: &[Series] = &[TURNAROUND];

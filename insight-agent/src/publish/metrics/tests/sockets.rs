@@ -1,0 +1,72 @@
+//! What the programs in the kernel counted, as a scrape shows it.
+
+use super::*;
+use crate::model::kernel::{Durations, KernelSnapshot};
+use insight_common::histogram::{EXPORT_POWER, bucket_of};
+use insight_common::kernel::floor::Floor;
+use insight_common::kernel::layout::{DISTRIBUTIONS, Distribution, Role};
+use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
+
+fn durations(values: &[u64]) -> Durations {
+    let mut durations = Durations::default();
+    for value in values {
+        durations.count += 1;
+        durations.sum_ns += value;
+        durations.buckets[bucket_of(*value, EXPORT_POWER)] += 1;
+    }
+    durations
+}
+
+/// Every distribution for group 1, receive wait for everybody else too.
+pub(super) fn snapshot() -> KernelSnapshot {
+    let mut snapshot = KernelSnapshot::default();
+    for distribution in 0..DISTRIBUTIONS {
+        snapshot.durations.insert((distribution, 1), durations(&[1_500, 3_000_000]));
+    }
+    snapshot.durations.insert((Distribution::ReceiveWaitAccepted as u32, 0), durations(&[1_500]));
+    let floor = Floor { second: 9, any_ns: 1, clean_ns: 2_000_000, clean_count: 1 };
+    snapshot.floors.push((Role::Connected, 1, vec![floor]));
+    snapshot.floors.push((Role::Accepted, 1, vec![Floor { clean_count: 0, ..floor }]));
+    snapshot.lost.insert((Measurement::Response, KernelLoss::Overlapped), 3);
+    snapshot
+}
+
+fn shown() -> Exposition {
+    let metrics = Metrics::new(&agent(), WINDOW, &[]);
+    metrics.publish_kernel(snapshot(), &["sg".to_owned()]);
+    scrape(&metrics)
+}
+
+#[test]
+fn a_histogram_has_the_kernels_count_and_sum_and_whole_buckets() {
+    let rtt =
+        shown().histogram("insight_socket_rtt_seconds", &[("peer", "sg"), ("role", "connected")]).unwrap();
+    assert_eq!(rtt.count, 2.0);
+    assert!((rtt.sum - 0.003_001_5).abs() < 1e-12, "{}", rtt.sum);
+    let at = |bound: f64| rtt.buckets.iter().find(|b| (b.0 - bound).abs() < 1e-12).unwrap().1;
+    assert_eq!((at(1.024e-6), at(2.048e-6)), (0.0, 1.0));
+    assert_eq!((at(2.097_152e-3), at(4.194_304e-3)), (1.0, 2.0));
+}
+
+#[test]
+fn receive_wait_is_told_apart_by_role_only() {
+    let accepted = shown().histogram("insight_socket_receive_wait_seconds", &[("role", "accepted")]).unwrap();
+    assert_eq!(accepted.count, 3.0, "both groups");
+}
+
+#[test]
+fn a_floor_without_clean_samples_is_absent() {
+    let shown = shown();
+    let floor = |role| shown.value("insight_socket_rtt_floor_seconds", &[("peer", "sg"), ("role", role)]);
+    assert_eq!((floor("connected"), floor("accepted")), (Some(0.002), None));
+}
+
+#[test]
+fn losses_of_the_kernel_half_add_up_once() {
+    let metrics = Metrics::new(&agent(), WINDOW, &[]);
+    for _ in 0..3 {
+        metrics.publish_kernel(snapshot(), &[]);
+    }
+    let labels = [("measurement", "response"), ("loss", "overlapped")];
+    assert_eq!(scrape(&metrics).value("insight_lost_total", &labels), Some(3.0));
+}

@@ -1,0 +1,117 @@
+//! The whole agent: `[kernel]` in its file, a late reader on this host, and what a scrape shows.
+
+use crate::support::{ANSWER, Bench, REQUEST};
+use insight_common::kernel::loss::Measurement;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const DELAY: Duration = Duration::from_millis(30);
+
+/// Ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, which the test has noticed then.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// One page of the metrics listener. `None`: it does not listen yet.
+fn scrape(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).ok()?;
+    Some(page)
+}
+
+fn value(page: &str, series: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+fn is_in_state(page: &str, measurement: &str, state: &str) -> bool {
+    let labels = [format!("measurement=\"{measurement}\""), format!("state=\"{state}\"")];
+    let mut lines = page.lines().filter(|line| line.starts_with("insight_measurement_state{"));
+    lines.any(|line| labels.iter().all(|label| line.contains(label)))
+}
+
+/// Waits for a page that `shows` something, with `act` before every look.
+fn wait_for<T>(port: u16, what: &str, mut act: impl FnMut(), shows: impl Fn(&str) -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut page = None;
+    loop {
+        act();
+        if let Some(found) = page.as_deref().and_then(&shows) {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "no {what} in {}", page.unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(50));
+        page = scrape(port);
+    }
+}
+
+#[test]
+fn a_late_reader_shows_on_the_agents_metrics_page() {
+    let name = "a_late_reader_shows_on_the_agents_metrics_page";
+    // For its port, and to skip where the kernel cannot.
+    let Some(bench) = Bench::start(name, &[Measurement::Turnaround], |_| {}) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("insight.toml");
+    let (metrics, admin, grpc) = (free_port(), free_port(), free_port());
+    let text = format!(
+        "[agent]\nregion = \"eu\"\nname = \"node\"\n[probing]\nwindow = \"1s\"\n\
+         [metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+         [grpc]\nlisten = \"127.0.0.1:{grpc}\"\n[kernel]\nenabled = true\nhttp2 = false\n\
+         [[kernel.peer]]\nname = \"lab\"\nnetworks = [\"127.0.0.0/8\"]\nports = [\"{}\"]\n",
+        bench.port
+    );
+    std::fs::write(&file, text).unwrap();
+    let program = env!("CARGO_BIN_EXE_insight-agent");
+    let agent =
+        Command::new(program).args(["run", "--config"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
+    let _agent = Running(agent);
+
+    wait_for(
+        metrics,
+        "active turnaround",
+        || (),
+        |page| is_in_state(page, "turnaround", "active").then_some(()),
+    );
+    // Connected only now: what was open before the programs is not measured.
+    let (mut near, mut far) = bench.connect();
+    let mut rounds = 0_u32;
+    let mut seen = Duration::ZERO;
+    let exchange = || {
+        let asked = Instant::now();
+        near.write_all(&REQUEST).unwrap();
+        std::thread::sleep(DELAY);
+        far.read_exact(&mut [0; REQUEST.len()]).unwrap();
+        far.write_all(&ANSWER).unwrap();
+        near.read_exact(&mut [0; ANSWER.len()]).unwrap();
+        (rounds, seen) = (rounds + 1, seen.max(asked.elapsed()));
+    };
+    let (count, sum) = wait_for(metrics, "five turnarounds", exchange, |page| {
+        let count = value(page, "insight_socket_turnaround_seconds_count{peer=\"lab\"}")?;
+        (count >= 5.0).then(|| (count, value(page, "insight_socket_turnaround_seconds_sum{peer=\"lab\"}")))
+    });
+    assert!(count < f64::from(rounds), "the first exchange is left out: {count} of {rounds}");
+    let mean = sum.unwrap() / count;
+    let bounds = DELAY.as_secs_f64() * 0.95..seen.as_secs_f64() + 0.001;
+    assert!(bounds.contains(&mean), "{mean} s is not in {bounds:?}");
+    let page = scrape(metrics).unwrap();
+    assert!(is_in_state(&page, "residence", "disabled"), "no forwarder is configured: {page}");
+    assert!(
+        value(&page, "insight_socket_rtt_floor_seconds{peer=\"lab\",role=\"connected\"}").is_some(),
+        "{page}"
+    );
+    assert!(value(&page, "insight_socket_receive_wait_seconds_count{role=\"accepted\"}").is_some(), "{page}");
+}
