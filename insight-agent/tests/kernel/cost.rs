@@ -18,12 +18,18 @@ fn cost_of_every_program_is_counted_by_the_kernel() {
     let _counting = cost::count_runs().unwrap();
     for _ in 0..10 {
         let (mut near, mut far) = bench.connect();
+        // Two threads, so that each answer is waited for, as a forwarder would.
+        let service = std::thread::spawn(move || {
+            while far.read_exact(&mut [0; REQUEST.len()]).is_ok() {
+                far.write_all(&ANSWER).unwrap();
+            }
+        });
         for _ in 0..ROUNDS / 10 {
             near.write_all(&REQUEST).unwrap();
-            far.read_exact(&mut [0; REQUEST.len()]).unwrap();
-            far.write_all(&ANSWER).unwrap();
             near.read_exact(&mut [0; ANSWER.len()]).unwrap();
         }
+        drop(near);
+        service.join().unwrap();
     }
     let costs = bench.kernel.costs();
     assert_eq!(costs.len(), Hook::ALL.len(), "{costs:?}");

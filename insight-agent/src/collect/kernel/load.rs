@@ -58,12 +58,21 @@ pub fn load(
     active: &mut BTreeSet<Measurement>,
     problems: &mut BTreeMap<Measurement, Problem>,
 ) -> Option<Ebpf> {
+    settle(active, problems, |measurements| attempt(plan, measurements))
+}
+
+/// Tries until what is left loads.
+fn settle<T>(
+    active: &mut BTreeSet<Measurement>,
+    problems: &mut BTreeMap<Measurement, Problem>,
+    attempt: impl Fn(&BTreeSet<Measurement>) -> Result<T, Refused>,
+) -> Option<T> {
     while !active.is_empty() {
-        let refused = match attempt(plan, active) {
-            Ok(ebpf) => return Some(ebpf),
+        let refused = match attempt(active) {
+            Ok(loaded) => return Some(loaded),
             Err(refused) => refused,
         };
-        for culprit in culprits(plan, active, &refused) {
+        for culprit in culprits(active, &refused, &attempt) {
             active.remove(&culprit);
             problems.insert(culprit, refused.problem.clone());
         }
@@ -72,22 +81,29 @@ pub fn load(
 }
 
 /// Whom to switch off: the one measurement without which the program loads, else all that need it.
-fn culprits(plan: &Plan<'_>, active: &BTreeSet<Measurement>, refused: &Refused) -> Vec<Measurement> {
+fn culprits<T>(
+    active: &BTreeSet<Measurement>,
+    refused: &Refused,
+    attempt: impl Fn(&BTreeSet<Measurement>) -> Result<T, Refused>,
+) -> Vec<Measurement> {
     let everyone: Vec<_> = active.iter().copied().collect();
     let Some(hook) = refused.hook else { return everyone };
-    let users: Vec<_> = everyone
-        .iter()
-        .copied()
-        .filter(|measurement| hooks_of(*measurement).any(|used| used == hook))
-        .collect();
-    if users.len() < 2 || problem_is_permission(&refused.problem) {
-        return if users.is_empty() { everyone } else { users };
+    let needs = |measurement: &Measurement| hooks_of(*measurement).any(|used| used == hook);
+    let users: Vec<_> = everyone.iter().copied().filter(needs).collect();
+    if users.is_empty() {
+        return everyone;
+    }
+    // What may not be loaded may not be loaded with less in it either.
+    if users.len() == 1 || problem_is_permission(&refused.problem) {
+        return users;
     }
     let loads_without = |suspect: &Measurement| {
-        let others: BTreeSet<_> = active.iter().copied().filter(|other| other != suspect).collect();
-        !matches!(attempt(plan, &others), Err(Refused { hook: again, .. }) if again == Some(hook) || again.is_none())
+        let mut others = active.clone();
+        others.remove(suspect);
+        // Another hook's refusal is another culprit's: it is looked for in the next round.
+        attempt(&others).map_or_else(|again| again.hook.is_some_and(|other| other != hook), |_| true)
     };
-    users.iter().copied().find(loads_without).map_or(users.clone(), |culprit| vec![culprit])
+    users.iter().copied().find(loads_without).map_or(users, |culprit| vec![culprit])
 }
 
 fn problem_is_permission(problem: &Problem) -> bool {
@@ -226,4 +242,67 @@ fn problem_of(what: &str, error: &dyn std::error::Error, permission: bool) -> Pr
     }
     let reason = if permission { Reason::Permission } else { Reason::Refused };
     Problem { state: State::Failed(reason), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(hook: Option<Hook>, reason: Reason) -> Refused {
+        Refused { hook, problem: Problem { state: State::Failed(reason), detail: "injected".into() } }
+    }
+
+    /// What is left, and what was switched off, where `attempt` stands for the kernel.
+    fn settled(
+        attempt: impl Fn(&BTreeSet<Measurement>) -> Result<(), Refused>,
+    ) -> (Vec<Measurement>, Vec<Measurement>) {
+        let mut active: BTreeSet<_> = Measurement::ALL[1..].iter().copied().collect();
+        let mut problems = BTreeMap::new();
+        let loaded = settle(&mut active, &mut problems, attempt);
+        assert_eq!(loaded.is_some(), !active.is_empty());
+        (active.into_iter().collect(), problems.into_keys().collect())
+    }
+
+    #[test]
+    fn one_culprit_does_not_take_along_those_that_share_its_hook() {
+        let (left, off) = settled(|on| match on.contains(&Measurement::Residence) {
+            true => Err(refusal(Some(Hook::Send), Reason::Refused)),
+            false => Ok(()),
+        });
+        assert_eq!(off, [Measurement::Residence]);
+        assert_eq!(left.len(), Measurement::ALL.len() - 2);
+    }
+
+    #[test]
+    fn two_culprits_on_two_hooks_are_both_found() {
+        let (left, off) = settled(|on| {
+            if on.contains(&Measurement::SocketRtt) {
+                Err(refusal(Some(Hook::TcpEvent), Reason::Refused))
+            } else if on.contains(&Measurement::Turnaround) {
+                Err(refusal(Some(Hook::DataReady), Reason::Refused))
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(off, [Measurement::SocketRtt, Measurement::Turnaround]);
+        assert_eq!(left, [Measurement::ReceiveWait, Measurement::Response, Measurement::Residence]);
+    }
+
+    #[test]
+    fn a_hook_that_never_loads_takes_all_its_users() {
+        let users = [Measurement::ReceiveWait, Measurement::Turnaround, Measurement::Response];
+        let (left, off) = settled(|on| match users.iter().any(|user| on.contains(user)) {
+            true => Err(refusal(Some(Hook::DataReady), Reason::Refused)),
+            false => Ok(()),
+        });
+        assert_eq!((left, off), (vec![Measurement::SocketRtt, Measurement::Residence], users.to_vec()));
+    }
+
+    #[test]
+    fn without_maps_or_without_the_table_nothing_runs() {
+        for hook in [None, Some(Hook::SocketState)] {
+            let (left, off) = settled(|_| Err(refusal(hook, Reason::Permission)));
+            assert_eq!((left.len(), off.len()), (0, Measurement::ALL.len() - 1), "{hook:?}");
+        }
+    }
 }
