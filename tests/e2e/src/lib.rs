@@ -1,3 +1,20 @@
-//! Placeholder.
+//! Black-box tests: the real `insight-agent`, judged by what it exports, says and exits with.
+//!
+//! | module | gives a test |
+//! |---|---|
+//! | [`agent`] | a configuration in a fresh folder, the running agent, its scrapes and its end |
+//! | [`peers`] | next hops that misbehave in one way each |
+//! | [`loopback`] | addresses that no other test uses |
+//! | [`process`] | any program as a child that never outlives its test |
+//! | [`http`], [`exposition`], [`wait`] | reading an HTTP page, a scrape, and waiting for either |
+//!
+//! Everything here panics instead of returning errors: the caller is a test, and a panic that says
+//! what was seen is its answer.
 
+pub mod agent;
 pub mod exposition;
+pub mod http;
+pub mod loopback;
+pub mod peers;
+pub mod process;
+pub mod wait;
