@@ -6,12 +6,14 @@
 //! | [`peers`] | next hops that misbehave in one way each |
 //! | [`loopback`] | addresses that no other test uses |
 //! | [`process`] | any program as a child that never outlives its test |
+//! | [`equipment`] | the real programs that tests talk to, or the reason for a skip |
 //! | [`http`], [`exposition`], [`wait`] | reading an HTTP page, a scrape, and waiting for either |
 //!
 //! Everything here panics instead of returning errors: the caller is a test, and a panic that says
 //! what was seen is its answer.
 
 pub mod agent;
+pub mod equipment;
 pub mod exposition;
 pub mod http;
 pub mod loopback;

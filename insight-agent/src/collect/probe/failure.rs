@@ -1,5 +1,6 @@
 //! Who is named when a probe fails: from errors and answers to a class, a gRPC status and a text.
 
+use super::connect::MAX_HEADER_BYTES;
 use super::message::BadReply;
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{ProbePlan, RoutePlan};
@@ -115,6 +116,16 @@ pub(super) fn stream(plan: &ProbePlan, error: &h2::Error) -> Failure {
             GrpcStatus::Unavailable,
             FailureClass::Goaway,
             format!("{what}: the next hop closed the connection: see its log for the reason"),
+        ),
+        // One stream at odds with the rules; h2 reports too long a header list in the same way.
+        Some(reason) if error.is_library() && error.is_reset() => failure(
+            GrpcStatus::Internal,
+            FailureClass::Protocol,
+            format!(
+                "{what}: the answer breaks the rules of HTTP/2 ({reason}) or has more than {} KiB of headers: \
+                 check what the hops add to it",
+                MAX_HEADER_BYTES / 1024
+            ),
         ),
         Some(reason) if error.is_library() => failure(
             GrpcStatus::Internal,

@@ -29,7 +29,9 @@ fn a_wrong_authority_answered_by_404_is_misrouted() {
     assert_says(
         &detail,
         &[
-            &format!("call /grpc.health.v1.Health/Check through {address}: HTTP 404 Not Found without grpc-status"),
+            &format!(
+                "call /grpc.health.v1.Health/Check through {address}: HTTP 404 Not Found without grpc-status"
+            ),
             "server: \"edge/1.2\"",
             "no hop knows this route: check authority, metadata and method",
         ],
@@ -61,7 +63,12 @@ fn http_502_without_a_grpc_status_names_a_proxy() {
     let detail = pair.assert_fails_as("proxy", "UNAVAILABLE");
     assert_says(
         &detail,
-        &["HTTP 502 Bad Gateway without grpc-status", "server: \"mediary\"", "via: \"1.1 edge-b\"", "a proxy answered"],
+        &[
+            "HTTP 502 Bad Gateway without grpc-status",
+            "server: \"mediary\"",
+            "via: \"1.1 edge-b\"",
+            "a proxy answered",
+        ],
     );
 }
 
@@ -130,8 +137,7 @@ fn goaway_after_every_few_calls_costs_connections_and_no_sample() {
     let address = bad_address(&site);
     let peer = Peer::going_away(address, 3, |_| Reply::serving().into());
     let address = address.to_string();
-    let mut pair =
-        Pair::start(site, |config| config.probe("bad", "far", &address, "interval = \"20ms\""));
+    let mut pair = Pair::start(site, |config| config.probe("bad", "far", &address, "interval = \"20ms\""));
     pair.agent.wait_for("40 answers", |seen| {
         seen.sum("insight_probe_results_total", &[BAD, ("status", "OK")]).filter(|count| *count >= 40.0)
     });

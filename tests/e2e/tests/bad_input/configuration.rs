@@ -88,10 +88,12 @@ fn an_admin_listener_beyond_loopback_without_a_token_is_refused() {
 #[test]
 fn every_mistake_is_told_at_once_in_the_order_of_lines() {
     let site = Site::new();
-    let config = Config::new()
-        .agent("log_format = \"jsn\"")
-        .grpc("max_delay = \"2 minutes\"")
-        .probe("sg", "sg", "sg.example", "pings = false");
+    let config = Config::new().agent("log_format = \"jsn\"").grpc("max_delay = \"2 minutes\"").probe(
+        "sg",
+        "sg",
+        "sg.example",
+        "pings = false",
+    );
     let file = site.write("insight.toml", &config.render(&site)).display().to_string();
     let refused = site.execute(&["check-config", &file]);
     assert_eq!(refused.code, 2);
@@ -108,7 +110,9 @@ fn every_mistake_is_told_at_once_in_the_order_of_lines() {
 #[test]
 fn a_missing_file_is_named() {
     let site = Site::new();
-    for arguments in [&["check-config", "/no/such/insight.toml"][..], &["run", "--config", "/no/such/insight.toml"]] {
+    for arguments in
+        [&["check-config", "/no/such/insight.toml"][..], &["run", "--config", "/no/such/insight.toml"]]
+    {
         let refused = site.execute(arguments);
         assert_eq!(refused.code, 2);
         assert!(refused.stderr.starts_with("/no/such/insight.toml: cannot read"), "{}", refused.stderr);

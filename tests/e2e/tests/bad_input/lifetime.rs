@@ -14,9 +14,12 @@ fn sigterm_ends_the_agent_at_once_although_probes_hang() {
     let peer = Peer::start(hanging, |_| Deed::Hang);
     let _silent = Silent::start(silent);
     let lines = "deadline = \"1m\"\ndrain = \"1m\"\nconnections = [\"reused\", \"fresh\"]";
-    let config = Config::new()
-        .probe("hanging", "far", &hanging.to_string(), lines)
-        .probe("silent", "far", &silent.to_string(), lines);
+    let config = Config::new().probe("hanging", "far", &hanging.to_string(), lines).probe(
+        "silent",
+        "far",
+        &silent.to_string(),
+        lines,
+    );
     let mut agent = site.start(&config);
     insight_e2e::wait::wait_until("hanging calls", insight_e2e::wait::PATIENCE, || {
         (peer.calls() >= 4).then_some(()).ok_or_else(|| format!("{} calls", peer.calls()))

@@ -42,8 +42,7 @@ fn a_process_that_accepts_and_stays_silent_sends_no_settings() {
     let address = bad_address(&site);
     let _silent = Silent::start(address);
     let address = address.to_string();
-    let mut pair =
-        Pair::start(site, |config| config.probe("bad", "far", &address, "deadline = \"200ms\""));
+    let mut pair = Pair::start(site, |config| config.probe("bad", "far", &address, "deadline = \"200ms\""));
     let detail = pair.assert_fails_as("no_settings", "DEADLINE_EXCEEDED");
     assert_says(
         &detail,
