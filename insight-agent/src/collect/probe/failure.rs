@@ -148,6 +148,20 @@ pub(super) fn stream(plan: &ProbePlan, error: &h2::Error) -> Failure {
     }
 }
 
+/// The connection ended under a stream after a GOAWAY that had still counted that stream in.
+pub(super) fn gone_away(plan: &ProbePlan, reason: Reason) -> Failure {
+    failure(
+        GrpcStatus::Unavailable,
+        FailureClass::Goaway,
+        format!(
+            "call {} through {}: the next hop closed the connection with GOAWAY {reason:?}: see its log for the \
+             reason",
+            plan.call.method(),
+            place(plan)
+        ),
+    )
+}
+
 /// **Source**: gRPC over HTTP/2, "Errors": HTTP/2 error code → gRPC status.
 fn reset_status(reason: Reason) -> GrpcStatus {
     match reason {

@@ -42,11 +42,13 @@ impl Call {
 #[derive(Debug, Clone)]
 pub enum Deed {
     /// It is answered.
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// Its stream is reset.
     Reset(Reason),
     /// Half an answer, then the connection is closed.
     CloseMidway,
+    /// No answer: the connection ends with a GOAWAY that gives this reason.
+    GoAway(Reason),
     /// Nothing at all; the stream stays open.
     Hang,
 }
@@ -116,7 +118,7 @@ impl Reply {
 
 impl From<Reply> for Deed {
     fn from(reply: Reply) -> Self {
-        Self::Reply(reply)
+        Self::Reply(Box::new(reply))
     }
 }
 
@@ -229,12 +231,15 @@ async fn accept(listener: TcpListener, shared: Shared) {
 async fn serve(stream: TcpStream, shared: Shared) {
     let _ = stream.set_nodelay(true);
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-    let (close, mut closed) = mpsc::channel::<()>(1);
+    let (close, mut closed) = mpsc::channel(1);
     let mut calls = 0;
     loop {
         let accepted = tokio::select! {
             accepted = connection.accept() => accepted,
-            _ = closed.recv() => {
+            Some(end) = closed.recv() => {
+                if let End::GoAway(reason) = end {
+                    connection.abrupt_shutdown(reason);
+                }
                 // What is queued goes out first: h2 writes whenever it is polled.
                 let _ = tokio::time::timeout(Duration::from_millis(50), connection.accept()).await;
                 return;
@@ -249,11 +254,17 @@ async fn serve(stream: TcpStream, shared: Shared) {
     }
 }
 
+/// How a call ends its connection.
+enum End {
+    Close,
+    GoAway(Reason),
+}
+
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     shared: Shared,
-    close: mpsc::Sender<()>,
+    close: mpsc::Sender<End>,
 ) {
     let (parts, mut body) = request.into_parts();
     let mut read = BytesMut::new();
@@ -272,7 +283,7 @@ async fn answer(
         Deed::Reply(reply) => {
             tokio::time::sleep(reply.delay).await;
             // The caller may have gone meanwhile.
-            let _ = send(reply, &mut respond);
+            let _ = send(*reply, &mut respond);
         }
         Deed::Reset(reason) => respond.send_reset(reason),
         Deed::CloseMidway => {
@@ -283,10 +294,14 @@ async fn answer(
             let head = response(&reply);
             if let (Ok(mut stream), Some(body)) = (respond.send_response(head, false), reply.body) {
                 let _ = stream.send_data(body, false);
-                let _ = close.send(()).await;
+                let _ = close.send(End::Close).await;
                 // Dropped now, the stream would be reset before the connection is closed.
                 std::future::pending::<()>().await;
             }
+        }
+        Deed::GoAway(reason) => {
+            let _ = close.send(End::GoAway(reason)).await;
+            std::future::pending::<()>().await;
         }
         Deed::Hang => std::future::pending().await,
     }

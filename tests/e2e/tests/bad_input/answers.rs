@@ -146,3 +146,18 @@ fn goaway_after_every_few_calls_costs_connections_and_no_sample() {
     let opened = seen.sum("insight_probe_connections_total", &[BAD]).unwrap();
     assert!(opened >= 10.0, "{opened} connections in {} calls of three each", peer.calls());
 }
+
+#[test]
+fn goaway_with_a_reason_is_a_failure_and_calm_is_granted_when_asked_for() {
+    let (mut pair, peer, _) = scripted("", |_| Deed::GoAway(Reason::ENHANCE_YOUR_CALM));
+    let detail = pair.assert_fails_as("goaway", "UNAVAILABLE");
+    assert_says(&detail, &["the next hop closed the connection with GOAWAY ENHANCE_YOUR_CALM: see its log"]);
+    assert!(peer.connections() >= 3, "{} connections", peer.connections());
+    // ENHANCE_YOUR_CALM is how gRPC servers say "too many PINGs".
+    pair.agent.wait_for("PINGs to be left out", |seen| {
+        seen.sum("insight_lost_total", &[("measurement", "ping"), ("loss", "backed_off")])
+            .filter(|count| *count > 0.0)
+    });
+    let log = pair.agent.log();
+    assert_eq!(log.matches("asks for fewer PINGs").count(), 1, "one line per pause, not per sample: {log}");
+}
