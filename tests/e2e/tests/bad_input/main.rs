@@ -12,4 +12,5 @@ mod lifetime;
 mod listeners;
 mod one_shot;
 mod pair;
+mod tls;
 mod unreachable;

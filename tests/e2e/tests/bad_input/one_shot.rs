@@ -27,7 +27,7 @@ fn all_good_answers_are_exit_code_0_and_the_json_has_its_keys() {
     let site = Site::new();
     let address = site.loopback.at(2, PORT);
     let _peer = Peer::start(address, |call| {
-        measured(call).map_or(Deed::Reply(Reply::grpc_status(12, "")), |reply| {
+        measured(call).map_or(Deed::from(Reply::grpc_status(12, "")), |reply| {
             reply.header("x-insight-hop", b"m;d=0.2;u=0.1").into()
         })
     });
