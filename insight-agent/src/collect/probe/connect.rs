@@ -21,7 +21,7 @@ use tokio::time::timeout_at;
 
 /// Largest response header list that is accepted: four times what common proxies send at most.
 /// A longer one fails its stream, not the connection.
-const MAX_HEADER_BYTES: u32 = 256 * 1024;
+pub(super) const MAX_HEADER_BYTES: u32 = 256 * 1024;
 /// HTTP/2 receive windows: one large-payload answer without waiting for a window update.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 

@@ -84,10 +84,14 @@ impl Lab {
         };
         fs::write(lab.receiver_delay_file(), "0\n").context("lab: write the receiver's delay")?;
         for spec in specs::all(&lab.options, &lab.topology, &lab.folder, &lab.receiver_delay_file())? {
+            let is_wan = spec.name == "wan";
             lab.nodes.push(Node::new(spec));
             lab.start_node(lab.nodes.len() - 1)?;
+            // Before anything is sent: the first request shall not find a WAN without delay.
+            if is_wan {
+                lab.set_wan()?;
+            }
         }
-        lab.set_wan()?;
         Ok(lab)
     }
 
