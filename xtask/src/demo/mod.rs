@@ -6,6 +6,7 @@
 
 mod chain;
 mod live;
+mod paint;
 mod plain;
 mod poll;
 mod programs;

@@ -1,6 +1,5 @@
 //! Who is named when a probe fails: from errors and answers to a class, a gRPC status and a text.
 
-use super::connect::MAX_HEADER_BYTES;
 use super::message::BadReply;
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{ProbePlan, RoutePlan};
@@ -8,6 +7,9 @@ use h2::Reason;
 use http::{HeaderMap, StatusCode};
 use std::io;
 
+/// Largest response header list that is accepted: four times what common proxies send at most.
+/// A longer one fails its stream, not the connection.
+pub(super) const MAX_HEADER_BYTES: u32 = 256 * 1024;
 /// Longest part of a peer's text that is kept: it goes to logs and to the status page.
 const MAX_TEXT: usize = 200;
 
