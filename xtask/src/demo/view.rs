@@ -7,6 +7,7 @@ use super::chain;
 use super::paint::{Palette, clip, milliseconds};
 use super::status::{Ledger, Probe, Segment, Status};
 use ratatui::Frame;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use std::time::Duration;
