@@ -8,6 +8,7 @@ pub mod hop;
 pub mod ledger;
 pub mod outcome;
 pub mod plan;
+pub mod report;
 pub mod sample;
 pub mod series;
 pub mod status;
