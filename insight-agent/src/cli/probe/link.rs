@@ -156,7 +156,73 @@ impl LinkReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::probe::{Found, ProbeArgs};
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
     use proptest::prelude::*;
+
+    fn arguments(address: &str, more: &[&str]) -> Box<ProbeArgs> {
+        let words = ["insight-agent", "probe", address, "--mode", "link", "--interval", "10ms"];
+        match Cli::try_parse_from(words.iter().chain(more)).unwrap().command {
+            Command::Probe(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn found(address: &str, more: &[&str]) -> LinkReport {
+        match crate::cli::probe::measure(&arguments(address, more)).await.unwrap() {
+            Found::Link(report) => report,
+            Found::Rpc(_) => panic!("a request was made"),
+        }
+    }
+
+    #[tokio::test]
+    async fn handshakes_alone_measure_a_plain_port() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let report = found(&address, &["--count", "3", "--no-ping"]).await;
+        let json = report.to_json();
+        assert_eq!((&json["handshake"]["good"], &json["ping"]), (&json!(3), &Value::Null));
+        assert!(json["connect"]["min_seconds"].as_f64() >= json["handshake"]["min_seconds"].as_f64());
+        assert_eq!((report.exit_code(), &json["exit_code"]), (0, &json!(0)));
+        assert!(report.render().contains("handshake  3 of 3 good, min "), "{}", report.render());
+    }
+
+    #[tokio::test]
+    async fn exit_codes_tell_some_from_all_and_failures_are_said_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        // It accepts (the kernel does), but no process speaks HTTP/2.
+        let report = found(&address, &["--count", "2", "--deadline", "100ms"]).await;
+        assert_eq!(report.exit_code(), SOME_FAILED);
+        let json = report.to_json();
+        assert_eq!(
+            (&json["handshake"]["good"], &json["ping"]["sent"], &json["ping"]["good"]),
+            (&json!(2), &json!(2), &json!(0))
+        );
+        assert_eq!(json["failures"][0]["failure_class"], "no_settings");
+        assert_eq!(json["failures"][0]["count"], 2);
+        assert!(
+            report.render().contains("  2 × ping failed DEADLINE_EXCEEDED (no_settings)"),
+            "{}",
+            report.render()
+        );
+        drop(listener);
+        let report = found(&address, &["--count", "2"]).await;
+        assert_eq!(report.exit_code(), ALL_FAILED);
+        assert_eq!(report.to_json()["handshake"]["median_seconds"], Value::Null);
+    }
+
+    #[tokio::test]
+    async fn options_of_requests_are_refused() {
+        for more in
+            [["-H", "a=b"], ["--hops", "a"], ["--authority", "a"], ["--service", "a"], ["--method", "/a.B/C"]]
+        {
+            let refused = crate::cli::probe::measure(&arguments("127.0.0.1:1", &more)).await;
+            let error = refused.err().unwrap_or_else(|| panic!("{more:?} was taken"));
+            assert!(error.contains("--mode link makes none: remove it"), "{error}");
+        }
+    }
 
     proptest! {
         #[test]
