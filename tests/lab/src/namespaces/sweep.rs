@@ -1,7 +1,8 @@
 //! Removing what runs made: at their end, and for dead ones at the next start.
 
 use super::cgroup::Mounts;
-use super::names::{NETNS_FOLDER, RunName};
+use super::inside::inside;
+use super::names::{NETNS_FOLDER, RunName, netns_path};
 use super::network::ip;
 use nix::unistd::geteuid;
 use std::fs;
@@ -39,7 +40,16 @@ pub(super) fn remove(run: &RunName, mounts: Option<&Mounts>) {
         report(ip(&["link", "del", &device]));
     }
     for name in netns_names().into_iter().filter(|name| RunName::of(name) == Some(*run)) {
+        report(inside(&netns_path(&name), forget_connections));
         report(ip(&["netns", "del", &name]));
+    }
+}
+
+/// Lets the kernel give up soon on connections that ended processes left with unanswered bytes:
+/// across a WAN that is gone they would keep the namespace and its devices for minutes.
+fn forget_connections() {
+    if let Err(error) = fs::write("/proc/sys/net/ipv4/tcp_orphan_retries", "1") {
+        tracing::warn!("tcp_orphan_retries: {error}");
     }
 }
 
