@@ -7,6 +7,7 @@ mod example;
 mod files;
 mod fit;
 mod plans;
+mod readme;
 mod support;
 mod tables;
 mod values;

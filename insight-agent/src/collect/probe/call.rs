@@ -11,9 +11,10 @@ use crate::model::sample::{Phases, ServiceTiming};
 use crate::model::series::lost::Loss;
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use std::future::poll_fn;
+use std::sync::OnceLock;
 use std::time::Instant;
 use tokio::time::timeout_at;
 
@@ -104,12 +105,14 @@ pub(super) struct CallEnd {
     pub(super) silent: bool,
 }
 
-/// Makes the plan's RPC; gives up at `give_up`, which resets the stream.
+/// Makes the plan's RPC; gives up at `give_up`, which resets the stream. `ended` is the reason with
+/// which the connection ended, once it has.
 pub(super) async fn call(
     plan: &ProbePlan,
     head: &RequestHead,
     send: SendRequest<Bytes>,
     clock: &IoClock,
+    ended: &OnceLock<Reason>,
     sequence: u64,
     give_up: Instant,
 ) -> CallEnd {
@@ -130,7 +133,11 @@ pub(super) async fn call(
         Ok(Ok(())) => Ok(()),
         Ok(Err(Broken::Stream(error))) => {
             end.unprocessed = failure::is_unprocessed(&error);
-            Err(failure::stream(plan, &error))
+            // h2 tells a stream only that the connection broke; why stands in the GOAWAY before.
+            Err(match ended.get().filter(|_| error.reason().is_none()) {
+                Some(reason) => failure::gone_away(plan, *reason),
+                None => failure::stream(plan, &error),
+            })
         }
         Ok(Err(Broken::Answer(failure))) => Err(failure),
         Err(_) => Err(failure::deadline(plan, !end.silent)),

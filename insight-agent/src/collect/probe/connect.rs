@@ -1,7 +1,7 @@
 //! Opening a connection: dns, connect, tls and http2, each timed on its own.
 
 use super::clocked_io::{ClockedIo, IoClock};
-use super::failure::{self, SetupPhase};
+use super::failure::{self, MAX_HEADER_BYTES, SetupPhase};
 use super::tcp_info::read_tcp_info;
 use super::tls::RouteTls;
 use crate::model::outcome::Failure;
@@ -19,9 +19,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-/// Largest response header list that is accepted: four times what common proxies send at most.
-/// A longer one fails its stream, not the connection.
-const MAX_HEADER_BYTES: u32 = 256 * 1024;
 /// HTTP/2 receive windows: one large-payload answer without waiting for a window update.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 

@@ -232,7 +232,8 @@ impl Probe {
 
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        call(&self.plan, &self.head, session.send.clone(), &session.clock, sequence, give_up).await
+        call(&self.plan, &self.head, session.send.clone(), &session.clock, &session.ended, sequence, give_up)
+            .await
     }
 
     async fn open_session(&self, deadline: Instant) -> Result<(Session, Phases), NotOpened> {

@@ -105,10 +105,14 @@ impl Lab {
         }
         let (delay_file, places) = (lab.receiver_delay_file(), lab.places.as_ref());
         for spec in specs::all(&lab.options, &lab.topology, &lab.folder, &delay_file, places)? {
+            let is_wan = spec.name == "wan";
             lab.nodes.push(Node::new(spec));
             lab.start_node(lab.nodes.len() - 1)?;
+            // Before anything is sent: the first request shall not find a WAN without delay.
+            if is_wan {
+                lab.set_wan()?;
+            }
         }
-        lab.set_wan()?;
         Ok(lab)
     }
 

@@ -211,4 +211,21 @@ mod tests {
         let only_cpuset = HYBRID.lines().nth(1).unwrap();
         assert!(Mounts::parse(only_cpuset, |_| true).is_err());
     }
+
+    #[test]
+    fn a_limit_is_written_the_way_of_the_controllers_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let group = folder.path();
+        let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
+        let mounts = |version| Mounts { cpu: group.into(), version, cgroup2: group.into() };
+        let quota = Some(Duration::from_millis(20));
+        mounts(CpuController::V2).limit(group, quota).unwrap();
+        assert_eq!(read("cpu.max"), "20000 100000");
+        mounts(CpuController::V2).limit(group, None).unwrap();
+        assert_eq!(read("cpu.max"), "max 100000");
+        mounts(CpuController::V1).limit(group, quota).unwrap();
+        assert_eq!((read("cpu.cfs_quota_us"), read("cpu.cfs_period_us")), ("20000".into(), "100000".into()));
+        mounts(CpuController::V1).limit(group, None).unwrap();
+        assert_eq!(read("cpu.cfs_quota_us"), "-1");
+    }
 }
