@@ -5,6 +5,7 @@
 
 pub mod figure;
 pub mod hop;
+pub mod kernel;
 pub mod ledger;
 pub mod outcome;
 pub mod plan;
