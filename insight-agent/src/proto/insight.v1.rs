@@ -48,7 +48,8 @@ pub struct SeriesReport {
     /// distance to the bucket before it.
     #[prost(uint32, repeated, tag = "5")]
     pub bucket_steps: ::prost::alloc::vec::Vec<u32>,
-    /// Events in each of these buckets; as many as `bucket_steps`.
+    /// Events in each of these buckets; as many as `bucket_steps`. Their sum may differ from `count` by
+    /// the few events that came while the figures were being read.
     #[prost(uint64, repeated, tag = "6")]
     pub bucket_counts: ::prost::alloc::vec::Vec<u64>,
     /// Minima of single seconds, oldest first, of the last 120 seconds at most; seconds without an
