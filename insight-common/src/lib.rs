@@ -2,3 +2,4 @@
 #![no_std]
 
 pub mod histogram;
+pub mod kernel;

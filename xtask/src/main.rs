@@ -1,5 +1,6 @@
 //! `cargo xtask`: every developer command of Insight.
 
+mod build_ebpf;
 mod cargo;
 mod codegen;
 mod demo;
@@ -32,6 +33,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Build the kernel half, with its toolchain (Debian packages as root); commit the result
+    BuildEbpf {
+        /// Only compare with what is committed
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,6 +59,7 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::run(&root, &insight_lab::Interrupt::install()?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::BuildEbpf { check } => build_ebpf::run(&root, check).map(|()| ExitCode::SUCCESS),
         Command::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -1,4 +1,5 @@
 //! What is measured by asking: everything here produces values of `model` and nothing else.
 
 pub mod host;
+pub mod kernel;
 pub mod probe;

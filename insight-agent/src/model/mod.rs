@@ -5,9 +5,11 @@
 
 pub mod figure;
 pub mod hop;
+pub mod kernel;
 pub mod ledger;
 pub mod outcome;
 pub mod plan;
+pub mod report;
 pub mod sample;
 pub mod series;
 pub mod status;

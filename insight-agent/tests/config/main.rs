@@ -6,6 +6,7 @@
 mod example;
 mod files;
 mod fit;
+mod links;
 mod plans;
 mod readme;
 mod support;

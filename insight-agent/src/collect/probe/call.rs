@@ -1,6 +1,7 @@
 //! One RPC on an open connection: request, wait and response, and what came back.
 
 use super::clocked_io::IoClock;
+use super::connect::{Ended, end_reason};
 use super::failure;
 use super::hop_headers::{parse_service_trailer, read_hop_evidence};
 use super::message::{BadReply, Reply, decode_reply, encode_request};
@@ -11,10 +12,9 @@ use crate::model::sample::{Phases, ServiceTiming};
 use crate::model::series::lost::Loss;
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use std::future::poll_fn;
-use std::sync::OnceLock;
 use std::time::Instant;
 use tokio::time::timeout_at;
 
@@ -105,14 +105,14 @@ pub(super) struct CallEnd {
     pub(super) silent: bool,
 }
 
-/// Makes the plan's RPC; gives up at `give_up`, which resets the stream. `ended` is the reason with
-/// which the connection ended, once it has.
+/// Makes the plan's RPC; gives up at `give_up`, which resets the stream. `ended` is how the
+/// connection ended, once it has.
 pub(super) async fn call(
     plan: &ProbePlan,
     head: &RequestHead,
     send: SendRequest<Bytes>,
     clock: &IoClock,
-    ended: &OnceLock<Reason>,
+    ended: &Ended,
     sequence: u64,
     give_up: Instant,
 ) -> CallEnd {
@@ -134,8 +134,8 @@ pub(super) async fn call(
         Ok(Err(Broken::Stream(error))) => {
             end.unprocessed = failure::is_unprocessed(&error);
             // h2 tells a stream only that the connection broke; why stands in the GOAWAY before.
-            Err(match ended.get().filter(|_| error.reason().is_none()) {
-                Some(reason) => failure::gone_away(plan, *reason),
+            Err(match end_reason(ended).filter(|_| error.reason().is_none()) {
+                Some(reason) => failure::gone_away(plan, reason),
                 None => failure::stream(plan, &error),
             })
         }

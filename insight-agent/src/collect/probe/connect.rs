@@ -37,8 +37,16 @@ pub(super) struct Opened {
     pub(super) phases: Phases,
     /// The kernel's round trip of the TCP handshake.
     pub(super) handshake: Option<Duration>,
-    /// Set by the driver task when the connection has ended with a reason.
-    pub(super) ended: Arc<OnceLock<Reason>>,
+    /// Set by the driver task when the connection has ended.
+    pub(super) ended: Ended,
+}
+
+/// How a connection ended, once it has. `Ok` is in peace: closed, or GOAWAY without an error.
+pub(super) type Ended = Arc<OnceLock<Result<(), h2::Error>>>;
+
+/// The HTTP/2 reason for which a connection ended. **None**: it has not, or none was given.
+pub(super) fn end_reason(ended: &Ended) -> Option<Reason> {
+    ended.get()?.as_ref().err()?.reason()
 }
 
 /// A connection that could not be opened: how far it came, and why.
@@ -69,20 +77,7 @@ async fn open_timed(
     deadline: Instant,
     phases: &mut Phases,
 ) -> Result<Opened, Failure> {
-    let addresses = match plan.route.host.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, plan.route.port)],
-        Err(_) => {
-            let lookup = tokio::net::lookup_host((plan.route.host.as_str(), plan.route.port));
-            let (found, took) = timed(plan, SetupPhase::Dns, deadline, lookup).await?;
-            let found: Vec<_> = found.map_err(|error| failure::dns(plan, &error))?.collect();
-            phases.dns = Some(took);
-            found
-        }
-    };
-    let (stream, took) = timed(plan, SetupPhase::Connect, deadline, connect_any(plan, &addresses)).await?;
-    let stream = stream?;
-    phases.connect = Some(took);
-    let handshake = read_tcp_info(stream.as_fd()).rtt;
+    let (stream, handshake) = connect_tcp(plan, deadline, phases).await?;
     let socket = stream
         .set_nodelay(true)
         .and_then(|()| stream.as_fd().try_clone_to_owned())
@@ -99,6 +94,30 @@ async fn open_timed(
             setup.http2(stream, phases).await
         }
     }
+}
+
+/// Name lookup and TCP handshake before `deadline`; with the connection comes the handshake's round
+/// trip as the kernel timed it. **None**: it did not (a lost SYN leaves the sample ambiguous).
+pub(super) async fn connect_tcp(
+    plan: &ProbePlan,
+    deadline: Instant,
+    phases: &mut Phases,
+) -> Result<(TcpStream, Option<Duration>), Failure> {
+    let addresses = match plan.route.host.parse::<IpAddr>() {
+        Ok(ip) => vec![SocketAddr::new(ip, plan.route.port)],
+        Err(_) => {
+            let lookup = tokio::net::lookup_host((plan.route.host.as_str(), plan.route.port));
+            let (found, took) = timed(plan, SetupPhase::Dns, deadline, lookup).await?;
+            let found: Vec<_> = found.map_err(|error| failure::dns(plan, &error))?.collect();
+            phases.dns = Some(took);
+            found
+        }
+    };
+    let (stream, took) = timed(plan, SetupPhase::Connect, deadline, connect_any(plan, &addresses)).await?;
+    let stream = stream?;
+    phases.connect = Some(took);
+    let handshake = read_tcp_info(stream.as_fd()).rtt;
+    Ok((stream, handshake))
 }
 
 /// Runs one phase until the deadline; how long it took is measured around it alone.
@@ -155,16 +174,12 @@ impl Setup<'_> {
         let (opened, _) = timed(self.plan, SetupPhase::Http2, self.deadline, handshake).await?;
         let (send, mut connection) = opened.map_err(|error| failure::stream(self.plan, &error))?;
         let ping = connection.ping_pong().expect("a new connection's ping handle was not taken yet");
-        let ended = Arc::new(OnceLock::new());
+        let ended = Ended::default();
         tokio::spawn({
             let ended = Arc::clone(&ended);
             async move {
-                if let Err(error) = connection.await
-                    && let Some(reason) = error.reason()
-                {
-                    // The first reason is the one that ended it; there is no second driver.
-                    let _ = ended.set(reason);
-                }
+                // This task is the only one that sets it.
+                let _ = ended.set(connection.await);
             }
         });
         let (first, _) = timed(self.plan, SetupPhase::Http2, self.deadline, clock.first_read()).await?;

@@ -112,7 +112,39 @@ pub(super) fn no_settings(plan: &ProbePlan) -> Failure {
 
 /// The stream or its connection broke.
 pub(super) fn stream(plan: &ProbePlan, error: &h2::Error) -> Failure {
-    let what = format!("call {} through {}: {error}", plan.call.method(), place(plan));
+    broken(format!("call {} through {}: {error}", plan.call.method(), place(plan)), error)
+}
+
+/// The connection ended under a PING; `None` is a peer that just closed it.
+pub(super) fn ping_lost(plan: &ProbePlan, error: Option<&h2::Error>) -> Failure {
+    match error {
+        Some(error) => broken(format!("ping {}: {error}", place(plan)), error),
+        None => failure(
+            GrpcStatus::Unavailable,
+            FailureClass::Reset,
+            format!(
+                "ping {}: the connection was closed before an answer came: see the next hop's log",
+                place(plan)
+            ),
+        ),
+    }
+}
+
+/// A PING was not answered before the deadline.
+pub(super) fn ping_deadline(plan: &ProbePlan) -> Failure {
+    failure(
+        GrpcStatus::DeadlineExceeded,
+        FailureClass::Deadline,
+        format!(
+            "ping {}: no answer within {:?}: if handshakes are answered meanwhile, the next hop's process is \
+             stuck and its kernel is not",
+            place(plan),
+            plan.deadline
+        ),
+    )
+}
+
+fn broken(what: String, error: &h2::Error) -> Failure {
     match error.reason() {
         Some(_) if error.is_go_away() && error.is_remote() => failure(
             GrpcStatus::Unavailable,

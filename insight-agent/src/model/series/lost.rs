@@ -3,7 +3,7 @@
 use super::{Kind, Series, closed};
 
 /// Measurements that can lose something.
-pub const MEASUREMENTS: [&str; 4] = ["probe", "hop_headers", "service_timing", "ping"];
+pub const MEASUREMENTS: [&str; 5] = ["probe", "hop_headers", "service_timing", "ping", "link"];
 
 /// Ways of losing something. The closed set of the `loss` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ pub const LOST: Series = Series {
     help: "What a measurement lost, by kind of loss.",
     kind: Kind::Counter,
     labels: &[closed("measurement", &MEASUREMENTS), closed("loss", &Loss::NAMES)],
-    bound: "measurements (4) x losses (9)",
+    bound: "measurements (5) x losses (9)",
 };
 
 /// This file's families.

@@ -4,6 +4,7 @@
 //! series that is not here cannot be exported.
 
 pub mod agent;
+pub mod link;
 pub mod lost;
 pub mod path;
 pub mod probe;
@@ -65,7 +66,7 @@ const fn closed(name: &'static str, values: &'static [&'static str]) -> Label {
 }
 
 /// Every family, in the order in which documents list them.
-pub const ALL: &[&[Series]] = &[path::SERIES, probe::SERIES, lost::SERIES, agent::SERIES];
+pub const ALL: &[&[Series]] = &[path::SERIES, probe::SERIES, link::SERIES, lost::SERIES, agent::SERIES];
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 
 mod families;
 mod gauges;
+mod links;
 mod probes;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::model::status::{LossStatus, MeasurementStatus};
 use crate::model::window::Window;
 use families::{CounterRow, Counters, register_gauges};
 use gauges::{GaugeCollector, Gauges};
+use links::Links;
 use probes::Probes;
 use prometheus::{IntCounter, Registry, TextEncoder};
 use std::collections::BTreeMap;
@@ -33,7 +35,7 @@ const LOST: CounterRow<2> = CounterRow::of(&lost::LOST);
 const LEDGER_INCONSISTENT: CounterRow<4> = CounterRow::of(&path::LEDGER_INCONSISTENT);
 
 /// Losses that any agent with a probe can have. They exist from the start with 0, so that an
-/// `increase()` sees the first one; the rest of the 36 combinations appear when they occur.
+/// `increase()` sees the first one; the rest of the 45 combinations appear when they occur.
 const STANDING_LOSSES: [(&str, Loss); 5] = [
     ("probe", Loss::InFlight),
     ("probe", Loss::Voided),
@@ -47,6 +49,7 @@ const STANDING_LOSSES: [(&str, Loss); 5] = [
 pub struct Metrics {
     registry: Registry,
     probes: Probes,
+    links: Links,
     gauges: Arc<Gauges>,
     inconsistent: Counters<4>,
     lost: Counters<2>,
@@ -69,6 +72,7 @@ impl Metrics {
         register_gauges(&registry, GaugeCollector::new(Arc::clone(&gauges)));
         let metrics = Self {
             probes: Probes::register(&registry, plans),
+            links: Links::register(&registry, plans),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             lost: LOST.register(&registry),
             losses: Mutex::default(),
@@ -85,6 +89,7 @@ impl Metrics {
     /// lag always, and what was lost with it.
     pub fn observe(&self, sample: &ProbeSample) {
         self.probes.observe(sample);
+        self.links.observe(sample);
         if sample.outcome == Outcome::Voided {
             self.lost("probe", Loss::Voided, 1);
         }

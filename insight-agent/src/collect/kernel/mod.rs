@@ -1,0 +1,157 @@
+//! The user half of the kernel measurements: which ones does this kernel carry, and what have they
+//! counted?
+//!
+//! One file per measurement says what it needs; [`load`] finds out what is refused; [`snapshot`]
+//! reads the maps. A measurement that cannot run is [`State::Disabled`] or [`State::Failed`] with
+//! its reason, and never stops the others. Programs end with the [`Kernel`] that holds them.
+
+pub mod btf;
+pub mod cost;
+pub mod hooks;
+mod load;
+mod offsets;
+mod peers;
+pub mod receive_wait;
+pub mod residence;
+pub mod response;
+pub mod scope;
+pub mod settings;
+pub mod snapshot;
+pub mod socket_rtt;
+pub mod sockets;
+pub mod spec;
+pub mod turnaround;
+
+use crate::model::kernel::{KernelSnapshot, Reason, State};
+use aya::Ebpf;
+use insight_common::kernel::layout::Distribution;
+use insight_common::kernel::loss::Measurement;
+use load::Plan;
+use offsets::Offsets;
+use settings::Settings;
+use snapshot::Reader;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a measurement does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Disabled or failed, with a closed reason.
+    pub state: State,
+    /// For people: what was attempted, on what, with which result, and what to do.
+    pub detail: String,
+}
+
+/// The loaded programs and their maps. Dropping it detaches them.
+#[derive(Debug)]
+pub struct Kernel {
+    loaded: Option<(Ebpf, Reader)>,
+    problems: BTreeMap<Measurement, Problem>,
+}
+
+impl Kernel {
+    /// Loads and attaches what `settings` asks for and this kernel carries. Blocks for about a
+    /// quarter of a second: not for an async worker.
+    ///
+    /// There is no error: what does not run says why in [`Kernel::problem`].
+    pub fn start(settings: &Settings) -> Self {
+        let mut problems = BTreeMap::new();
+        let mut active = BTreeSet::new();
+        for spec in spec::ALL {
+            let off = !settings.measurements.contains(&spec.measurement);
+            let idle = spec.needs_forwarder && settings.forwarders.is_empty();
+            if off || idle {
+                let reason = if off { Reason::Off } else { Reason::NoForwarder };
+                let detail = format!("{}: not configured", spec.measurement.name());
+                problems.insert(spec.measurement, Problem { state: State::Disabled(reason), detail });
+            } else {
+                active.insert(spec.measurement);
+            }
+        }
+        let loaded = match prepare(settings, &mut active, &mut problems) {
+            Ok(loaded) => loaded,
+            // Nothing can run: one reason for all.
+            Err(problem) => {
+                problems.extend(active.into_iter().map(|measurement| (measurement, problem.clone())));
+                None
+            }
+        };
+        Self { loaded, problems }
+    }
+
+    /// Whether a measurement runs.
+    pub fn state(&self, measurement: Measurement) -> State {
+        self.problems.get(&measurement).map_or(State::Active, |problem| problem.state)
+    }
+
+    /// Why a measurement does not run. **None**: it does.
+    pub fn problem(&self, measurement: Measurement) -> Option<&Problem> {
+        self.problems.get(&measurement)
+    }
+
+    /// Everything counted so far. **None**: nothing runs, or the maps cannot be read.
+    pub fn snapshot(&self) -> Option<KernelSnapshot> {
+        self.loaded.as_ref().and_then(|(_, reader)| reader.read().ok())
+    }
+
+    /// The loaded object. **None**: nothing runs.
+    fn ebpf(&self) -> Option<&Ebpf> {
+        self.loaded.as_ref().map(|(ebpf, _)| ebpf)
+    }
+}
+
+/// The measurement that a distribution belongs to.
+pub fn measurement_of(distribution: Distribution) -> Measurement {
+    match distribution {
+        Distribution::RttConnected | Distribution::RttAccepted => Measurement::SocketRtt,
+        Distribution::ReceiveWaitConnected | Distribution::ReceiveWaitAccepted => Measurement::ReceiveWait,
+        Distribution::Turnaround => Measurement::Turnaround,
+        Distribution::Response => Measurement::Response,
+        Distribution::ResidenceUp | Distribution::ResidenceDown => Measurement::Residence,
+    }
+}
+
+/// Checks this kernel, then loads. An error is one that no measurement survives.
+fn prepare(
+    settings: &Settings,
+    active: &mut BTreeSet<Measurement>,
+    problems: &mut BTreeMap<Measurement, Problem>,
+) -> Result<Option<(Ebpf, Reader)>, Problem> {
+    let failed = |reason, detail| Problem { state: State::Failed(reason), detail };
+    let no_btf = |text: String| Problem { state: State::Disabled(Reason::NoBtf), detail: text };
+    let bytes = std::fs::read(btf::VMLINUX)
+        .map_err(|error| no_btf(format!("read {}: {error}: kernel measurements need it", btf::VMLINUX)))?;
+    let types = btf::Btf::parse(&bytes).map_err(|error| no_btf(error.to_string()))?;
+
+    let mut offsets = Offsets::new();
+    for spec in spec::ALL {
+        if active.contains(&spec.measurement)
+            && let Err(problem) = offsets::check(&types, spec, &mut offsets)
+        {
+            active.remove(&spec.measurement);
+            problems.insert(spec.measurement, problem);
+        }
+    }
+    // A scope that cannot be checked must not become the whole host.
+    let scope = &settings.scope;
+    let unscoped = |error: btf::BtfError| failed(Reason::MemberAbsent, format!("limit the scope: {error}"));
+    if !scope.namespaces.is_empty() {
+        offsets::resolve(&types, &offsets::NAMESPACE, &mut offsets).map_err(unscoped)?;
+    }
+    if scope.cgroup.is_some() {
+        offsets::resolve(&types, &offsets::CGROUP, &mut offsets).map_err(unscoped)?;
+    }
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let cgroup = match scope::cgroup(&mountinfo, scope.cgroup.as_deref()) {
+        Ok(cgroup) => Some(cgroup),
+        Err(error) if scope.cgroup.is_some() => return Err(failed(Reason::NoCgroup, error.to_string())),
+        // Only `sock_ops` misses it, and says so when it is attached.
+        Err(_) => None,
+    };
+    let btf =
+        aya::Btf::parse(&bytes, aya::Endianness::default()).map_err(|error| no_btf(error.to_string()))?;
+    let plan = Plan { settings, offsets: &offsets, btf: &btf, cgroup: cgroup.as_ref() };
+    let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
+    let reader = Reader::new(&mut ebpf, load::banks(), load::peers_of(settings))
+        .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
+    Ok(Some((ebpf, reader)))
+}

@@ -1,0 +1,57 @@
+//! What to measure, and for whom.
+
+use insight_common::kernel::loss::Measurement;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Everything that is decided before loading.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which measurements shall run.
+    pub measurements: Vec<Measurement>,
+    /// Whose sockets.
+    pub scope: Scope,
+    /// Named groups of addresses; group 0 is everybody else. **Length**: at most 63.
+    pub peers: Vec<PeerGroup>,
+    /// Processes that forward, by their id in the initial namespace. **Length**: at most 64.
+    pub forwarders: Vec<u32>,
+    /// Exchanges of a new connection to leave out: 1 for SETTINGS, 2 where TLS comes first.
+    pub skip_exchanges: u16,
+    /// Whether sizes of HTTP/2 housekeeping are no request and no answer.
+    pub http2: bool,
+}
+
+impl Default for Settings {
+    /// All measurements, of the whole host, with nobody told apart.
+    fn default() -> Self {
+        Self {
+            measurements: Measurement::ALL[1..].to_vec(),
+            scope: Scope::default(),
+            peers: Vec::new(),
+            forwarders: Vec::new(),
+            skip_exchanges: 1,
+            http2: true,
+        }
+    }
+}
+
+/// Which sockets are this agent's business. Both conditions hold together.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Network namespaces by inode number. **Empty**: all. **Length**: at most 64.
+    pub namespaces: Vec<u32>,
+    /// A folder of the cgroup2 file system. **None**: all of it.
+    pub cgroup: Option<PathBuf>,
+}
+
+/// A named group of addresses.
+#[derive(Debug, Clone, Default)]
+pub struct PeerGroup {
+    /// The label's value.
+    pub name: String,
+    /// Networks: address and length of the prefix, of the address's own family.
+    pub networks: Vec<(IpAddr, u8)>,
+    /// Ports of the service: the remote one where this side connects, the local one where it
+    /// accepts. **Empty**: all.
+    pub ports: Vec<u16>,
+}

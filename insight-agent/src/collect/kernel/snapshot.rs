@@ -1,0 +1,132 @@
+//! Copies the maps out.
+
+use crate::model::kernel::{Durations, KernelSnapshot};
+use aya::Ebpf;
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
+use insight_common::kernel::floor::{self, Floor, FloorRing};
+use insight_common::kernel::layout::{DISTRIBUTIONS, HISTOGRAM_HEAD, HistogramWords, Role};
+use insight_common::kernel::loss::{Loss, Measurement};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The maps that are read.
+pub struct Reader {
+    histograms: Array<MapData, HistogramWords>,
+    floors: PerCpuArray<MapData, FloorRing>,
+    lost: PerCpuArray<MapData, u64>,
+    banks: u32,
+    peers: u32,
+}
+
+impl fmt::Debug for Reader {
+    /// aya's maps have no text of their own.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Reader")
+            .field("banks", &self.banks)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Takes the maps out of a loaded object.
+    ///
+    /// # Errors
+    /// The object is another one than this reader was written for.
+    pub fn new(ebpf: &mut Ebpf, banks: u32, peers: u32) -> Result<Self, MapError> {
+        let mut take = |name: &str| -> Result<Map, MapError> {
+            ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+        };
+        Ok(Self {
+            histograms: Array::try_from(take("HISTOGRAMS")?)?,
+            floors: PerCpuArray::try_from(take("FLOORS")?)?,
+            lost: PerCpuArray::try_from(take("LOST")?)?,
+            banks,
+            peers,
+        })
+    }
+
+    /// Reads everything. Programs go on counting meanwhile: a histogram's count can be a few ahead
+    /// of its buckets.
+    ///
+    /// # Errors
+    /// A look-up failed, which an array's never does.
+    pub fn read(&self) -> Result<KernelSnapshot, MapError> {
+        let mut snapshot = KernelSnapshot::default();
+        // Slots are numbered as `Distribution::slot` numbers them.
+        for slot in 0..self.banks * DISTRIBUTIONS * self.peers {
+            let words = self.histograms.get(&slot, 0)?;
+            if words[0] > 0 {
+                let key = (slot / self.peers % DISTRIBUTIONS, (slot % self.peers) as u8);
+                snapshot.durations.entry(key).or_default().add(&durations_of(&words));
+            }
+        }
+        for role in Role::ALL {
+            for peer in 0..self.peers as u8 {
+                if let Some(slot) = floor::slot(role == Role::Accepted, peer, self.peers) {
+                    let seconds = merge(self.floors.get(&slot, 0)?.iter());
+                    if !seconds.is_empty() {
+                        snapshot.floors.push((role, peer, seconds));
+                    }
+                }
+            }
+        }
+        for measurement in Measurement::ALL {
+            for loss in Loss::ALL {
+                let count: u64 = self.lost.get(&loss.counter(measurement), 0)?.iter().sum();
+                if count > 0 {
+                    snapshot.lost.insert((measurement, loss), count);
+                }
+            }
+        }
+        Ok(snapshot)
+    }
+}
+
+fn durations_of(words: &HistogramWords) -> Durations {
+    Durations { count: words[0], sum_ns: words[1], buckets: words[HISTOGRAM_HEAD..].to_vec() }
+}
+
+/// One ring out of each CPU's, without seconds that have been overwritten on another CPU.
+fn merge<'a>(rings: impl Iterator<Item = &'a FloorRing>) -> Vec<Floor> {
+    let mut seconds = BTreeMap::<u64, Floor>::new();
+    for next in rings.flat_map(floor::seconds) {
+        let none = Floor { second: next.second, any_ns: u64::MAX, clean_ns: u64::MAX, clean_count: 0 };
+        let merged = seconds.entry(next.second).or_insert(none);
+        merged.any_ns = merged.any_ns.min(next.any_ns);
+        merged.clean_ns = merged.clean_ns.min(next.clean_ns);
+        merged.clean_count += next.clean_count;
+    }
+    let newest = seconds.keys().next_back().copied().unwrap_or(0);
+    let kept = newest.saturating_sub(floor::FLOOR_SECONDS as u64 - 1);
+    seconds.into_values().filter(|floor| floor.second >= kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insight_common::kernel::floor::{FLOOR_SECONDS, FLOOR_WORDS};
+
+    fn ring(floors: &[(u64, u64, bool)]) -> FloorRing {
+        let mut ring = [0; FLOOR_SECONDS * FLOOR_WORDS];
+        for (second, sample, clean) in floors {
+            let first = floor::first_word(*second);
+            let words: &mut [u64; FLOOR_WORDS] = (&mut ring[first..first + FLOOR_WORDS]).try_into().unwrap();
+            floor::lower(words, *second, *sample, *clean);
+        }
+        ring
+    }
+
+    #[test]
+    fn cpus_are_merged_by_second_and_an_idle_cpus_old_seconds_are_left_out() {
+        let rings = [ring(&[(100, 50, true), (101, 40, false)]), ring(&[(101, 30, true), (90, 1, true)])];
+        let merged = merge(rings.iter());
+        let expected = [
+            Floor { second: 100, any_ns: 50, clean_ns: 50, clean_count: 1 },
+            Floor { second: 101, any_ns: 30, clean_ns: 30, clean_count: 1 },
+        ];
+        assert_eq!(merged, expected);
+        assert!(merge([].into_iter()).is_empty());
+    }
+}

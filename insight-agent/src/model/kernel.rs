@@ -1,0 +1,221 @@
+//! What the programs in the kernel have counted, and whether they could.
+
+use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, lower_bound, upper_bound};
+use insight_common::kernel::floor::Floor;
+use insight_common::kernel::layout::{Distribution, Role};
+use insight_common::kernel::loss::{Loss, Measurement};
+use std::collections::BTreeMap;
+
+/// Whether a measurement runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It measures.
+    Active,
+    /// This kernel, or the configuration, does not have it.
+    Disabled(Reason),
+    /// It should run and does not.
+    Failed(Reason),
+}
+
+impl State {
+    /// The `state` label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled(_) => "disabled",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The `reason` label's value; empty while it is active.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Active => "",
+            Self::Disabled(reason) | Self::Failed(reason) => reason.name(),
+        }
+    }
+}
+
+/// Why a measurement does not run: the closed set of the `reason` label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The configuration does not ask for it.
+    Off,
+    /// It measures forwarders, and none is configured.
+    NoForwarder,
+    /// The kernel does not describe its types.
+    NoBtf,
+    /// The kernel has no such hook.
+    HookAbsent,
+    /// The kernel's types lack a member.
+    MemberAbsent,
+    /// The kernel refused a program.
+    Refused,
+    /// The agent may not load programs.
+    Permission,
+    /// There is no cgroup to attach to, or the one of the scope is missing.
+    NoCgroup,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Off,
+        Self::NoForwarder,
+        Self::NoBtf,
+        Self::HookAbsent,
+        Self::MemberAbsent,
+        Self::Refused,
+        Self::Permission,
+        Self::NoCgroup,
+    ];
+
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::NoForwarder => "no_forwarder",
+            Self::NoBtf => "no_btf",
+            Self::HookAbsent => "hook_absent",
+            Self::MemberAbsent => "member_absent",
+            Self::Refused => "refused",
+            Self::Permission => "permission",
+            Self::NoCgroup => "no_cgroup",
+        }
+    }
+}
+
+/// A distribution of durations since the programs were loaded, or over a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durations {
+    /// How many.
+    pub count: u64,
+    /// Their exact sum. **Unit**: ns.
+    pub sum_ns: u64,
+    /// By H2 bucket of power 3. **Length**: `EXPORT_BUCKETS`.
+    pub buckets: Vec<u64>,
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self { count: 0, sum_ns: 0, buckets: vec![0; EXPORT_BUCKETS] }
+    }
+}
+
+impl Durations {
+    /// Adds another one, of another CPU or another group.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        // Wraps after 584 years of waiting.
+        self.sum_ns = self.sum_ns.wrapping_add(other.sum_ns);
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|(bucket, more)| *bucket += more);
+    }
+
+    /// What came after `earlier`. **None**: `earlier` holds more, so the programs were loaded anew.
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        let buckets = self.buckets.iter().zip(&earlier.buckets);
+        Some(Self {
+            count: self.count.checked_sub(earlier.count)?,
+            sum_ns: self.sum_ns.checked_sub(earlier.sum_ns)?,
+            buckets: buckets.map(|(now, before)| now.checked_sub(*before)).collect::<Option<_>>()?,
+        })
+    }
+
+    /// Exact mean. **Unit**: ns. **None**: nothing was measured.
+    pub fn mean_ns(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum_ns as f64 / self.count as f64)
+    }
+
+    /// The `q`-quantile (nearest rank), within 6.25 %. **Unit**: ns. **None**: nothing was measured.
+    pub fn quantile_ns(&self, q: f64) -> Option<f64> {
+        // The buckets are read one after the other while programs write: their own sum is what a
+        // rank can be looked for in.
+        let total: u64 = self.buckets.iter().sum();
+        let rank = ((q.clamp(0.0, 1.0) * total as f64) as u64).clamp(1, total.max(1));
+        let mut seen = 0;
+        let bucket = self.buckets.iter().position(|held| {
+            seen += held;
+            seen >= rank
+        })?;
+        let (low, high) = (lower_bound(bucket, EXPORT_POWER), upper_bound(bucket, EXPORT_POWER));
+        Some(f64::midpoint(low as f64, high as f64))
+    }
+}
+
+/// Everything that the programs have counted, at an instant. Cumulative but for the floors.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct KernelSnapshot {
+    /// By distribution and peer group; groups are numbered as configured, 0 is everybody else.
+    pub durations: BTreeMap<(u32, u8), Durations>,
+    /// Minima of round trips: role, peer group, and the last seconds in rising order.
+    pub floors: Vec<(Role, u8, Vec<Floor>)>,
+    /// Losses that happened.
+    pub lost: BTreeMap<(Measurement, Loss), u64>,
+}
+
+impl KernelSnapshot {
+    /// One distribution over all peer groups.
+    pub fn all_peers(&self, distribution: Distribution) -> Durations {
+        let mut sum = Durations::default();
+        let wanted = distribution as u32;
+        let held = self.durations.range((wanted, 0)..=(wanted, u8::MAX));
+        held.for_each(|(_, durations)| sum.add(durations));
+        sum
+    }
+
+    /// How often `measurement` lost a sample by `loss`.
+    pub fn lost(&self, measurement: Measurement, loss: Loss) -> u64 {
+        self.lost.get(&(measurement, loss)).copied().unwrap_or(0)
+    }
+
+    /// The clean minimum of the seconds that are kept. **Unit**: ns. **None**: no clean sample,
+    /// so the smallest of the others is an upper bound only.
+    pub fn clean_floor_ns(&self, role: Role, peer: u8) -> Option<u64> {
+        let kept = self.floors.iter().find(|(r, p, _)| *r == role && *p == peer)?;
+        kept.2.iter().filter(|floor| floor.clean_count > 0).map(|floor| floor.clean_ns).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insight_common::histogram::bucket_of;
+
+    fn of(values: &[u64]) -> Durations {
+        let mut durations = Durations::default();
+        for value in values {
+            durations.count += 1;
+            durations.sum_ns += value;
+            durations.buckets[bucket_of(*value, EXPORT_POWER)] += 1;
+        }
+        durations
+    }
+
+    #[test]
+    fn a_window_is_the_difference_and_a_restart_is_none() {
+        let (early, late) = (of(&[10, 20]), of(&[10, 20, 1_000]));
+        assert_eq!(late.since(&early), Some(of(&[1_000])));
+        assert_eq!(early.since(&late), None);
+    }
+
+    #[test]
+    fn nothing_measured_has_no_mean_and_no_quantile() {
+        assert_eq!((of(&[]).mean_ns(), of(&[]).quantile_ns(0.5)), (None, None));
+    }
+
+    #[test]
+    fn a_quantile_lies_in_its_bucket() {
+        let read = of(&[1_000, 2_000, 4_000]).quantile_ns(0.7).unwrap();
+        assert!((read - 2_000.0).abs() < 2_000.0 / 16.0 + 1.0, "{read}");
+    }
+
+    #[test]
+    fn a_floor_without_clean_samples_is_no_floor() {
+        let floor = |clean_count, clean_ns| Floor { second: 1, any_ns: 5, clean_ns, clean_count };
+        let mut snapshot = KernelSnapshot::default();
+        snapshot.floors.push((Role::Connected, 0, vec![floor(0, u64::MAX)]));
+        snapshot.floors.push((Role::Connected, 1, vec![floor(0, u64::MAX), floor(2, 7)]));
+        assert_eq!(snapshot.clean_floor_ns(Role::Connected, 0), None);
+        assert_eq!(snapshot.clean_floor_ns(Role::Connected, 1), Some(7));
+    }
+}

@@ -1,0 +1,71 @@
+//! A service that takes its time, seen from both ends; and requests that overlap.
+
+use crate::support::{ANSWER, Bench, REQUEST, assert_mean};
+use insight_common::kernel::layout::Distribution;
+use insight_common::kernel::loss::{Loss, Measurement};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+const SERVICE: Duration = Duration::from_millis(50);
+
+const BOTH: [Measurement; 2] = [Measurement::Turnaround, Measurement::Response];
+
+#[test]
+fn a_slow_service_shows_as_turnaround_and_as_response() {
+    let name = "a_slow_service_shows_as_turnaround_and_as_response";
+    let Some(bench) = Bench::start(name, &BOTH, |_| {}) else { return };
+    let (mut near, mut far) = bench.connect();
+    let service = std::thread::spawn(move || {
+        while far.read_exact(&mut [0; REQUEST.len()]).is_ok() {
+            std::thread::sleep(SERVICE);
+            far.write_all(&ANSWER).unwrap();
+        }
+    });
+    let mut seen = Duration::ZERO;
+    for round in 0..11 {
+        let asked = Instant::now();
+        near.write_all(&REQUEST).unwrap();
+        near.read_exact(&mut [0; ANSWER.len()]).unwrap();
+        // The first exchange of a connection is left out.
+        seen += if round == 0 { Duration::ZERO } else { asked.elapsed() };
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    drop(near);
+    service.join().unwrap();
+    // A thread that is held up between two steps of its own can make an exchange look crowded.
+    for distribution in [Distribution::Turnaround, Distribution::Response] {
+        let durations = bench.wait_for(distribution, 8);
+        assert!(durations.count <= 10, "{distribution:?}: {}", durations.count);
+        assert_mean(&durations, SERVICE, seen * 5 / 4 / 10);
+    }
+    for measurement in BOTH {
+        assert!(bench.snapshot().lost(measurement, Loss::Opening) >= 1, "{}", measurement.name());
+    }
+}
+
+#[test]
+fn requests_that_overlap_are_counted_and_not_measured() {
+    let name = "requests_that_overlap_are_counted_and_not_measured";
+    let adapt =
+        |settings: &mut insight_agent::collect::kernel::settings::Settings| settings.skip_exchanges = 0;
+    let Some(bench) = Bench::start(name, &BOTH, adapt) else { return };
+    let (mut near, mut far) = bench.connect();
+    for _ in 0..5 {
+        near.write_all(&REQUEST).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+        near.write_all(&REQUEST).unwrap();
+        far.read_exact(&mut [0; 2 * REQUEST.len()]).unwrap();
+        far.write_all(&ANSWER).unwrap();
+        near.read_exact(&mut [0; ANSWER.len()]).unwrap();
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for measurement in BOTH {
+        while bench.snapshot().lost(measurement, Loss::Overlapped) < 5 {
+            assert!(Instant::now() < deadline, "{}: {:?}", measurement.name(), bench.snapshot().lost);
+        }
+    }
+    let snapshot = bench.snapshot();
+    for distribution in [Distribution::Turnaround, Distribution::Response] {
+        assert_eq!(snapshot.durations.get(&(distribution as u32, 1)), None, "{distribution:?}");
+    }
+}

@@ -1,0 +1,14 @@
+//! The committed object in the running kernel: an injected delay must come back as that delay.
+//!
+//! Every test talks over loopback on a port of its own and looks only at the peer group of that
+//! port, so that neither the other tests nor the rest of the machine are in its figures. Bounds
+//! are what the test itself measured around the delay, not constants a loaded machine would miss.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cost;
+mod exchange;
+mod receive_wait;
+mod residence;
+mod rtt;
+mod scope;
+mod support;

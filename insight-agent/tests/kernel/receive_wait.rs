@@ -1,0 +1,46 @@
+//! Data that is ready and not read.
+
+use crate::support::{Bench, REQUEST, assert_mean};
+use insight_common::kernel::layout::Distribution;
+use insight_common::kernel::loss::{Loss, Measurement};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+const DELAY: Duration = Duration::from_millis(30);
+
+#[test]
+fn a_reader_that_comes_late_shows_as_receive_wait() {
+    let name = "a_reader_that_comes_late_shows_as_receive_wait";
+    let Some(bench) = Bench::start(name, &[Measurement::ReceiveWait], |_| {}) else { return };
+    let (mut near, mut far) = bench.connect();
+    let mut seen = Duration::ZERO;
+    let mut buffer = [0; 400];
+    for _ in 0..10 {
+        let written = Instant::now();
+        near.write_all(&REQUEST).unwrap();
+        std::thread::sleep(DELAY);
+        // A look at the bytes takes none of them.
+        assert_eq!(far.peek(&mut buffer).unwrap(), REQUEST.len());
+        assert_eq!(far.read(&mut buffer).unwrap(), REQUEST.len());
+        seen += written.elapsed();
+    }
+    let waits = bench.wait_for(Distribution::ReceiveWaitAccepted, 10);
+    assert_eq!(waits.count, 10, "a peek is no read");
+    assert_mean(&waits, DELAY, seen / 10);
+    assert_eq!(bench.snapshot().lost(Measurement::ReceiveWait, Loss::Unreadable), 0);
+}
+
+#[test]
+fn the_role_of_the_late_reader_is_told() {
+    let name = "the_role_of_the_late_reader_is_told";
+    let Some(bench) = Bench::start(name, &[Measurement::ReceiveWait], |_| {}) else { return };
+    let (mut near, mut far) = bench.connect();
+    let written = Instant::now();
+    far.write_all(&REQUEST).unwrap();
+    std::thread::sleep(DELAY);
+    near.read_exact(&mut [0; REQUEST.len()]).unwrap();
+    let seen = written.elapsed();
+    assert_mean(&bench.wait_for(Distribution::ReceiveWaitConnected, 1), DELAY, seen);
+    let accepted = bench.snapshot().durations.contains_key(&(Distribution::ReceiveWaitAccepted as u32, 1));
+    assert!(!accepted, "the accepting end read nothing");
+}

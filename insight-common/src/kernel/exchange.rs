@@ -1,0 +1,193 @@
+//! Request and first answer on one connection, seen only as bytes that come and go.
+//!
+//! Without reading HTTP/2, an answer can be told to belong to a request only where nothing else
+//! goes on. Such an exchange is *clean*; every other one is counted and not measured. On busy
+//! multiplexed connections nearly nothing is clean, and a figure that pretended otherwise would
+//! be off by the whole round trip.
+
+/// Bytes within this time of the last ones of their direction belong to the same request: HEADERS
+/// and DATA are often two writes. At half of it a slow writer counts as overlapped; at double, two
+/// requests that follow each other closely could pass for one.
+pub const BURST_NS: u64 = 1_000_000;
+
+/// Silence in both directions before a request. Less is a connection on which more goes on.
+pub const IDLE_NS: u64 = 500_000;
+
+/// Silence after which an overlapped connection owes no more answers. A service slower than this
+/// that is asked twice at once can still mislead, once.
+pub const QUIET_NS: u64 = 200_000_000;
+
+/// What TLS 1.3 adds to each.
+const TLS_RECORD: u32 = 22;
+
+/// Whether so many bytes at once are HTTP/2 housekeeping.
+#[inline(always)]
+pub const fn is_control(bytes: u32) -> bool {
+    is_listed(bytes) || (bytes > TLS_RECORD && is_listed(bytes - TLS_RECORD))
+}
+
+/// Frames that are no request and no answer: SETTINGS acknowledgement and empty SETTINGS 9,
+/// WINDOW_UPDATE 13, PING 17, and what pairs of them come to.
+#[inline(always)]
+const fn is_listed(bytes: u32) -> bool {
+    matches!(bytes, 9 | 13 | 17 | 22 | 26 | 30 | 34)
+}
+
+/// The exchange under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Exchange {
+    /// When the request began. 0: none is open.
+    asked_ns: u64,
+    /// Last bytes in the request's direction.
+    last_ask_ns: u64,
+    /// Last bytes in the answer's direction.
+    last_answer_ns: u64,
+    /// Not 0: the open request did not begin in silence.
+    crowded: u32,
+    /// Not 0: two requests have been open at once, and answers may still be owed.
+    mixed: u16,
+    /// Exchanges left out because the connection was new.
+    skipped: u16,
+}
+
+/// What bytes in the answer's direction came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// No request was open: the rest of an answer.
+    Nothing,
+    /// The time from the request's first byte to the answer's. **Unit**: ns.
+    Took(u64),
+    /// Not one exchange by itself.
+    Overlapped,
+    /// One of the first of its connection, to be left out.
+    Opening,
+}
+
+impl Exchange {
+    /// Of a connection on which nothing has happened.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        Self { asked_ns: 0, last_ask_ns: 0, last_answer_ns: 0, crowded: 0, mixed: 0, skipped: 0 }
+    }
+
+    /// Bytes in the request's direction.
+    #[inline(always)]
+    pub fn ask(&mut self, now: u64) {
+        if self.asked_ns == 0 {
+            let last =
+                if self.last_ask_ns > self.last_answer_ns { self.last_ask_ns } else { self.last_answer_ns };
+            let silence = now.saturating_sub(last);
+            if silence >= QUIET_NS {
+                self.mixed = 0;
+            }
+            self.crowded = (silence < IDLE_NS) as u32;
+            self.asked_ns = now;
+        } else if now.saturating_sub(self.last_ask_ns) > BURST_NS {
+            self.mixed = 1;
+        }
+        self.last_ask_ns = now;
+    }
+
+    /// Bytes in the answer's direction; the first `skip` exchanges are left out.
+    #[inline(always)]
+    pub fn answer(&mut self, now: u64, skip: u16) -> Answer {
+        self.last_answer_ns = now;
+        let asked = self.asked_ns;
+        if asked == 0 {
+            return Answer::Nothing;
+        }
+        self.asked_ns = 0;
+        if self.skipped < skip {
+            self.skipped += 1;
+            return Answer::Opening;
+        }
+        // Another CPU's clock may be a little behind: no duration is better than a huge one.
+        if self.crowded != 0 || self.mixed != 0 || now < asked {
+            return Answer::Overlapped;
+        }
+        Answer::Took(now - asked)
+    }
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn an_exchange_in_silence_is_measured_from_first_byte_to_first_byte() {
+        let mut exchange = Exchange::new();
+        exchange.ask(1_000 * MS);
+        exchange.ask(1_000 * MS + BURST_NS);
+        assert_eq!(exchange.answer(1_050 * MS, 0), Answer::Took(50 * MS));
+        assert_eq!(exchange.answer(1_051 * MS, 0), Answer::Nothing, "the rest of the answer");
+    }
+
+    #[test]
+    fn a_second_request_spoils_the_exchange_and_those_that_may_get_its_answer() {
+        let mut exchange = Exchange::new();
+        exchange.ask(1_000 * MS);
+        exchange.ask(1_010 * MS);
+        assert_eq!(exchange.answer(1_020 * MS, 0), Answer::Overlapped);
+        exchange.ask(1_030 * MS);
+        assert_eq!(exchange.answer(1_031 * MS, 0), Answer::Overlapped, "the answer to the second request");
+        exchange.ask(1_031 * MS + QUIET_NS);
+        assert_eq!(exchange.answer(1_032 * MS + QUIET_NS, 0), Answer::Took(MS), "quiet again");
+    }
+
+    #[test]
+    fn a_request_right_behind_other_bytes_is_not_measured() {
+        let mut exchange = Exchange::new();
+        exchange.ask(1_000 * MS);
+        assert_eq!(exchange.answer(1_001 * MS, 0), Answer::Took(MS));
+        exchange.ask(1_001 * MS + IDLE_NS - 1);
+        assert_eq!(exchange.answer(1_010 * MS, 0), Answer::Overlapped);
+        exchange.ask(1_010 * MS + IDLE_NS);
+        assert_eq!(exchange.answer(1_012 * MS, 0), Answer::Took(2 * MS - IDLE_NS));
+    }
+
+    #[test]
+    fn the_first_exchanges_of_a_connection_are_left_out() {
+        let mut exchange = Exchange::new();
+        exchange.ask(1_000 * MS);
+        assert_eq!(exchange.answer(1_001 * MS, 1), Answer::Opening);
+        exchange.ask(1_100 * MS);
+        assert_eq!(exchange.answer(1_101 * MS, 1), Answer::Took(MS));
+    }
+
+    #[test]
+    fn housekeeping_is_known_by_its_size_with_and_without_tls() {
+        for size in [9, 13, 17, 22, 26, 30, 34] {
+            assert!(is_control(size) && is_control(size + TLS_RECORD));
+        }
+        assert!(!is_control(58) && !is_control(32) && !is_control(0), "an empty health check is a request");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_measured_lies_between_a_request_and_its_answer(steps in prop::collection::vec((any::<bool>(), 1_u64..300 * MS), 1..200)) {
+            let (mut exchange, mut now, mut open) = (Exchange::new(), 1_000 * MS, None);
+            for (asks, step) in steps {
+                now += step;
+                if asks {
+                    exchange.ask(now);
+                    open = open.or(Some(now));
+                } else if let Answer::Took(took) = exchange.answer(now, 0) {
+                    prop_assert_eq!(Some(now - took), open);
+                    open = None;
+                } else {
+                    open = None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Layouts of the maps, and the numbers behind roles, peers and distributions.
+
+use super::exchange::Exchange;
+use crate::histogram::EXPORT_BUCKETS;
+
+/// Peer groups that can be told apart, the one for everybody else included. Bounds every label.
+pub const MAX_PEERS: u32 = 64;
+
+/// The peer group of an address that no configured group holds.
+pub const PEER_OTHER: u8 = 0;
+
+/// The peer group is not known yet: the socket is still being opened.
+pub const PEER_PENDING: u8 = u8::MAX;
+
+/// Banks of histograms. A CPU writes to bank `cpu % banks`; with more CPUs than banks two of them
+/// share one, which costs time (atomic additions meet) but no value.
+pub const MAX_BANKS: u32 = 16;
+
+/// Words before the buckets of a histogram: its count and its sum.
+pub const HISTOGRAM_HEAD: usize = 2;
+
+/// 64-bit words of one histogram in the map: count, sum in nanoseconds, then the buckets.
+pub const HISTOGRAM_WORDS: usize = HISTOGRAM_HEAD + EXPORT_BUCKETS;
+
+/// One histogram in the map.
+pub type HistogramWords = [u64; HISTOGRAM_WORDS];
+
+/// Bytes of a peer rule's key: port (network order), then the IPv6 or IPv4-mapped address.
+pub const PEER_KEY_BYTES: usize = 18;
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// This side called `connect`.
+    Connected = 1,
+    /// This side accepted it.
+    Accepted = 2,
+}
+
+impl Role {
+    /// Every role, in the order of its distributions.
+    pub const ALL: [Self; 2] = [Self::Connected, Self::Accepted];
+
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Accepted => "accepted",
+        }
+    }
+
+    /// The role that a socket's entry holds. **None**: it holds none.
+    #[inline(always)]
+    pub const fn of(value: u8) -> Option<Self> {
+        match value {
+            1 => Some(Self::Connected),
+            2 => Some(Self::Accepted),
+            _ => None,
+        }
+    }
+}
+
+/// One kind of histogram; each has as many as there are peer groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Distribution {
+    /// Round trips seen by connected sockets.
+    RttConnected = 0,
+    /// Round trips seen by accepted sockets.
+    RttAccepted = 1,
+    /// Data ready to application read, connected sockets.
+    ReceiveWaitConnected = 2,
+    /// Data ready to application read, accepted sockets.
+    ReceiveWaitAccepted = 3,
+    /// Request in to first answer out, accepted sockets.
+    Turnaround = 4,
+    /// Request out to first answer in, connected sockets.
+    Response = 5,
+    /// Read downstream to written upstream by the same thread.
+    ResidenceUp = 6,
+    /// Read upstream to written downstream by the same thread.
+    ResidenceDown = 7,
+}
+
+/// How many distributions there are.
+pub const DISTRIBUTIONS: u32 = 8;
+
+impl Distribution {
+    /// The index of its histogram. **None**: `peer` is no group of `peers`.
+    #[inline(always)]
+    pub const fn slot(self, bank: u32, peer: u8, peers: u32) -> Option<u32> {
+        if peer as u32 >= peers {
+            return None;
+        }
+        Some((bank * DISTRIBUTIONS + self as u32) * peers + peer as u32)
+    }
+}
+
+/// What is kept per TCP socket. All zero but `role` and `peer` when it is opened.
+///
+/// Each field is written by one aligned store. A send on one CPU can meet data arriving on
+/// another: at worst one sample of that socket is missing or counted as overlapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Socket {
+    /// When the oldest unread byte became readable. 0: nothing is unread.
+    pub ready_ns: u64,
+    /// `copied_seq` at that time, to tell a read from a peek.
+    pub ready_seq: u32,
+    /// `rcv_nxt` when data last arrived: what is beyond it is new.
+    pub seen_seq: u32,
+    /// Request and answer, of the side that this socket's role has.
+    pub exchange: Exchange,
+    /// Round trip of the handshake, until the peer group is known. **Unit**: µs. 0: none.
+    pub handshake_us: u32,
+    /// A [`Role`].
+    pub role: u8,
+    /// A peer group, or [`PEER_PENDING`].
+    pub peer: u8,
+    /// Not 0: `ready_ns` is when the application last read, not when data arrived.
+    pub rest: u8,
+    /// Not 0: `seen_seq` is known.
+    pub seen: u8,
+}
+
+impl Socket {
+    /// The entry of a socket that is being opened.
+    #[inline(always)]
+    pub const fn opening(role: Role) -> Self {
+        Self {
+            ready_ns: 0,
+            ready_seq: 0,
+            seen_seq: 0,
+            exchange: Exchange::new(),
+            handshake_us: 0,
+            role: role as u8,
+            peer: PEER_PENDING,
+            rest: 0,
+            seen: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::size_of;
+
+    #[test]
+    fn a_socket_has_no_hidden_padding() {
+        let fields = 8 + 4 + 4 + size_of::<Exchange>() + 4 + 4;
+        assert_eq!(size_of::<Socket>(), fields);
+    }
+
+    #[test]
+    fn no_two_histograms_share_a_slot() {
+        let all = [
+            Distribution::RttConnected,
+            Distribution::RttAccepted,
+            Distribution::ReceiveWaitConnected,
+            Distribution::ReceiveWaitAccepted,
+            Distribution::Turnaround,
+            Distribution::Response,
+            Distribution::ResidenceUp,
+            Distribution::ResidenceDown,
+        ];
+        let mut seen = [false; (3 * DISTRIBUTIONS * 5) as usize];
+        for bank in 0..3 {
+            for distribution in all {
+                for peer in 0..5 {
+                    let slot = distribution.slot(bank, peer, 5).unwrap() as usize;
+                    assert!(!core::mem::replace(&mut seen[slot], true), "{distribution:?} {bank} {peer}");
+                }
+            }
+        }
+        assert!(seen.iter().all(|used| *used));
+        assert_eq!(Distribution::Turnaround.slot(0, 5, 5), None);
+        assert_eq!(Distribution::Turnaround.slot(0, PEER_PENDING, MAX_PEERS), None);
+    }
+}

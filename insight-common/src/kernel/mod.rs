@@ -1,0 +1,9 @@
+//! What the programs in the kernel and their reader agree on: layouts, names, and all arithmetic
+//! that a host test can run.
+
+pub mod exchange;
+pub mod floor;
+pub mod layout;
+pub mod loss;
+pub mod receive;
+pub mod turn;

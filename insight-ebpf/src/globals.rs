@@ -1,0 +1,78 @@
+//! What the loader writes into `.rodata` before loading: the running kernel's offsets, and which
+//! measurements are on. The verifier sees constants and drops every branch that is off.
+
+use aya_ebpf::Global;
+
+/// Declares globals that start at 0: an offset that nobody set reads the wrong place only while
+/// the switch beside it is off.
+macro_rules! globals {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty;)*) => {
+        $($(#[$doc])* #[unsafe(no_mangle)] pub static $name: Global<$kind> = Global::new(0);)*
+    };
+}
+
+globals! {
+    /// Switch of `socket_rtt`.
+    ON_SOCKET_RTT: u8;
+    /// Switch of `receive_wait`.
+    ON_RECEIVE_WAIT: u8;
+    /// Switch of `turnaround`.
+    ON_TURNAROUND: u8;
+    /// Switch of `response`.
+    ON_RESPONSE: u8;
+    /// Switch of `residence`.
+    ON_RESIDENCE: u8;
+
+    /// Only sockets of the listed network namespaces.
+    SCOPE_NETNS: u8;
+    /// Only sockets below this cgroup. 0: of any.
+    SCOPE_CGROUP: u64;
+    /// How deep that cgroup lies below the root.
+    SCOPE_CGROUP_LEVEL: u32;
+
+    /// Peer groups, the one for everybody else included.
+    PEERS: u32;
+    /// Banks of histograms.
+    BANKS: u32;
+    /// Exchanges of a new connection that are left out: 1, or 2 where TLS comes first.
+    SKIP_EXCHANGES: u16;
+    /// Not 0: sizes of HTTP/2 housekeeping are no request and no answer.
+    HTTP2: u8;
+
+    /// `sock_common.skc_family`.
+    OFF_SKC_FAMILY: u32;
+    /// `sock_common.skc_state`.
+    OFF_SKC_STATE: u32;
+    /// `sock_common.skc_num`: the local port, host order.
+    OFF_SKC_NUM: u32;
+    /// `sock_common.skc_dport`: the remote port, network order.
+    OFF_SKC_DPORT: u32;
+    /// `sock_common.skc_daddr`.
+    OFF_SKC_DADDR: u32;
+    /// `sock_common.skc_v6_daddr`.
+    OFF_SKC_V6_DADDR: u32;
+    /// `sock_common.skc_net`.
+    OFF_SKC_NET: u32;
+    /// `sock.sk_protocol`.
+    OFF_SK_PROTOCOL: u32;
+    /// `net.ns.inum`.
+    OFF_NET_INUM: u32;
+    /// `sock.sk_cgrp_data.cgroup`.
+    OFF_SK_CGROUP: u32;
+    /// `cgroup.level`.
+    OFF_CGROUP_LEVEL: u32;
+    /// `cgroup.ancestors`.
+    OFF_CGROUP_ANCESTORS: u32;
+    /// `cgroup.kn`.
+    OFF_CGROUP_KN: u32;
+    /// `kernfs_node.id`.
+    OFF_KERNFS_ID: u32;
+    /// `tcp_sock.rcv_nxt`.
+    OFF_TCP_RCV_NXT: u32;
+    /// `tcp_sock.copied_seq`.
+    OFF_TCP_COPIED_SEQ: u32;
+    /// `task_struct.pid`: of the thread.
+    OFF_TASK_PID: u32;
+    /// `task_struct.__state`.
+    OFF_TASK_STATE: u32;
+}

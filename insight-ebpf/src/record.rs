@@ -1,0 +1,82 @@
+//! Where figures go: histograms in banks, minima per second, and a counter for every loss.
+
+use crate::globals;
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, PerCpuArray};
+use core::arch::asm;
+use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, bucket_of};
+use insight_common::kernel::floor::{self, FLOOR_WORDS, FloorRing};
+use insight_common::kernel::layout::{DISTRIBUTIONS, Distribution, HISTOGRAM_HEAD, HistogramWords};
+use insight_common::kernel::loss::{LOSS_COUNTERS, Loss, Measurement};
+
+/// Bank by bank, distribution by distribution, peer by peer; 4 KiB each. The loader sets how many.
+#[map]
+static HISTOGRAMS: Array<HistogramWords> = Array::with_max_entries(DISTRIBUTIONS, BPF_F_MMAPABLE);
+
+/// Minima, connected sockets' peers first. The loader sets how many.
+#[map]
+static FLOORS: PerCpuArray<FloorRing> = PerCpuArray::with_max_entries(2, 0);
+
+/// Losses by measurement.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNTERS, 0);
+
+/// Adds to a counter that other CPUs, or a softirq on this one, may be adding to as well.
+#[inline(always)]
+fn add(counter: *mut u64, value: u64) {
+    // SAFETY: the caller got the pointer from a map look-up: aligned, and alive as long as the
+    // program runs. Written out, since this target's library has no atomic addition: without a
+    // result it is one instruction that every kernel knows.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) value) };
+}
+
+/// Counts a loss.
+#[inline(always)]
+pub fn lose(measurement: Measurement, loss: Loss) {
+    if let Some(counter) = LOST.get_ptr_mut(loss.counter(measurement)) {
+        add(counter, 1);
+    }
+}
+
+/// Adds a duration to a distribution of a peer group.
+#[inline(always)]
+pub fn duration(measurement: Measurement, distribution: Distribution, peer: u8, ns: u64) {
+    // SAFETY: the helper has no conditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let banks = globals::BANKS.load();
+    let bank = if banks == 0 { 0 } else { cpu % banks };
+    let histogram = distribution
+        .slot(bank, peer, globals::PEERS.load())
+        .and_then(|slot| HISTOGRAMS.get_ptr_mut(slot))
+        .map(|words| words.cast::<u64>());
+    let bucket = core::hint::black_box(bucket_of(ns, EXPORT_POWER));
+    match histogram {
+        Some(words) if bucket < EXPORT_BUCKETS => {
+            // SAFETY: the entry holds HISTOGRAM_HEAD + EXPORT_BUCKETS words, and the bucket was
+            // just compared with the latter; the verifier sees the same comparison.
+            unsafe {
+                add(words.add(HISTOGRAM_HEAD + bucket), 1);
+                add(words.add(1), ns);
+                add(words, 1);
+            }
+        }
+        _ => lose(measurement, Loss::NoPeer),
+    }
+}
+
+/// Lowers the minimum of the current second.
+#[inline(always)]
+pub fn floor(accepted: bool, peer: u8, now_ns: u64, sample_ns: u64, clean: bool) {
+    let second = now_ns / 1_000_000_000;
+    let ring = floor::slot(accepted, peer, globals::PEERS.load()).and_then(|slot| FLOORS.get_ptr_mut(slot));
+    if let Some(ring) = ring {
+        let first = floor::first_word(second);
+        // SAFETY: `first` is a multiple of FLOOR_WORDS below the ring's length, by its mask.
+        let words = unsafe { &mut *ring.cast::<u64>().add(first).cast::<[u64; FLOOR_WORDS]>() };
+        floor::lower(words, second, sample_ns, clean);
+    } else {
+        lose(Measurement::SocketRtt, Loss::NoPeer);
+    }
+}

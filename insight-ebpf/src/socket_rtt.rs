@@ -1,0 +1,109 @@
+//! Round trips per peer group, as the kernel's own acknowledgement clock sees them.
+//!
+//! - **Measures** segment sent → acknowledgement received, on established connections; and the
+//!   handshake. The minimum of each second is kept apart, once over all samples and once over
+//!   clean ones.
+//! - **Clean** is a handshake, which the peer's kernel answers at once, or a sample with at least
+//!   two more segments in flight. Any other acknowledgement may ride on an answer and then
+//!   contains the peer's think time, up to the delayed acknowledgement's 40 ms.
+//! - **Hook**: `sock_ops` with the RTT callback, since 5.3:
+//!   <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L898>. Raw samples since 6.10; before, the
+//!   kernel's moving average, counted as `smoothed`.
+//! - **Kept** in the socket's entry: the handshake's sample until the peer group is known.
+//! - **Lost**: `no_peer`, `smoothed`. Sockets outside the scope have the callback switched off at
+//!   their first sample.
+
+use crate::record::{duration, floor, lose};
+use crate::{globals, sockets};
+use aya_ebpf::bindings::{
+    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RTT_CB,
+    BPF_SOCK_OPS_RTT_CB_FLAG,
+};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::SockOpsContext;
+use insight_common::kernel::layout::{Distribution, PEER_PENDING, Role, Socket};
+use insight_common::kernel::loss::{Loss, Measurement};
+
+/// Segments still in flight from which on an acknowledgement is taken for immediate.
+const CLEAN_IN_FLIGHT: u32 = 2;
+
+/// A callback of TCP.
+#[inline(always)]
+pub fn on_event(ctx: &SockOpsContext) {
+    if globals::ON_SOCKET_RTT.load() == 0 {
+        return;
+    }
+    match ctx.op() {
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB | BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => on_established(ctx),
+        BPF_SOCK_OPS_RTT_CB => on_sample(ctx),
+        _ => {}
+    }
+}
+
+/// The address that `sockets` knows this socket by.
+#[inline(always)]
+fn address(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: the context is valid as long as the program runs. Its socket is the one that the
+    // tracepoints see; it is only compared, never followed.
+    unsafe { (*ctx.ops).__bindgen_anon_2.sk as u64 }
+}
+
+#[inline(always)]
+fn on_established(ctx: &SockOpsContext) {
+    let Some(socket) = sockets::entry(address(ctx)) else { return };
+    set_flag(ctx, true);
+    // SAFETY: as in `address`. At this time the average is of one sample: the handshake's.
+    socket.handshake_us = unsafe { (*ctx.ops).srtt_us } >> 3;
+    if socket.peer != PEER_PENDING {
+        on_peer_known(socket);
+    }
+}
+
+/// The peer group is known: the handshake's sample can be recorded. Of the two callers, which are
+/// the callback and the change of state, either can come first.
+#[inline(always)]
+pub fn on_peer_known(socket: &mut Socket) {
+    if globals::ON_SOCKET_RTT.load() == 0 || socket.handshake_us == 0 {
+        return;
+    }
+    let sample_us = socket.handshake_us;
+    socket.handshake_us = 0;
+    record(socket, sample_us, true);
+}
+
+#[inline(always)]
+fn on_sample(ctx: &SockOpsContext) {
+    let Some(socket) = sockets::entry(address(ctx)) else {
+        set_flag(ctx, false);
+        return;
+    };
+    let mut sample_us = ctx.arg(0);
+    if sample_us == 0 {
+        // SAFETY: as in `address`.
+        sample_us = unsafe { (*ctx.ops).srtt_us } >> 3;
+        lose(Measurement::SocketRtt, Loss::Smoothed);
+    }
+    // SAFETY: as in `address`.
+    let in_flight = unsafe { (*ctx.ops).packets_out };
+    record(socket, sample_us, in_flight >= CLEAN_IN_FLIGHT);
+}
+
+#[inline(always)]
+fn record(socket: &Socket, sample_us: u32, clean: bool) {
+    let ns = u64::from(sample_us) * 1_000;
+    let accepted = socket.role == Role::Accepted as u8;
+    let distribution = if accepted { Distribution::RttAccepted } else { Distribution::RttConnected };
+    duration(Measurement::SocketRtt, distribution, socket.peer, ns);
+    // SAFETY: the helper has no conditions.
+    floor(accepted, socket.peer, unsafe { bpf_ktime_get_ns() }, ns, clean);
+}
+
+/// Asks for RTT callbacks, or for no more of them. Flags that other agents set stay.
+#[inline(always)]
+fn set_flag(ctx: &SockOpsContext, on: bool) {
+    let others = ctx.cb_flags() & !BPF_SOCK_OPS_RTT_CB_FLAG;
+    let flags = if on { others | BPF_SOCK_OPS_RTT_CB_FLAG } else { others };
+    // It answers with the flags that this kernel does not know: without RTT callbacks there are
+    // no samples, and the count says so.
+    let _ = ctx.set_cb_flags(flags as i32);
+}

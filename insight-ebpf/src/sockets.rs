@@ -1,0 +1,130 @@
+//! The table of TCP sockets: who opened each, and which peer group is at its other end.
+//!
+//! - **Keyed** by the socket's address. Ports are not known while a socket opens, nor when it has
+//!   closed; the address is, and stays the same in between.
+//! - **Enters** on `CLOSE → SYN_SENT` (connected) or `LISTEN → SYN_RECV` (accepted), if in scope.
+//!   A socket that was open before the programs were attached has no entry, and is not measured.
+//! - **Leaves** on `→ CLOSE` and again when it is destroyed: either can come without the other.
+//! - **Lost**: `map_full` when the table is; `unreadable` when its addresses are.
+//! - **Memory**: 32,768 entries of 8 + 72 bytes: about 4.7 MB, allocated at load.
+
+use crate::globals;
+use crate::memory::{Object, member};
+use crate::record::lose;
+use crate::{scope, socket_rtt};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
+use insight_common::kernel::layout::{PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket};
+use insight_common::kernel::loss::{Loss, Measurement};
+
+/// Sockets in scope, by address.
+#[map]
+static SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(32_768, 0);
+
+/// Peer groups by service port and address; port 0 stands for every port. The longest prefix wins.
+#[map]
+static PEER_RULES: LpmTrie<[u8; PEER_KEY_BYTES], u8> = LpmTrie::with_max_entries(4_096, 0);
+
+const ESTABLISHED: i32 = 1;
+const SYN_SENT: i32 = 2;
+const SYN_RECV: i32 = 3;
+const CLOSE: i32 = 7;
+const LISTEN: i32 = 10;
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const TCP: u16 = 6;
+
+/// The entry of a socket. **None**: not in scope, not TCP, or older than the programs.
+#[inline(always)]
+pub fn entry(sk: u64) -> Option<&'static mut Socket> {
+    // SAFETY: entries are preallocated and never move; what another CPU does to the same one
+    // meanwhile is described at `Socket`.
+    SOCKETS.get_ptr_mut(sk).map(|socket| unsafe { &mut *socket })
+}
+
+/// A socket's state changed.
+#[inline(always)]
+pub fn on_state(sk: Object, old: i32, new: i32) {
+    match (old, new) {
+        (_, CLOSE) => on_destroy(sk),
+        (CLOSE, SYN_SENT) => open(sk, Role::Connected),
+        (LISTEN, SYN_RECV) => open(sk, Role::Accepted),
+        (_, ESTABLISHED) => {
+            if let Some(socket) = entry(sk as u64) {
+                socket.peer = peer_of(sk, socket.role);
+                socket_rtt::on_peer_known(socket);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The socket is gone.
+#[inline(always)]
+pub fn on_destroy(sk: Object) {
+    // An error says that it had no entry.
+    let _ = SOCKETS.remove(sk as u64);
+}
+
+#[inline(always)]
+fn open(sk: Object, role: Role) {
+    if !scope::holds(sk) || member::<u16>(sk, globals::OFF_SK_PROTOCOL.load()) != Some(TCP) {
+        return; // not ours
+    }
+    if SOCKETS.insert(sk as u64, Socket::opening(role), 0).is_err() {
+        lose(Measurement::Sockets, Loss::MapFull);
+    }
+}
+
+/// The group that holds the socket's remote address, at the port of the service: the remote one of
+/// a connected socket, the local one of an accepted socket.
+#[inline(always)]
+fn peer_of(sk: Object, role: u8) -> u8 {
+    let Some(mut key) = address_of(sk) else {
+        lose(Measurement::Sockets, Loss::Unreadable);
+        return PEER_PENDING;
+    };
+    let port = match Role::of(role) {
+        Some(Role::Connected) => member::<[u8; 2]>(sk, globals::OFF_SKC_DPORT.load()),
+        _ => member::<u16>(sk, globals::OFF_SKC_NUM.load()).map(u16::to_be_bytes),
+    };
+    if let Some(port) = port {
+        key.data[0] = port[0];
+        key.data[1] = port[1];
+        if let Some(group) = PEER_RULES.get(&key) {
+            return *group;
+        }
+    }
+    key.data[0] = 0;
+    key.data[1] = 0;
+    PEER_RULES.get(&key).copied().unwrap_or(PEER_OTHER)
+}
+
+/// The remote address as IPv6, or IPv4-mapped, with port 0.
+#[inline(always)]
+fn address_of(sk: Object) -> Option<Key<[u8; PEER_KEY_BYTES]>> {
+    let mut data = [0_u8; PEER_KEY_BYTES];
+    match member::<u16>(sk, globals::OFF_SKC_FAMILY.load())? {
+        AF_INET => {
+            let address: [u8; 4] = member(sk, globals::OFF_SKC_DADDR.load())?;
+            data[12] = 0xff;
+            data[13] = 0xff;
+            data[14] = address[0];
+            data[15] = address[1];
+            data[16] = address[2];
+            data[17] = address[3];
+        }
+        AF_INET6 => {
+            let address: [u8; 16] = member(sk, globals::OFF_SKC_V6_DADDR.load())?;
+            let mut at = 0;
+            while at < 16 {
+                data[at + 2] = address[at];
+                at += 1;
+            }
+        }
+        _ => return None,
+    }
+    Some(Key::new(PEER_KEY_BYTES as u32 * 8, data))
+}
