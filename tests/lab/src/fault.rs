@@ -23,7 +23,7 @@ pub enum Fault {
     /// `mediary-a-down`: the process of mediary-a is killed; nothing listens on its address.
     MediaryADown,
     /// `mediary-a-busy` (default 6): this many threads compute in mediary-a's own cpu cgroup, on
-    /// its CPU. Only in namespaces.
+    /// its CPU, for 5 minutes at most. Only in namespaces.
     MediaryABusy(u32),
     /// `mediary-a-throttled` (default 20 ms): the CPU time that mediary-a's cpu cgroup gets in
     /// each 100 ms. Only in namespaces.

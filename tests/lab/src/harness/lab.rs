@@ -274,8 +274,11 @@ impl Lab {
         if std::mem::replace(&mut self.over, true) {
             return Vec::new();
         }
-        // First: they would slow the others down while these end.
+        // First: what slows a node down would also slow its end down.
         self.spinners = None;
+        if let Some(Err(error)) = self.places.as_ref().map(|places| places.limit_cpu("mediary-a", None)) {
+            tracing::warn!("{error:#}");
+        }
         node::end_all(&mut self.nodes, PATIENCE);
         let kept = self.places.take().map(|places| places.remove()).unwrap_or_default();
         if self.options.keep {

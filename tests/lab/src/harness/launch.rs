@@ -6,7 +6,7 @@
 //! `insight-lab launch --parent PID --signal S [PLACE] -- PROGRAM ARGS…`. Its place is taken
 //! before too: a socket belongs for ever to the namespace and the cgroup in which it was made.
 
-use crate::namespaces::{cgroup, enter};
+use crate::namespaces::{cgroup, move_into};
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
@@ -52,7 +52,7 @@ impl LaunchPlace {
     fn enter(&self) -> Result<()> {
         self.cgroups.iter().try_for_each(|group| cgroup::join(group))?;
         if let Some(netns) = &self.netns {
-            enter(netns)?;
+            move_into(netns)?;
         }
         if !self.cpus.is_empty() {
             let what = || format!("confine to the CPUs {:?}", self.cpus);

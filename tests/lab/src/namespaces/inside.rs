@@ -1,7 +1,8 @@
 //! Doing something inside another network namespace, on a thread of its own.
 
+use super::names::NETNS_FOLDER;
 use anyhow::{Context, Result, anyhow};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
 use std::path::Path;
@@ -31,19 +32,42 @@ pub fn inside<T: Send>(netns: &Path, work: impl FnOnce() -> T + Send) -> Result<
 /// `/sys/fs` are hidden from the thread.
 pub(super) fn inside_with_sysfs<T: Send>(netns: &Path, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     inside(netns, || {
-        let what = "mount a sysfs of the namespace";
-        let none = None::<&str>;
-        // A mount namespace of this thread's own; it disappears with the thread.
-        unshare(CloneFlags::CLONE_NEWNS).context(what)?;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).context(what)?;
-        mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).context(what)?;
+        mount_sysfs("/sys")?;
         work()
     })
     .and_then(|done| done)
 }
 
+/// Gives the calling thread, and what it becomes, a mount namespace of its own with a sysfs of
+/// its network namespace at `folder`. The mounts disappear with the last process that has them.
+fn mount_sysfs(folder: &str) -> Result<()> {
+    let what = || format!("mount a sysfs of the network namespace at {folder}");
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS).with_context(what)?;
+    // Slaves: what is unmounted outside disappears here too, other runs' namespaces above all.
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).with_context(what)?;
+    mount(Some("sysfs"), folder, Some("sysfs"), MsFlags::empty(), none).with_context(what)
+}
+
+/// Moves the calling process into the network namespace at `netns` for good, with that
+/// namespace's devices in `/sys/class/net`. The rest of `/sys`, control groups and BTF included,
+/// stays what it was. For a process of one thread.
+pub(crate) fn move_into(netns: &Path) -> Result<()> {
+    enter(netns)?;
+    // Any folder would do to hold the new sysfs while its parts are put into place; this one
+    // exists wherever there are named namespaces.
+    mount_sysfs(NETNS_FOLDER)?;
+    // The first holds links into the second.
+    for part in ["class/net", "devices/virtual/net"] {
+        let (new, place) = (Path::new(NETNS_FOLDER).join(part), Path::new("/sys").join(part));
+        let what = || format!("put the namespace's devices at {}", place.display());
+        mount(Some(&new), &place, None::<&str>, MsFlags::MS_BIND, None::<&str>).with_context(what)?;
+    }
+    umount2(NETNS_FOLDER, MntFlags::MNT_DETACH).with_context(|| format!("unmount from {NETNS_FOLDER}"))
+}
+
 /// Moves the calling thread into the network namespace at `netns`.
-pub(crate) fn enter(netns: &Path) -> Result<()> {
+fn enter(netns: &Path) -> Result<()> {
     let what = || format!("enter the network namespace {}", netns.display());
     let file = File::open(netns).with_context(what)?;
     setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| anyhow!(error)).with_context(what)

@@ -22,8 +22,8 @@ mod place;
 mod plan;
 mod sweep;
 
-pub(crate) use inside::enter;
 pub use inside::inside;
+pub(crate) use inside::move_into;
 pub(crate) use network::WAN_DEVICE;
 pub(crate) use place::Places;
 pub use place::{NodePlace, namespaces_available};

@@ -1,8 +1,9 @@
 //! Real agents in the root lab: the sender probes through it, and every forwarding node has one.
 
 use crate::{lab_binary, options, root_lab, start, wait_until};
-use insight_lab::Lab;
+use insight_lab::load::{LoadRequest, LoadState};
 use insight_lab::skip::{SkipReason, skip};
+use insight_lab::{Lab, control};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ fn lab_with_agents(agent: PathBuf) -> Lab {
     options.agent_binary = agent;
     options.start_agents = true;
     options.node_agents = true;
+    options.background_rps = 20.0;
     start(options)
 }
 
@@ -56,6 +58,10 @@ fn agents_run_on_every_node_and_probes_succeed() {
     for probe in ["sg-insight", "sg-business"] {
         wait_until("ten probes succeed", || successes(&get(lab.eu().metrics, "/metrics"), probe) >= 10.0);
     }
+    wait_until("background requests are answered", || {
+        let load: LoadState = control::ask(lab.addresses().load_control, &LoadRequest::Get).unwrap();
+        load.ok >= 10 && load.errors == 0
+    });
     lab.stop().unwrap();
 }
 

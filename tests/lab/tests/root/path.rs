@@ -4,7 +4,9 @@ use crate::{options, root_lab, start, wait_until};
 use insight_lab::call::{Caller, HEALTH_CHECK, Reply};
 use insight_lab::skip::{SkipReason, skip};
 use insight_lab::{Fault, Forwarder, Lab, haproxy_available, inside, nginx_available};
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -78,6 +80,17 @@ fn status_field(pid: i32, key: &str) -> String {
     line.unwrap_or_else(|| panic!("{key} is not in {status}")).trim().to_owned()
 }
 
+/// What a process finds in `/sys/class/net`, as far as it can read it.
+fn devices_seen_by(pid: i32) -> BTreeSet<&'static str> {
+    let known = ["eth0", "ifb0", "lo", "mgmt0", "wan0"];
+    let readable =
+        |device: &&str| fs::read(format!("/proc/{pid}/root/sys/class/net/{device}/ifindex")).is_ok();
+    let seen: BTreeSet<_> = known.into_iter().filter(readable).collect();
+    let listed = fs::read_dir(format!("/proc/{pid}/root/sys/class/net")).unwrap().count();
+    assert_eq!(listed, seen.len(), "devices of another namespace are listed");
+    seen
+}
+
 #[test]
 fn every_process_is_in_the_namespace_the_groups_and_on_the_cpus_of_its_node() {
     if !root_lab("path::every_process_is_in_the_namespace_the_groups_and_on_the_cpus_of_its_node") {
@@ -101,6 +114,12 @@ fn every_process_is_in_the_namespace_the_groups_and_on_the_cpus_of_its_node() {
             assert_eq!(&status_field(pid, "Cpus_allowed_list"), only, "{}", node.name);
         }
         assert_eq!(lab.place(&node.name), Some(place));
+        let mut devices = vec!["lo", "mgmt0"];
+        devices.extend((node.name != "wan").then_some("eth0"));
+        devices.extend(node.name.starts_with("mediary").then_some("wan0"));
+        assert_eq!(devices_seen_by(pid), devices.into_iter().collect(), "{}", node.name);
+        let group = PathBuf::from(format!("/proc/{pid}/root{}", place.cgroup2.display()));
+        assert!(group.join("cgroup.procs").exists(), "{} no longer sees its group", node.name);
     }
     let own = |name: &str| nodes.iter().find(|n| n.name == name).unwrap().place.clone().unwrap();
     if std::thread::available_parallelism().unwrap().get() > 1 {
