@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The protocol files, relative to `proto/`.
-const FILES: [&str; 1] = ["insight/v1/probe.proto"];
+const FILES: [&str; 2] = ["insight/v1/node.proto", "insight/v1/probe.proto"];
 
 /// Generates into `insight-agent/src/proto`, or with `check` into a temporary folder and compares.
 ///

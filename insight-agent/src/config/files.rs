@@ -20,10 +20,7 @@ pub(super) fn readable(
     findings: &mut Findings<'_>,
 ) -> Option<Stated<PathBuf>> {
     table.text(key, findings, |text| {
-        let path = base.join(text);
-        if text.is_empty() {
-            return Err(Complaint::new("the path is empty", "write the path of a file, or remove the key"));
-        }
+        let path = path(base, text)?;
         let refused = |error: std::io::Error| {
             let place = path.display();
             Complaint::new(
@@ -48,12 +45,15 @@ pub(super) fn planned(
     base: &Path,
     findings: &mut Findings<'_>,
 ) -> Option<Stated<PathBuf>> {
-    table.text(key, findings, |text| {
-        if text.is_empty() {
-            return Err(Complaint::new("the path is empty", "write the path of a file, or remove the key"));
-        }
-        Ok(base.join(text))
-    })
+    table.text(key, findings, |text| path(base, text))
+}
+
+/// A stated path, from the configuration's folder on.
+fn path(base: &Path, text: &str) -> Result<PathBuf, Complaint> {
+    if text.is_empty() {
+        return Err(Complaint::new("the path is empty", "write the path of a file, or remove the key"));
+    }
+    Ok(base.join(text))
 }
 
 /// A readable file whose content is a secret: warns if everyone on this host may read it.

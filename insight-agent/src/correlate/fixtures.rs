@@ -2,7 +2,7 @@
 
 use crate::model::figure::Figure;
 use crate::model::hop::{HopEvidence, HopSource, HopTiming};
-use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan};
+use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan, RoutePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers, ServiceTiming};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +39,27 @@ pub(super) fn plan(name: &str) -> ProbePlan {
         max_in_flight: 4,
         void_share: 0.5,
     }
+}
+
+/// A link probe of the link `from` > `to`, along the same route.
+pub(super) fn link_plan(name: &str, from: &str, to: &str) -> ProbePlan {
+    let ends = LinkEnds { from: from.into(), to: to.into() };
+    ProbePlan { mode: Mode::Link, call: Call::Link(ends), ..plan(name) }
+}
+
+/// A link probe's handshake (fresh) or PING (reused).
+pub(super) fn link_sample(
+    plan: &Arc<ProbePlan>,
+    connection: Connection,
+    finished: Instant,
+    round_trip: Duration,
+) -> ProbeSample {
+    let rulers = match connection {
+        Connection::Fresh => Rulers { handshake: Some(round_trip), ..Rulers::default() },
+        Connection::Reused => Rulers { ping: Some(round_trip), ..Rulers::default() },
+    };
+    let of = sample(plan, finished, Duration::ZERO);
+    ProbeSample { connection, phases: Phases::default(), service: None, rulers, ..of }
 }
 
 /// A good reused sample that waited `wait` for its first byte and 1 ms for the rest.

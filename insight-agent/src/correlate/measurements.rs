@@ -23,7 +23,7 @@ pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) ->
     states.insert((node.to_owned(), "probe".to_owned()), probe);
     if let Some(window) = window {
         for probe in window.probes.iter().filter(|probe| probe.connection == Connection::Reused) {
-            if probe.plan.ping {
+            if probe.plan.ping && probe.plan.mode != Mode::Link {
                 merge(&mut states, node, "ping", ping_state(probe));
             }
             if probe.plan.mode == Mode::WhiteBox {
@@ -38,6 +38,18 @@ pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) ->
                     let found = known(&hop_name(hop)) || mentions(&window.paths, hop);
                     merge(&mut states, hop, "hop_headers", evidence_state(answered, found, "its header"));
                 }
+            }
+        }
+        for probe in &window.probes {
+            if let Some(ends) = probe.plan.link()
+                && probe.connection == Connection::Fresh
+            {
+                let name = &probe.plan.name;
+                let pings = window
+                    .probes
+                    .iter()
+                    .find(|other| other.plan.name == *name && other.connection == Connection::Reused);
+                merge(&mut states, &ends.to, "link", link_state(probe, pings));
             }
         }
     }
@@ -78,6 +90,25 @@ fn ping_state(probe: &ProbeWindow) -> State {
     }
 }
 
+/// `pings` is `None` where the probe sends none.
+fn link_state(handshakes: &ProbeWindow, pings: Option<&ProbeWindow>) -> State {
+    if handshakes.good == 0 {
+        return state(MeasurementState::Failed, "no_answer", "no handshake was answered in the last window");
+    }
+    match pings {
+        Some(pings) if pings.ended == 0 => {
+            let detail = "handshakes are answered, but no PING counted: the node asked for fewer or is stuck, or this prober starved";
+            state(MeasurementState::Failed, "no_evidence", detail)
+        }
+        // Voided ones are not among the ended: this one was answered, or failed.
+        Some(pings) if pings.good == 0 => {
+            let detail = "handshakes are answered but no PING: see docs/links.md";
+            state(MeasurementState::Failed, "no_evidence", detail)
+        }
+        _ => active(),
+    }
+}
+
 fn evidence_state(answered: bool, found: bool, what: &str) -> State {
     if found {
         active()
@@ -108,8 +139,9 @@ fn merge(states: &mut BTreeMap<(String, String), State>, node: &str, name: &str,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::correlate::fixtures::{hop, ms, plan, sample};
+    use crate::correlate::fixtures::{hop, link_plan, link_sample, ms, plan, sample};
     use crate::correlate::window::Aggregator;
+    use crate::model::plan::ProbePlan;
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -147,5 +179,31 @@ mod tests {
         assert_eq!(reason(&before, "me", "probe").1, "warming_up");
         let receiver = measurement_states("me", None, false);
         assert_eq!(reason(&receiver, "me", "probe"), (MeasurementState::Disabled, "off".into()));
+    }
+
+    #[test]
+    fn a_link_is_active_with_both_rulers_and_names_the_one_that_is_missing() {
+        let both = Arc::new(link_plan("both", "me", "a"));
+        let mut plain = link_plan("plain", "me", "db");
+        plain.ping = false;
+        plain.connections = vec![Connection::Fresh];
+        let plain = Arc::new(plain);
+        let now = Instant::now();
+        let mut aggregator = Aggregator::new(vec![Arc::clone(&both), Arc::clone(&plain)], now);
+        let mut after = |samples: &[(&Arc<ProbePlan>, Connection)]| {
+            for (plan, connection) in samples {
+                aggregator.record(&link_sample(plan, *connection, now, ms(1)));
+            }
+            let states = measurement_states("me", Some(&aggregator.rotate(now)), true);
+            assert!(states.iter().all(|s| s.name != "ping"), "no PING goes beside a request: {states:?}");
+            ["a", "db"].map(|node| reason(&states, node, "link"))
+        };
+        let active = (MeasurementState::Active, String::new());
+        let failed = |why: &str| (MeasurementState::Failed, why.to_owned());
+        let (handshake, ping) = ((&both, Connection::Fresh), (&both, Connection::Reused));
+        let plain = (&plain, Connection::Fresh);
+        assert_eq!(after(&[handshake, ping, plain]), [active.clone(), active.clone()]);
+        assert_eq!(after(&[handshake]), [failed("no_evidence"), failed("no_answer")]);
+        assert_eq!(after(&[plain]), [failed("no_answer"), active]);
     }
 }

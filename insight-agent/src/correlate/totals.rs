@@ -2,7 +2,8 @@
 
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
-use crate::model::status::{LastFailure, LatencyStatus, PhaseStatus, ProbeStatus};
+use crate::model::series::probe::RULERS;
+use crate::model::status::{LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus};
 use crate::model::window::ProbeWindow;
 use insight_common::histogram::QuantileHistogram;
 use std::collections::{BTreeMap, HashMap};
@@ -90,12 +91,24 @@ impl Totals {
                 .zip(window.phases)
                 .map(|(phase, seconds)| PhaseStatus { phase: phase.to_owned(), seconds })
                 .collect(),
+            rulers: rulers(window),
         }
     }
 
     fn entry(&mut self, plan: &ProbePlan, connection: Connection) -> &mut ProbeTotals {
         self.probes.entry((plan.name.clone(), connection)).or_default()
     }
+}
+
+/// The rulers that the window holds a figure of.
+fn rulers(window: &ProbeWindow) -> Vec<RulerStatus> {
+    RULERS
+        .into_iter()
+        .zip(window.rulers.into_iter().zip(window.floors))
+        .filter_map(|(ruler, (median, floor))| {
+            Some(RulerStatus { ruler: ruler.to_owned(), median_seconds: median?, floor_seconds: floor? })
+        })
+        .collect()
 }
 
 fn latency(histogram: &QuantileHistogram) -> Option<LatencyStatus> {
@@ -110,7 +123,7 @@ fn latency(histogram: &QuantileHistogram) -> Option<LatencyStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::correlate::fixtures::{ms, plan, sample};
+    use crate::correlate::fixtures::{link_plan, link_sample, ms, plan, sample};
     use crate::correlate::window::Aggregator;
     use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
     use std::sync::Arc;
@@ -137,5 +150,24 @@ mod tests {
         assert!((latency.mean_seconds - 0.015).abs() < 1e-9);
         let fresh = totals.status(&window.probes[1], now);
         assert_eq!((fresh.sent, fresh.latency), (0, None));
+    }
+
+    #[test]
+    fn a_link_probe_shows_rulers_and_no_latency() {
+        let link = Arc::new(link_plan("link", "me", "a"));
+        let now = Instant::now();
+        let (mut totals, mut aggregator) = (Totals::default(), Aggregator::new(vec![Arc::clone(&link)], now));
+        for round_trip in [ms(3), ms(1), ms(2)] {
+            let handshake = link_sample(&link, Connection::Fresh, now, round_trip);
+            totals.record(&handshake);
+            aggregator.record(&handshake);
+        }
+        let window = aggregator.rotate(now);
+        let [pings, handshakes] = [0, 1].map(|at| totals.status(&window.probes[at], now));
+        assert_eq!((handshakes.mode.as_str(), handshakes.sent, handshakes.ok), ("link", 3, 3));
+        assert_eq!(handshakes.latency, None);
+        let ruler = RulerStatus { ruler: "handshake".into(), median_seconds: 0.002, floor_seconds: 0.001 };
+        assert_eq!(handshakes.rulers, [ruler]);
+        assert_eq!(pings.rulers, []);
     }
 }

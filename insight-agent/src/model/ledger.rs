@@ -17,7 +17,8 @@ pub enum LedgerKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
-    /// TCP handshake round trip of a fresh connection along the same route.
+    /// TCP handshake round trip of a fresh connection along the same route, or of a link probe
+    /// over the same link.
     Handshake,
     /// The hop's own header: D − U.
     HopHeader,

@@ -14,11 +14,13 @@ pub enum Mode {
     BlackBox,
     /// An Insight receiver: the same plus the receiver's own duration.
     WhiteBox,
+    /// The next hop itself: round trips to its kernel and its event loop, without any RPC.
+    Link,
 }
 
 impl Mode {
     /// Every mode's name: the closed set of a `mode` label.
-    pub const NAMES: [&'static str; 2] = ["black-box", "white-box"];
+    pub const NAMES: [&'static str; 3] = ["black-box", "white-box", "link"];
 
     /// The name used in labels, configuration and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -58,7 +60,7 @@ pub struct ProbePlan {
     pub target: String,
     /// How it asks.
     pub mode: Mode,
-    /// The RPC.
+    /// The RPC, or the link that is measured without one.
     pub call: Call,
     /// Where it goes and what tells the forwarding layer the way.
     pub route: RoutePlan,
@@ -68,9 +70,11 @@ pub struct ProbePlan {
     pub deadline: Duration,
     /// How long after the deadline an answer is still waited for, to learn its true duration.
     pub drain: Duration,
-    /// Which connections it measures; not empty.
+    /// Which connections it measures; not empty. A link probe's handshakes are its fresh samples,
+    /// its PINGs are its reused ones.
     pub connections: Vec<Connection>,
-    /// Whether an HTTP/2 PING goes along with each sample on the reused connection.
+    /// Whether an HTTP/2 PING goes along with each sample on the reused connection; for a link
+    /// probe, whether it sends PINGs at all.
     pub ping: bool,
     /// Most samples of this probe that may be under way at once; further ones are skipped and counted.
     pub max_in_flight: usize,
@@ -91,11 +95,35 @@ impl ProbePlan {
             }
             Call::HealthCheck { .. } => true,
             Call::Unary { request, .. } => request.len() <= SMALL_PAYLOAD_BYTES,
+            Call::Link(_) => true,
         }
+    }
+
+    /// The link that it measures. **None**: it makes an RPC.
+    pub fn link(&self) -> Option<&LinkEnds> {
+        match &self.call {
+            Call::Link(ends) => Some(ends),
+            Call::Measure { .. } | Call::HealthCheck { .. } | Call::Unary { .. } => None,
+        }
+    }
+
+    /// Most samples that may be under way at once on this kind of connection. A connection
+    /// carries one PING at a time, so a link probe's next PING waits for none: it is skipped.
+    pub fn most_in_flight(&self, connection: Connection) -> usize {
+        if self.mode == Mode::Link && connection == Connection::Reused { 1 } else { self.max_in_flight }
     }
 }
 
-/// The RPC that a probe makes.
+/// The two ends of a link, as ledgers and labels name them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LinkEnds {
+    /// This end: a route's origin, or the agent's name.
+    pub from: String,
+    /// The node at the other end.
+    pub to: String,
+}
+
+/// What a probe asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// `insight.v1.Probe/Measure` of an Insight receiver (white-box).
@@ -119,15 +147,18 @@ pub enum Call {
         /// The serialised request message, without the gRPC length prefix.
         request: Vec<u8>,
     },
+    /// Nothing: only round trips over this link are measured.
+    Link(LinkEnds),
 }
 
 impl Call {
-    /// The HTTP/2 `:path`.
+    /// The HTTP/2 `:path`; empty for a link, over which no request is made.
     pub fn method(&self) -> &str {
         match self {
             Self::Measure { .. } => "/insight.v1.Probe/Measure",
             Self::HealthCheck { .. } => "/grpc.health.v1.Health/Check",
             Self::Unary { method, .. } => method,
+            Self::Link(_) => "",
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct ProbeSample {
     pub hops: HopEvidence,
     /// The receiver's own figures (white-box only).
     pub service: Option<ServiceTiming>,
-    /// The two other rulers on the same connection.
+    /// The two other rulers on the same connection; all that a link probe measures.
     pub rulers: Rulers,
     /// How long this prober's thread was runnable but had no CPU while the sample was under
     /// way. **None**: the kernel does not tell.

@@ -104,9 +104,9 @@ pub struct ProbeStatus {
     pub source: String,
     /// Region that is asked.
     pub target: String,
-    /// `black-box` or `white-box`.
+    /// `black-box`, `white-box` or `link`.
     pub mode: String,
-    /// `reused` or `fresh`.
+    /// `reused` or `fresh`; of a link probe, `fresh` are its handshakes and `reused` its PINGs.
     pub connection: String,
     /// The next hop, as configured.
     pub address: String,
@@ -124,10 +124,14 @@ pub struct ProbeStatus {
     pub failures: BTreeMap<String, u64>,
     /// The last failure's text, with its age.
     pub last_failure: Option<LastFailure>,
-    /// End-to-end latency since start (error of a quantile ≤ 0.8 %).
+    /// End-to-end latency since start (error of a quantile ≤ 0.8 %); `null` for a link probe,
+    /// which makes no request.
     pub latency: Option<LatencyStatus>,
     /// Mean of each phase over the last complete window, in order of the phases.
     pub phases: Vec<PhaseStatus>,
+    /// Round trips to the next hop over the last complete window; only those that were measured.
+    #[serde(default)]
+    pub rulers: Vec<RulerStatus>,
 }
 
 /// A failure's text and age.
@@ -163,6 +167,18 @@ pub struct PhaseStatus {
     pub phase: String,
     /// Window mean; `null` where the phase did not occur.
     pub seconds: Option<f64>,
+}
+
+/// One kind of round trip to the next hop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RulerStatus {
+    /// `handshake`, `ack` or `ack_min` (answered by the next hop's kernel), or `ping` (answered by
+    /// its event loop).
+    pub ruler: String,
+    /// Window median.
+    pub median_seconds: f64,
+    /// Window minimum.
+    pub floor_seconds: f64,
 }
 
 /// A measurement's state.

@@ -84,6 +84,8 @@ pub struct ProbeWindow {
     pub phases: [Option<f64>; 7],
     /// Medians of the rulers, in seconds, in the order of `series::probe::RULERS`.
     pub rulers: [Option<f64>; 4],
+    /// Minima of the rulers, in seconds, in the same order.
+    pub floors: [Option<f64>; 4],
 }
 
 impl ProbeWindow {

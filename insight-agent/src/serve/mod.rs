@@ -5,6 +5,7 @@
 
 mod drill;
 mod probe;
+pub mod report;
 mod stamp;
 
 pub use drill::Drill;

@@ -92,8 +92,8 @@ fn every_setting_of_the_example_can_be_switched_on() {
     let loaded = load(&folder_with(&switched_on()));
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert_eq!(loaded.config.routes.len(), 1);
-    assert_eq!(loaded.config.probes.len(), 3);
-    assert_eq!(loaded.config.probe_plans().len(), 3);
+    assert_eq!(loaded.config.probes.len(), 4);
+    assert_eq!(loaded.config.probe_plans().len(), 4);
 }
 
 #[test]

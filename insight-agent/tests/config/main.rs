@@ -6,7 +6,9 @@
 mod example;
 mod files;
 mod fit;
+mod links;
 mod plans;
+mod readme;
 mod support;
 mod tables;
 mod values;

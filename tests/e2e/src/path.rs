@@ -30,12 +30,30 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// Two regions, and the right to disturb this machine's timing alone.
+/// The right to disturb this machine's timing alone: two labs at once would be each other's load.
+/// Given back when dropped, and by the system when its holder dies.
+pub struct Turn {
+    _lock: File,
+}
+
+impl Turn {
+    /// Waits until no other test, of this process or another one, has the turn.
+    ///
+    /// # Panics
+    /// The lock file cannot be used.
+    pub fn wait() -> Self {
+        let path = std::env::temp_dir().join("insight-e2e-turn.lock");
+        let lock = File::create(&path).unwrap_or_else(|error| panic!("create {}: {error}", path.display()));
+        lock.lock().expect("wait for the turn");
+        Self { _lock: lock }
+    }
+}
+
+/// Two regions, and the turn that goes with them.
 pub struct Regions {
     /// The lab.
     pub lab: Lab,
-    /// Held while the lab runs: two labs at once would be each other's load.
-    _turn: File,
+    _turn: Turn,
 }
 
 impl Regions {
@@ -44,9 +62,7 @@ impl Regions {
     /// # Panics
     /// The lab does not start or is not measured in time.
     pub fn start(forwarder: Forwarder, background_rps: f64) -> Self {
-        let turn = File::create(std::env::temp_dir().join("insight-e2e-turn.lock"))
-            .expect("create the lock file in the temporary folder");
-        turn.lock().expect("wait for the turn");
+        let turn = Turn::wait();
         let options = LabOptions {
             forwarder,
             background_rps,

@@ -40,6 +40,9 @@ fn injected_truth_comes_back(forwarder: Forwarder, background: f64) {
 
 fn judge(fault: &Fault, place: &str, rise: &std::ops::RangeInclusive<f64>, before: &Path, with: &Path) {
     let moved = with.segment(place) - before.segment(place);
+    let others = with.segments.iter().filter(|(name, _)| *name != place);
+    let widest = others.map(|(name, seconds)| (seconds - before.segment(name)).abs()).fold(0.0, f64::max);
+    println!("{fault}: {place} {:+.2} ms, the others at most {:.2} ms", moved * 1e3, widest * 1e3);
     assert!(
         rise.contains(&moved),
         "{fault}: {place} moved by {moved} s, not {rise:?}: {before:#?} {with:#?}"

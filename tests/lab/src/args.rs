@@ -2,11 +2,12 @@
 
 use clap::{Parser, Subcommand};
 use insight_lab::forwarder::{ForwarderOptions, Route, Routes};
-use insight_lab::harness::launch::DeathSignal;
+use insight_lab::harness::launch::{DeathSignal, LaunchPlace};
 use insight_lab::load::LoadOptions;
 use insight_lab::relay::{DirectionSettings, RelaySettings};
 use insight_lab::service::ServiceTime;
-use insight_lab::{Fault, Forwarder};
+use insight_lab::tun_relay::TunRelayOptions;
+use insight_lab::{Fault, Forwarder, Isolation};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,12 +25,16 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// A WAN link: TCP with delay, jitter, rate, resets and black holes
     Relay(RelayArgs),
+    /// A WAN link: IP packets between TUN devices of two network namespaces
+    TunRelay(TunRelayArgs),
     /// The reference forwarder: routes by metadata, appends x-insight-hop
     Forwarder(ForwarderArgs),
     /// A gRPC service with a known service time
     Service(ServiceArgs),
     /// Open-loop Poisson load; prints its counters as JSON when it is over
     Load(LoadArgs),
+    /// Threads that use a CPU, for a bounded time
+    Spin(SpinArgs),
     /// Run a whole lab; prints its addresses as one line of JSON when it is up
     Up(Up),
     /// Tie a program's life to its parent's, then become it
@@ -58,9 +63,47 @@ pub(crate) struct RelayArgs {
 impl RelayArgs {
     pub fn settings(&self) -> RelaySettings {
         let one_way =
-            DirectionSettings { delay_us: self.delay_us, jitter_us: self.jitter_us, rate_bytes_per_s: None };
+            DirectionSettings { delay_us: self.delay_us, jitter_us: self.jitter_us, ..Default::default() };
         RelaySettings { forward: one_way, backward: one_way, ..RelaySettings::default() }
     }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct TunRelayArgs {
+    /// The network namespace of the side that connects, for example /run/netns/NAME
+    #[arg(long)]
+    pub near: PathBuf,
+    /// The network namespace of the side that accepts
+    #[arg(long)]
+    pub far: PathBuf,
+    /// The name of the TUN device in both namespaces
+    #[arg(long)]
+    pub device: String,
+    /// Where the relay can be told and asked things while it runs
+    #[arg(long)]
+    pub control: SocketAddr,
+}
+
+impl TunRelayArgs {
+    pub fn options(self) -> TunRelayOptions {
+        TunRelayOptions {
+            near: self.near,
+            far: self.far,
+            device: self.device,
+            control: self.control,
+            settings: RelaySettings::default(),
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct SpinArgs {
+    /// How many threads
+    #[arg(long)]
+    pub threads: u32,
+    /// How long they run, in seconds
+    #[arg(long)]
+    pub seconds: u64,
 }
 
 #[derive(clap::Args)]
@@ -178,6 +221,12 @@ pub(crate) struct Up {
     /// Leave the run's folder behind
     #[arg(long)]
     pub keep: bool,
+    /// loopback, or namespaces (needs root)
+    #[arg(long, default_value = "loopback")]
+    pub isolation: Isolation,
+    /// One more agent on each forwarding node (needs --agent)
+    #[arg(long, requires = "agent")]
+    pub node_agents: bool,
     /// Faults in force from the start, for example wan-delay=40ms
     #[arg(long = "fault")]
     pub faults: Vec<Fault>,
@@ -191,7 +240,22 @@ pub(crate) struct Launch {
     /// What the program gets then
     #[arg(long)]
     pub signal: DeathSignal,
+    /// The file of the network namespace to enter
+    #[arg(long)]
+    pub netns: Option<PathBuf>,
+    /// A control group to join (one per tree)
+    #[arg(long = "cgroup")]
+    pub cgroups: Vec<PathBuf>,
+    /// The CPUs to be confined to, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub cpus: Vec<usize>,
     /// The program and its arguments
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
+}
+
+impl Launch {
+    pub fn place(&self) -> LaunchPlace {
+        LaunchPlace { netns: self.netns.clone(), cgroups: self.cgroups.clone(), cpus: self.cpus.clone() }
+    }
 }

@@ -1,5 +1,6 @@
 //! The faults a run can be given: each one place, one size, one way back.
 
+use crate::spin::MAX_THREADS;
 use anyhow::{Result, bail};
 use std::fmt;
 use std::str::FromStr;
@@ -21,11 +22,25 @@ pub enum Fault {
     ServiceSlow(Duration),
     /// `mediary-a-down`: the process of mediary-a is killed; nothing listens on its address.
     MediaryADown,
+    /// `mediary-a-busy` (default 6): this many threads compute in mediary-a's own cpu cgroup, on
+    /// its CPU, for 5 minutes at most. Only in namespaces.
+    MediaryABusy(u32),
+    /// `mediary-a-throttled` (default 20 ms): the CPU time that mediary-a's cpu cgroup gets in
+    /// each 100 ms. Only in namespaces.
+    MediaryAThrottled(Duration),
 }
 
 impl Fault {
-    /// Every fault's name in its text form.
+    /// The names, in their text form, of the faults that every run can be given.
     pub const NAMES: [&'static str; 4] = ["wan-delay", "gateway-slow", "service-slow", "mediary-a-down"];
+
+    /// The names of the further faults of a run in namespaces.
+    pub const NAMESPACE_NAMES: [&'static str; 2] = ["mediary-a-busy", "mediary-a-throttled"];
+
+    /// Whether only a run in namespaces can be given it.
+    pub const fn needs_namespaces(&self) -> bool {
+        matches!(self, Fault::MediaryABusy(_) | Fault::MediaryAThrottled(_))
+    }
 
     /// The name without the size.
     pub const fn name(&self) -> &'static str {
@@ -34,6 +49,8 @@ impl Fault {
             Fault::GatewaySlow(_) => Self::NAMES[1],
             Fault::ServiceSlow(_) => Self::NAMES[2],
             Fault::MediaryADown => Self::NAMES[3],
+            Fault::MediaryABusy(_) => Self::NAMESPACE_NAMES[0],
+            Fault::MediaryAThrottled(_) => Self::NAMESPACE_NAMES[1],
         }
     }
 
@@ -41,16 +58,20 @@ impl Fault {
     pub const fn added(&self) -> Option<Duration> {
         match self {
             Fault::WanDelay(d) | Fault::GatewaySlow(d) | Fault::ServiceSlow(d) => Some(*d),
-            Fault::MediaryADown => None,
+            Fault::MediaryADown | Fault::MediaryABusy(_) | Fault::MediaryAThrottled(_) => None,
         }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.added() {
-            Some(added) => write!(f, "{}={}", self.name(), format_duration(added)),
-            None => f.write_str(self.name()),
+        match self {
+            Fault::WanDelay(size)
+            | Fault::GatewaySlow(size)
+            | Fault::ServiceSlow(size)
+            | Fault::MediaryAThrottled(size) => write!(f, "{}={}", self.name(), format_duration(*size)),
+            Fault::MediaryABusy(threads) => write!(f, "{}={threads}", self.name()),
+            Fault::MediaryADown => f.write_str(self.name()),
         }
     }
 }
@@ -59,10 +80,18 @@ impl FromStr for Fault {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Fault> {
-        let (name, size) = match text.split_once('=') {
-            Some((name, size)) => (name, Some(parse_duration(size)?)),
+        let (name, given) = match text.split_once('=') {
+            Some((name, size)) => (name, Some(size)),
             None => (text, None),
         };
+        if name == "mediary-a-busy" {
+            let threads = given.map_or(Ok(6), str::parse).ok().filter(|n| (1..=MAX_THREADS).contains(n));
+            return match threads {
+                Some(threads) => Ok(Fault::MediaryABusy(threads)),
+                None => bail!("fault {text:?}: expected a number of threads from 1 to {MAX_THREADS}"),
+            };
+        }
+        let size = given.map(parse_duration).transpose()?;
         let or = |default_ms| size.unwrap_or(Duration::from_millis(default_ms));
         match name {
             "wan-delay" => Ok(Fault::WanDelay(or(40))),
@@ -72,7 +101,19 @@ impl FromStr for Fault {
                 bail!("fault {text:?}: mediary-a-down takes no duration; write \"mediary-a-down\"")
             }
             "mediary-a-down" => Ok(Fault::MediaryADown),
-            _ => bail!("fault {text:?}: no such fault; there are {}", Self::NAMES.join(", ")),
+            "mediary-a-throttled" => {
+                let quota = or(20);
+                // The kernel's own least quota; at 100 ms one CPU is not limited any more.
+                if quota < Duration::from_millis(1) || quota > Duration::from_millis(100) {
+                    bail!("fault {text:?}: expected a CPU time from 1ms to 100ms in each 100 ms");
+                }
+                Ok(Fault::MediaryAThrottled(quota))
+            }
+            _ => bail!(
+                "fault {text:?}: no such fault; there are {}, {}",
+                Self::NAMES.join(", "),
+                Self::NAMESPACE_NAMES.join(", ")
+            ),
         }
     }
 }
@@ -115,6 +156,8 @@ mod tests {
             Fault::GatewaySlow(Duration::from_micros(1500)),
             Fault::ServiceSlow(Duration::from_secs(2)),
             Fault::MediaryADown,
+            Fault::MediaryABusy(8),
+            Fault::MediaryAThrottled(Duration::from_millis(35)),
         ];
         for fault in all {
             assert_eq!(fault.to_string().parse::<Fault>().unwrap(), fault);
@@ -124,6 +167,7 @@ mod tests {
     #[test]
     fn a_name_alone_takes_the_documented_default() {
         assert_eq!("wan-delay".parse::<Fault>().unwrap(), Fault::WanDelay(Duration::from_millis(40)));
+        assert_eq!("mediary-a-busy".parse::<Fault>().unwrap(), Fault::MediaryABusy(6));
         assert_eq!("gateway-slow".parse::<Fault>().unwrap(), Fault::GatewaySlow(Duration::from_millis(30)));
     }
 
@@ -133,6 +177,8 @@ mod tests {
             ("wan", "wan-delay"),
             ("wan-delay=40", "needs a unit"),
             ("mediary-a-down=1s", "takes no duration"),
+            ("mediary-a-busy=0", "from 1 to"),
+            ("mediary-a-throttled=2s", "1ms to 100ms"),
         ] {
             let message = text.parse::<Fault>().unwrap_err().to_string();
             assert!(message.contains(hint), "{message}");

@@ -1,4 +1,4 @@
-//! Two regions on one machine, without root: links, forwarders, services and faults to test
+//! Two regions on one machine, with or without root: links, forwarders, services and faults to test
 //! Insight against.
 //!
 //! One run ([`Lab`]) claims a loopback subnet `127.S.0.0/16`, starts every component of the path
@@ -9,6 +9,9 @@
 //!                                                                 ├► service-b    (business)
 //!                                                                 └► slow-b       (background)
 //! ```
+//!
+//! As root, [`Isolation::Namespaces`] gives every node a network namespace, a cpu cgroup and CPUs
+//! of its own, and the WAN carries packets instead of connections ([`namespaces`]).
 //!
 //! Components are subcommands of the `insight-lab` program (modules [`relay`], [`forwarder`],
 //! [`service`], [`load`]), so that no package is needed; [`Forwarder::Nginx`] and
@@ -23,15 +26,19 @@ pub mod forwarder;
 pub mod grpc;
 pub mod harness;
 pub mod load;
+pub mod namespaces;
 pub mod relay;
 pub mod service;
 pub mod skip;
+pub mod spin;
 pub mod topology;
+pub mod tun_relay;
 pub mod upstream;
 
 pub use fault::Fault;
 pub use harness::interrupt::Interrupt;
 pub use harness::lab::{Lab, NodeState};
-pub use harness::options::{Forwarder, LabOptions};
+pub use harness::options::{Forwarder, Isolation, LabOptions};
 pub use harness::real::{haproxy_available, nginx_available};
+pub use namespaces::{NodePlace, inside, namespaces_available};
 pub use topology::{AgentAddresses, Topology};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use args::{Args, Command, Up};
 use clap::Parser;
 use insight_lab::harness::launch;
-use insight_lab::{Interrupt, Lab, LabOptions, forwarder, load, relay, service};
+use insight_lab::{Interrupt, Lab, LabOptions, forwarder, load, relay, service, spin, tun_relay};
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,6 +31,7 @@ fn run(command: Command) -> Result<()> {
         Command::Relay(relay) => {
             component(relay::run(relay.listen, relay.target, relay.control, relay.settings()))
         }
+        Command::TunRelay(relay) => component(tun_relay::run(relay.options())),
         Command::Forwarder(forwarder) => component(forwarder::run(forwarder.options())),
         Command::Service(service) => component(service::run(service.listen, service.control, service.time())),
         Command::Load(load) => {
@@ -38,8 +39,11 @@ fn run(command: Command) -> Result<()> {
             println!("{}", serde_json::to_string(&state)?);
             Ok(())
         }
+        Command::Spin(spin) => spin::run(spin.threads, Duration::from_secs(spin.seconds)),
         Command::Up(up) => run_lab(up),
-        Command::Launch(launch) => launch::become_program(launch.parent, launch.signal, &launch.command),
+        Command::Launch(launch) => {
+            launch::become_program(launch.parent, launch.signal, &launch.place(), &launch.command)
+        }
     }
 }
 
@@ -59,6 +63,8 @@ fn run_lab(up: Up) -> Result<()> {
     options.background_rps = up.background_rps;
     options.start_agents = up.agent.is_some();
     options.keep = up.keep;
+    options.isolation = up.isolation;
+    options.node_agents = up.node_agents;
     let mut lab = Lab::start(options)?;
     for fault in &up.faults {
         lab.inject(fault)?;

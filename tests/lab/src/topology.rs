@@ -1,5 +1,8 @@
 //! Where everything of a run listens: fixed ports on addresses inside the run's own subnet, so
 //! that several runs coexist and a capture can be read without a table.
+//!
+//! [`Topology::of`] has them on loopback. A run in namespaces has the same ports on addresses of
+//! its own networks, and keeps only the claim on loopback.
 
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -33,12 +36,21 @@ pub struct Topology {
     pub insight_eu: AgentAddresses,
     /// First forwarder, in eu.
     pub mediary_a: SocketAddr,
-    /// The WAN link, as mediary-a dials it; it forwards to mediary-b.
+    /// The agent on mediary-a's node, if the run has node agents.
+    pub mediary_a_agent: AgentAddresses,
+    /// The WAN link, as mediary-a dials it; it leads to mediary-b. In namespaces the link carries
+    /// packets, and this is mediary-b's own address on its far end.
     pub wan: SocketAddr,
+    /// The control address of the WAN link.
+    pub wan_control: SocketAddr,
     /// Second forwarder, in sg.
     pub mediary_b: SocketAddr,
+    /// The agent on mediary-b's node, if the run has node agents.
+    pub mediary_b_agent: AgentAddresses,
     /// Third forwarder, in sg: it knows the services.
     pub gateway_b: SocketAddr,
+    /// The agent on gateway-b's node, if the run has node agents.
+    pub gateway_b_agent: AgentAddresses,
     /// The business service.
     pub service_b: SocketAddr,
     /// The service of the background traffic: slow and variable on purpose.
@@ -55,22 +67,26 @@ impl Topology {
         let at = |third: u8, host: u8, port: u16| -> SocketAddr {
             (Ipv4Addr::new(127, subnet, third, host), port).into()
         };
-        let agent = |third: u8| AgentAddresses {
-            metrics: at(third, 10, 19747),
-            admin: at(third, 10, 19748),
-            grpc: at(third, 10, 19749),
+        let agent = |third: u8, host: u8| AgentAddresses {
+            metrics: at(third, host, 19747),
+            admin: at(third, host, 19748),
+            grpc: at(third, host, 19749),
         };
         Topology {
             subnet,
             claim: at(0, 1, CLAIM_PORT),
-            insight_eu: agent(1),
+            insight_eu: agent(1, 10),
             mediary_a: at(1, 20, 15080),
+            mediary_a_agent: agent(1, 20),
             wan: at(9, 1, 15080),
+            wan_control: at(9, 1, CONTROL_PORT),
             mediary_b: at(2, 20, 15080),
+            mediary_b_agent: agent(2, 20),
             gateway_b: at(2, 30, 15081),
+            gateway_b_agent: agent(2, 30),
             service_b: at(2, 40, 50051),
             slow_b: at(2, 41, 50051),
-            insight_sg: agent(2),
+            insight_sg: agent(2, 10),
             load_control: at(1, 30, CONTROL_PORT),
         }
     }
@@ -80,11 +96,25 @@ impl Topology {
         SocketAddr::new(address.ip(), CONTROL_PORT)
     }
 
+    /// Where the agent of a node listens: of `insight-eu` and `insight-sg`, and of the forwarders
+    /// where a run has node agents. `None` for nodes that never have one.
+    pub fn agent(&self, node: &str) -> Option<AgentAddresses> {
+        match node {
+            "insight-eu" => Some(self.insight_eu),
+            "insight-sg" => Some(self.insight_sg),
+            "mediary-a" => Some(self.mediary_a_agent),
+            "mediary-b" => Some(self.mediary_b_agent),
+            "gateway-b" => Some(self.gateway_b_agent),
+            _ => None,
+        }
+    }
+
     /// Every address that a component of the run will bind, the claim left out.
     fn all(&self) -> Vec<SocketAddr> {
         let traffic = [self.mediary_a, self.wan, self.mediary_b, self.gateway_b, self.service_b, self.slow_b];
-        let agents =
-            [self.insight_eu, self.insight_sg].into_iter().flat_map(|a| [a.metrics, a.admin, a.grpc]);
+        let at_forwarders = [self.mediary_a_agent, self.mediary_b_agent, self.gateway_b_agent];
+        let agents = [self.insight_eu, self.insight_sg].into_iter().chain(at_forwarders);
+        let agents = agents.flat_map(|a| [a.metrics, a.admin, a.grpc]);
         traffic
             .into_iter()
             .flat_map(|a| [a, Topology::control(a)])

@@ -1,7 +1,7 @@
 //! The path as one line of nodes, with the time in each node and on each link below it.
 
+use super::paint::{Palette, clip, milliseconds};
 use super::status::Ledger;
-use super::view::{Palette, clip, milliseconds};
 use ratatui::text::Line;
 
 /// The lab's path, for as long as no ledger says what it is.

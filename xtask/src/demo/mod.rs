@@ -6,6 +6,7 @@
 
 mod chain;
 mod live;
+mod paint;
 mod plain;
 mod poll;
 mod programs;
@@ -87,7 +88,7 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
     let programs = programs::locate(root)?;
     let face = match args.output {
         Output::Json => Face::Silent,
-        Output::Text if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => Face::Live,
+        Output::Text if can_draw() => Face::Live,
         Output::Text => Face::Plain,
     };
     let duration = args.duration.or((!face.is_live()).then_some(UNATTENDED));
@@ -178,6 +179,13 @@ fn log_tail(path: &Path) -> String {
 fn print_line(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("write to stdout")
+}
+
+/// Whether there is a terminal to draw on. One without a size (`docker run -t` can give such) shows
+/// nothing of a drawing.
+fn can_draw() -> bool {
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    terminal && crossterm::terminal::size().is_ok_and(|(columns, rows)| columns > 0 && rows > 0)
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ impl Counts {
     /// Takes one printed line into account. Escape sequences (colour) are allowed in it.
     pub fn take(&mut self, line: &str) {
         let line = without_escapes(line);
+        // nextest repeats what a failed test printed, indented, and libtest's own summary of that
+        // one test is part of it: counted already.
+        let repeated = line.starts_with("    ");
         let line = line.trim();
         if let Some(rest) = line.strip_prefix("Summary [") {
             self.take_nextest_summary(rest);
@@ -27,9 +30,9 @@ impl Counts {
             let after = rest.split_once(']').map_or(rest, |(_, after)| after).trim();
             let name = after.split_once(')').map_or(after, |(_, name)| name).trim();
             self.ignored.insert(name.into());
-        } else if let Some(rest) = line.strip_prefix("test result: ") {
+        } else if let Some(rest) = line.strip_prefix("test result: ").filter(|_| !repeated) {
             self.take_libtest_summary(rest);
-        } else if let Some(name) = libtest_ignored(line) {
+        } else if let Some(name) = libtest_ignored(line).filter(|_| !repeated) {
             self.ignored.insert(name.into());
         }
     }
@@ -167,5 +170,14 @@ mod tests {
     #[test]
     fn output_without_a_summary_counts_nothing() {
         assert_eq!(counted("error: could not compile `x`").summaries, 0);
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_not_counted_again() {
+        let mut counts = Counts::default();
+        counts.take("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out");
+        assert_eq!(counts, Counts::default());
+        counts.take("     Summary [ 242.701s] 493 tests run: 488 passed, 5 failed, 0 skipped");
+        assert_eq!((counts.passed, counts.failed), (488, 5));
     }
 }

@@ -1,14 +1,16 @@
 //! `insight-agent probe ADDRESS`: one look at a path, on the terminal.
 
+mod link;
 mod plan;
 mod report;
 mod text;
 
 use crate::collect::probe::Probe;
 use crate::model::outcome::FailureClass;
-use crate::model::plan::{Connection, ProbePlan};
+use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use clap::{Args, ValueEnum};
+use link::LinkReport;
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,11 +21,12 @@ use std::time::{Duration, Instant};
 ///
 /// Sends one request on a fresh connection (every phase) and --count on a reused one (phases and
 /// hops). An Insight receiver is asked for its own duration; any other gRPC service is asked for
-/// its health.
+/// its health. With --mode link nothing is asked: --count TCP handshakes and HTTP/2 PINGs measure
+/// the round trip to the next hop's kernel and to its event loop.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Exit codes:
-  0  every request got a good answer
+  0  every request (handshake, PING) got a good answer
   1  some did, some did not
   2  wrong arguments
   3  none got a good answer
@@ -31,6 +34,7 @@ Exit codes:
 Examples:
   insight-agent probe mediary-a:15080 -H x-target-region=sg -H x-target-service=insight
   insight-agent probe 10.0.0.7:443 --tls --mode black-box --service shop.Cart
+  insight-agent probe mediary-a:15080 --mode link --count 20
   insight-agent probe localhost:50051 --method /shop.Cart/Get --request-base64 CgVhbGljZQ==")]
 pub struct ProbeArgs {
     /// Where to connect: HOST:PORT (IPv6 in brackets)
@@ -66,7 +70,10 @@ pub struct ProbeArgs {
     /// White-box: delay the receiver shall add, to test the instrument
     #[arg(long, default_value = "0ms", value_parser = crate::config::duration::parse)]
     delay: Duration,
-    /// How many requests go over the reused connection
+    /// Send no HTTP/2 PING; with --mode link: handshakes only, so any TCP port will do
+    #[arg(long)]
+    no_ping: bool,
+    /// How many requests go over the reused connection (link: handshakes, and as many PINGs)
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
     /// Time between two requests
@@ -103,6 +110,7 @@ enum ModeArg {
     Auto,
     WhiteBox,
     BlackBox,
+    Link,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -128,27 +136,61 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
             eprintln!("insight-agent: {problem}");
             ExitCode::from(BAD_ARGUMENTS)
         }
-        Ok(report) => {
+        Ok(found) => {
             match args.output {
-                Output::Text => print!("{}", text::render(&report)),
-                Output::Json => match serde_json::to_string_pretty(&report.to_json()) {
+                Output::Text => print!("{}", found.render()),
+                Output::Json => match serde_json::to_string_pretty(&found.to_json()) {
                     Ok(json) => println!("{json}"),
                     Err(error) => super::print_error(&error),
                 },
             }
-            ExitCode::from(report.exit_code())
+            ExitCode::from(found.exit_code())
         }
     }
 }
 
-async fn measure(args: &ProbeArgs) -> Result<Report, String> {
+/// What was found, of either kind.
+enum Found {
+    Rpc(Box<Report>),
+    Link(LinkReport),
+}
+
+impl Found {
+    fn render(&self) -> String {
+        match self {
+            Self::Rpc(report) => text::render(report),
+            Self::Link(report) => report.render(),
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Rpc(report) => report.to_json(),
+            Self::Link(report) => report.to_json(),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Rpc(report) => report.exit_code(),
+            Self::Link(report) => report.exit_code(),
+        }
+    }
+}
+
+async fn measure(args: &ProbeArgs) -> Result<Found, String> {
+    if args.mode == ModeArg::Link {
+        let plan = plan::plan(args, Mode::Link)?;
+        return link::measure(plan, args.count, args.interval).await.map(Found::Link);
+    }
     let mut fell_back = false;
-    let mut plan = plan::plan(args, args.mode != ModeArg::BlackBox && args.method.is_none())?;
+    let black_box = args.mode == ModeArg::BlackBox || args.method.is_some();
+    let mut plan = plan::plan(args, if black_box { Mode::BlackBox } else { Mode::WhiteBox })?;
     let mut probe = start(plan)?;
     let (mut fresh, _) = probe.sample(Connection::Fresh, Instant::now()).await;
     if args.mode == ModeArg::Auto && args.method.is_none() && is_misrouted(&fresh) {
         fell_back = true;
-        plan = plan::plan(args, false)?;
+        plan = plan::plan(args, Mode::BlackBox)?;
         probe = start(plan)?;
         fresh = probe.sample(Connection::Fresh, Instant::now()).await.0;
     }
@@ -158,7 +200,7 @@ async fn measure(args: &ProbeArgs) -> Result<Report, String> {
         let tick = scheduled.tick().await;
         reused.push(probe.sample(Connection::Reused, tick.into_std()).await.0);
     }
-    Ok(Report { plan: Arc::clone(probe.plan()), fell_back, fresh, reused })
+    Ok(Found::Rpc(Box::new(Report { plan: Arc::clone(probe.plan()), fell_back, fresh, reused })))
 }
 
 fn start(plan: ProbePlan) -> Result<Probe, String> {

@@ -3,7 +3,7 @@
 use super::ProbeArgs;
 use crate::config::HostPort;
 use crate::config::size;
-use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan, TlsPlan};
+use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan, RoutePlan, TlsPlan};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -15,20 +15,24 @@ const MAX_PAYLOAD: usize = 64 * 1024 * 1024;
 pub(super) struct MessageBytes(Vec<u8>);
 
 /// The plan that the arguments describe. The error says which argument, and what to do.
-pub(super) fn plan(args: &ProbeArgs, white_box: bool) -> Result<ProbePlan, String> {
+pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
     let address: HostPort =
         args.address.parse().map_err(|error| format!("ADDRESS {:?}: {error}", args.address))?;
-    let call = if white_box {
-        Call::Measure {
+    let call = match (mode, &args.method) {
+        (Mode::WhiteBox, _) => Call::Measure {
             request_bytes: args.request_bytes,
             response_bytes: args.response_bytes,
             delay: args.delay,
+        },
+        (Mode::BlackBox, Some(method)) => {
+            let request = args.request_base64.clone().map(|bytes| bytes.0).unwrap_or_default();
+            Call::Unary { method: method.clone(), request }
         }
-    } else if let Some(method) = &args.method {
-        let request = args.request_base64.clone().map(|bytes| bytes.0).unwrap_or_default();
-        Call::Unary { method: method.clone(), request }
-    } else {
-        Call::HealthCheck { service: args.service.clone() }
+        (Mode::BlackBox, None) => Call::HealthCheck { service: args.service.clone() },
+        (Mode::Link, _) => {
+            refuse_what_only_requests_have(args)?;
+            Call::Link(LinkEnds { from: "prober".into(), to: args.address.clone() })
+        }
     };
     let wants_tls =
         args.tls || args.ca_file.is_some() || args.server_name.is_some() || args.cert_file.is_some();
@@ -41,7 +45,7 @@ pub(super) fn plan(args: &ProbeArgs, white_box: bool) -> Result<ProbePlan, Strin
         name: "probe".into(),
         source: "here".into(),
         target: args.address.clone(),
-        mode: if white_box { Mode::WhiteBox } else { Mode::BlackBox },
+        mode,
         call,
         route: RoutePlan {
             name: args.address.clone(),
@@ -59,11 +63,28 @@ pub(super) fn plan(args: &ProbeArgs, white_box: bool) -> Result<ProbePlan, Strin
         deadline: args.deadline,
         drain: args.drain,
         connections: vec![Connection::Fresh, Connection::Reused],
-        ping: true,
+        ping: !args.no_ping,
         max_in_flight: 1,
         // A person who looks at one sample shall see it, with the prober's wait beside it.
         void_share: f64::INFINITY,
     })
+}
+
+/// A link has no request for these to go into.
+fn refuse_what_only_requests_have(args: &ProbeArgs) -> Result<(), String> {
+    let given = [
+        ("--metadata", !args.metadata.is_empty()),
+        ("--hops", !args.hops.is_empty()),
+        ("--authority", args.authority.is_some()),
+        ("--service", !args.service.is_empty()),
+        ("--method", args.method.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((option, _)) => {
+            Err(format!("{option} belongs to a request, and --mode link makes none: remove it"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// `key=value`; the key in lower case, as HTTP/2 demands.

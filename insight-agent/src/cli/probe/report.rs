@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Some good answers, some not.
-const SOME_FAILED: u8 = 1;
+pub(super) const SOME_FAILED: u8 = 1;
 /// No good answer.
-const ALL_FAILED: u8 = 3;
+pub(super) const ALL_FAILED: u8 = 3;
 
 /// One fresh sample and several reused ones.
 pub(super) struct Report {

@@ -1,6 +1,7 @@
 //! One RPC on an open connection: request, wait and response, and what came back.
 
 use super::clocked_io::IoClock;
+use super::connect::{Ended, end_reason};
 use super::failure;
 use super::hop_headers::{parse_service_trailer, read_hop_evidence};
 use super::message::{BadReply, Reply, decode_reply, encode_request};
@@ -104,12 +105,14 @@ pub(super) struct CallEnd {
     pub(super) silent: bool,
 }
 
-/// Makes the plan's RPC; gives up at `give_up`, which resets the stream.
+/// Makes the plan's RPC; gives up at `give_up`, which resets the stream. `ended` is how the
+/// connection ended, once it has.
 pub(super) async fn call(
     plan: &ProbePlan,
     head: &RequestHead,
     send: SendRequest<Bytes>,
     clock: &IoClock,
+    ended: &Ended,
     sequence: u64,
     give_up: Instant,
 ) -> CallEnd {
@@ -130,7 +133,11 @@ pub(super) async fn call(
         Ok(Ok(())) => Ok(()),
         Ok(Err(Broken::Stream(error))) => {
             end.unprocessed = failure::is_unprocessed(&error);
-            Err(failure::stream(plan, &error))
+            // h2 tells a stream only that the connection broke; why stands in the GOAWAY before.
+            Err(match end_reason(ended).filter(|_| error.reason().is_none()) {
+                Some(reason) => failure::gone_away(plan, reason),
+                None => failure::stream(plan, &error),
+            })
         }
         Ok(Err(Broken::Answer(failure))) => Err(failure),
         Err(_) => Err(failure::deadline(plan, !end.silent)),

@@ -1,7 +1,7 @@
 //! Opening a connection: dns, connect, tls and http2, each timed on its own.
 
 use super::clocked_io::{ClockedIo, IoClock};
-use super::failure::{self, SetupPhase};
+use super::failure::{self, MAX_HEADER_BYTES, SetupPhase};
 use super::tcp_info::read_tcp_info;
 use super::tls::RouteTls;
 use crate::model::outcome::Failure;
@@ -19,9 +19,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-/// Largest response header list that is accepted: four times what common proxies send at most.
-/// A longer one fails its stream, not the connection.
-const MAX_HEADER_BYTES: u32 = 256 * 1024;
 /// HTTP/2 receive windows: one large-payload answer without waiting for a window update.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
@@ -40,8 +37,16 @@ pub(super) struct Opened {
     pub(super) phases: Phases,
     /// The kernel's round trip of the TCP handshake.
     pub(super) handshake: Option<Duration>,
-    /// Set by the driver task when the connection has ended with a reason.
-    pub(super) ended: Arc<OnceLock<Reason>>,
+    /// Set by the driver task when the connection has ended.
+    pub(super) ended: Ended,
+}
+
+/// How a connection ended, once it has. `Ok` is in peace: closed, or GOAWAY without an error.
+pub(super) type Ended = Arc<OnceLock<Result<(), h2::Error>>>;
+
+/// The HTTP/2 reason for which a connection ended. **None**: it has not, or none was given.
+pub(super) fn end_reason(ended: &Ended) -> Option<Reason> {
+    ended.get()?.as_ref().err()?.reason()
 }
 
 /// A connection that could not be opened: how far it came, and why.
@@ -72,20 +77,7 @@ async fn open_timed(
     deadline: Instant,
     phases: &mut Phases,
 ) -> Result<Opened, Failure> {
-    let addresses = match plan.route.host.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, plan.route.port)],
-        Err(_) => {
-            let lookup = tokio::net::lookup_host((plan.route.host.as_str(), plan.route.port));
-            let (found, took) = timed(plan, SetupPhase::Dns, deadline, lookup).await?;
-            let found: Vec<_> = found.map_err(|error| failure::dns(plan, &error))?.collect();
-            phases.dns = Some(took);
-            found
-        }
-    };
-    let (stream, took) = timed(plan, SetupPhase::Connect, deadline, connect_any(plan, &addresses)).await?;
-    let stream = stream?;
-    phases.connect = Some(took);
-    let handshake = read_tcp_info(stream.as_fd()).rtt;
+    let (stream, handshake) = connect_tcp(plan, deadline, phases).await?;
     let socket = stream
         .set_nodelay(true)
         .and_then(|()| stream.as_fd().try_clone_to_owned())
@@ -102,6 +94,30 @@ async fn open_timed(
             setup.http2(stream, phases).await
         }
     }
+}
+
+/// Name lookup and TCP handshake before `deadline`; with the connection comes the handshake's round
+/// trip as the kernel timed it. **None**: it did not (a lost SYN leaves the sample ambiguous).
+pub(super) async fn connect_tcp(
+    plan: &ProbePlan,
+    deadline: Instant,
+    phases: &mut Phases,
+) -> Result<(TcpStream, Option<Duration>), Failure> {
+    let addresses = match plan.route.host.parse::<IpAddr>() {
+        Ok(ip) => vec![SocketAddr::new(ip, plan.route.port)],
+        Err(_) => {
+            let lookup = tokio::net::lookup_host((plan.route.host.as_str(), plan.route.port));
+            let (found, took) = timed(plan, SetupPhase::Dns, deadline, lookup).await?;
+            let found: Vec<_> = found.map_err(|error| failure::dns(plan, &error))?.collect();
+            phases.dns = Some(took);
+            found
+        }
+    };
+    let (stream, took) = timed(plan, SetupPhase::Connect, deadline, connect_any(plan, &addresses)).await?;
+    let stream = stream?;
+    phases.connect = Some(took);
+    let handshake = read_tcp_info(stream.as_fd()).rtt;
+    Ok((stream, handshake))
 }
 
 /// Runs one phase until the deadline; how long it took is measured around it alone.
@@ -158,16 +174,12 @@ impl Setup<'_> {
         let (opened, _) = timed(self.plan, SetupPhase::Http2, self.deadline, handshake).await?;
         let (send, mut connection) = opened.map_err(|error| failure::stream(self.plan, &error))?;
         let ping = connection.ping_pong().expect("a new connection's ping handle was not taken yet");
-        let ended = Arc::new(OnceLock::new());
+        let ended = Ended::default();
         tokio::spawn({
             let ended = Arc::clone(&ended);
             async move {
-                if let Err(error) = connection.await
-                    && let Some(reason) = error.reason()
-                {
-                    // The first reason is the one that ended it; there is no second driver.
-                    let _ = ended.set(reason);
-                }
+                // This task is the only one that sets it.
+                let _ = ended.set(connection.await);
             }
         });
         let (first, _) = timed(self.plan, SetupPhase::Http2, self.deadline, clock.first_read()).await?;

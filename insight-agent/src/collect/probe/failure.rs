@@ -7,6 +7,9 @@ use h2::Reason;
 use http::{HeaderMap, StatusCode};
 use std::io;
 
+/// Largest response header list that is accepted: four times what common proxies send at most.
+/// A longer one fails its stream, not the connection.
+pub(super) const MAX_HEADER_BYTES: u32 = 256 * 1024;
 /// Longest part of a peer's text that is kept: it goes to logs and to the status page.
 const MAX_TEXT: usize = 200;
 
@@ -109,12 +112,54 @@ pub(super) fn no_settings(plan: &ProbePlan) -> Failure {
 
 /// The stream or its connection broke.
 pub(super) fn stream(plan: &ProbePlan, error: &h2::Error) -> Failure {
-    let what = format!("call {} through {}: {error}", plan.call.method(), place(plan));
+    broken(format!("call {} through {}: {error}", plan.call.method(), place(plan)), error)
+}
+
+/// The connection ended under a PING; `None` is a peer that just closed it.
+pub(super) fn ping_lost(plan: &ProbePlan, error: Option<&h2::Error>) -> Failure {
+    match error {
+        Some(error) => broken(format!("ping {}: {error}", place(plan)), error),
+        None => failure(
+            GrpcStatus::Unavailable,
+            FailureClass::Reset,
+            format!(
+                "ping {}: the connection was closed before an answer came: see the next hop's log",
+                place(plan)
+            ),
+        ),
+    }
+}
+
+/// A PING was not answered before the deadline.
+pub(super) fn ping_deadline(plan: &ProbePlan) -> Failure {
+    failure(
+        GrpcStatus::DeadlineExceeded,
+        FailureClass::Deadline,
+        format!(
+            "ping {}: no answer within {:?}: if handshakes are answered meanwhile, the next hop's process is \
+             stuck and its kernel is not",
+            place(plan),
+            plan.deadline
+        ),
+    )
+}
+
+fn broken(what: String, error: &h2::Error) -> Failure {
     match error.reason() {
         Some(_) if error.is_go_away() && error.is_remote() => failure(
             GrpcStatus::Unavailable,
             FailureClass::Goaway,
             format!("{what}: the next hop closed the connection: see its log for the reason"),
+        ),
+        // One stream at odds with the rules; h2 reports too long a header list in the same way.
+        Some(reason) if error.is_library() && error.is_reset() => failure(
+            GrpcStatus::Internal,
+            FailureClass::Protocol,
+            format!(
+                "{what}: the answer breaks the rules of HTTP/2 ({reason}) or has more than {} KiB of headers: \
+                 check what the hops add to it",
+                MAX_HEADER_BYTES / 1024
+            ),
         ),
         Some(reason) if error.is_library() => failure(
             GrpcStatus::Internal,
@@ -135,6 +180,20 @@ pub(super) fn stream(plan: &ProbePlan, error: &h2::Error) -> Failure {
             format!("{what}: the connection broke: see the next hop's log"),
         ),
     }
+}
+
+/// The connection ended under a stream after a GOAWAY that had still counted that stream in.
+pub(super) fn gone_away(plan: &ProbePlan, reason: Reason) -> Failure {
+    failure(
+        GrpcStatus::Unavailable,
+        FailureClass::Goaway,
+        format!(
+            "call {} through {}: the next hop closed the connection with GOAWAY {reason:?}: see its log for the \
+             reason",
+            plan.call.method(),
+            place(plan)
+        ),
+    )
 }
 
 /// **Source**: gRPC over HTTP/2, "Errors": HTTP/2 error code → gRPC status.

@@ -50,6 +50,8 @@ pub(super) fn encode_request(call: &Call, sequence: u64) -> Bytes {
             framed.put_slice(request);
             framed.freeze()
         }
+        // Nothing is asked over a link.
+        Call::Link(_) => Bytes::new(),
     }
 }
 
@@ -71,7 +73,7 @@ pub(super) fn decode_reply(call: &Call, sequence: u64, body: &[u8]) -> Result<Re
     let message = unframe(body)?;
     let unreadable = |error: prost::DecodeError| BadReply::Unreadable(error.to_string());
     match call {
-        Call::Unary { .. } => Ok(Reply::Good),
+        Call::Unary { .. } | Call::Link(_) => Ok(Reply::Good),
         Call::HealthCheck { .. } => {
             match HealthCheckResponse::decode(message).map_err(unreadable)?.status() {
                 ServingStatus::Serving => Ok(Reply::Good),

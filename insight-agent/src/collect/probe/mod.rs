@@ -8,6 +8,7 @@ mod clocked_io;
 mod connect;
 mod failure;
 pub mod hop_headers;
+mod link;
 mod message;
 mod ping;
 mod schedule;
@@ -15,8 +16,11 @@ mod session;
 mod tcp_info;
 mod tls;
 
+pub use link::LinkProbe;
 pub use schedule::{Prober, ProberError};
 pub use session::{Probe, ProbeError};
 
+#[cfg(test)]
+mod link_tests;
 #[cfg(test)]
 mod tests;

@@ -51,10 +51,16 @@ pub(super) struct PingPolicy {
 impl PingPolicy {
     /// Learns from how a connection ended.
     pub(super) fn connection_ended(&self, reason: Option<Reason>) {
-        if reason == Some(Reason::ENHANCE_YOUR_CALM) {
-            tracing::warn!("a next hop asks for fewer PINGs: none for {BACK_OFF:?}");
-            *self.off_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + BACK_OFF);
+        if reason != Some(Reason::ENHANCE_YOUR_CALM) {
+            return;
         }
+        let mut off_until = self.off_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // A peer may say it on every connection, and without PINGs too: one line per pause.
+        if off_until.is_none_or(|until| until <= now) {
+            tracing::warn!("a next hop asks for fewer PINGs: none for {BACK_OFF:?}");
+        }
+        *off_until = Some(now + BACK_OFF);
     }
 
     /// `Err` while backing off.

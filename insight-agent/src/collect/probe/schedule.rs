@@ -1,8 +1,10 @@
 //! When is each probe sent? Open loop: on its own schedule, whatever became of the ones before.
 
+use super::link::LinkProbe;
 use super::session::{Probe, ProbeError};
-use crate::model::plan::{Connection, ProbePlan};
-use crate::model::sample::ProbeEvent;
+use crate::model::plan::{Connection, Mode, ProbePlan};
+use crate::model::sample::{ProbeEvent, ProbeSample};
+use crate::model::series::lost::Loss;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -42,7 +44,7 @@ impl Prober {
         lost: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, ProberError> {
         let probes: Vec<_> =
-            plans.iter().map(|plan| Probe::new(Arc::clone(plan)).map(Arc::new)).collect::<Result<_, _>>()?;
+            plans.iter().map(|plan| Work::new(plan).map(Arc::new)).collect::<Result<_, _>>()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopped) = watch::channel(false);
         let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
@@ -72,9 +74,46 @@ impl Prober {
     }
 }
 
+/// A probe of either kind.
+enum Work {
+    Rpc(Probe),
+    Link(LinkProbe),
+}
+
+impl Work {
+    fn new(plan: &Arc<ProbePlan>) -> Result<Self, ProbeError> {
+        let plan = Arc::clone(plan);
+        match plan.mode {
+            Mode::BlackBox | Mode::WhiteBox => Probe::new(plan).map(Self::Rpc),
+            Mode::Link => LinkProbe::new(plan).map(Self::Link),
+        }
+    }
+
+    fn plan(&self) -> &Arc<ProbePlan> {
+        match self {
+            Self::Rpc(probe) => probe.plan(),
+            Self::Link(probe) => probe.plan(),
+        }
+    }
+
+    async fn sample(
+        &self,
+        connection: Connection,
+        scheduled: Instant,
+    ) -> (Option<ProbeSample>, Vec<(&'static str, Loss)>) {
+        match self {
+            Self::Rpc(probe) => {
+                let (sample, losses) = probe.sample(connection, scheduled).await;
+                (Some(sample), losses)
+            }
+            Self::Link(probe) => probe.sample(connection, scheduled).await,
+        }
+    }
+}
+
 /// Every schedule with its share of its interval, so that probes with one interval do not all
 /// start together and measure each other.
-fn staggered(probes: &[Arc<Probe>]) -> impl Iterator<Item = (&Arc<Probe>, Connection, Duration)> {
+fn staggered(probes: &[Arc<Work>]) -> impl Iterator<Item = (&Arc<Work>, Connection, Duration)> {
     let all: Vec<_> =
         probes.iter().flat_map(|probe| probe.plan().connections.iter().map(move |c| (probe, *c))).collect();
     let count = u32::try_from(all.len()).unwrap_or(u32::MAX).max(1);
@@ -102,15 +141,16 @@ impl Report {
 ///
 /// After a time in which this thread did not run (a suspended host) the missed samples start at
 /// once, as far as `max_in_flight` lets them, and the others are skipped and counted.
-async fn run(probe: Arc<Probe>, connection: Connection, phase: Duration, report: Report) {
+async fn run(probe: Arc<Work>, connection: Connection, phase: Duration, report: Report) {
     let plan = Arc::clone(probe.plan());
     let mut scheduled = Instant::now() + phase;
     let in_flight = Arc::new(AtomicUsize::new(0));
+    let most_in_flight = plan.most_in_flight(connection);
     let mut samples = JoinSet::new();
     loop {
         tokio::time::sleep_until(scheduled.into()).await;
         while samples.try_join_next().is_some() {}
-        if in_flight.load(Ordering::Relaxed) >= plan.max_in_flight {
+        if in_flight.load(Ordering::Relaxed) >= most_in_flight {
             report.send(ProbeEvent::Skipped(Arc::clone(&plan), connection));
         } else {
             in_flight.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +158,9 @@ async fn run(probe: Arc<Probe>, connection: Connection, phase: Duration, report:
             samples.spawn(async move {
                 let (sample, losses) = probe.sample(connection, scheduled).await;
                 in_flight.fetch_sub(1, Ordering::Relaxed);
-                report.send(ProbeEvent::Sample(Box::new(sample)));
+                if let Some(sample) = sample {
+                    report.send(ProbeEvent::Sample(Box::new(sample)));
+                }
                 for (measurement, loss) in losses {
                     report.send(ProbeEvent::Lost(measurement, loss));
                 }

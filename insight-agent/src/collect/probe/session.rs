@@ -2,7 +2,7 @@
 
 use super::call::{CallEnd, HeadError, RequestHead, call};
 use super::clocked_io::IoClock;
-use super::connect::{NotOpened, Opened, open};
+use super::connect::{Ended, NotOpened, Opened, end_reason, open};
 use super::ping::{PingPolicy, Pinger};
 use super::tcp_info::read_tcp_info;
 use super::tls::{RouteTls, TlsError};
@@ -13,11 +13,10 @@ use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
 use bytes::Bytes;
-use h2::Reason;
 use h2::client::SendRequest;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
@@ -56,7 +55,7 @@ struct Session {
     socket: OwnedFd,
     pinger: Pinger,
     handshake: Option<Duration>,
-    ended: Arc<OnceLock<Reason>>,
+    ended: Ended,
 }
 
 /// A session, and whether it had to be opened for whoever asked.
@@ -158,7 +157,7 @@ impl Probe {
                 let give_up = start + self.plan.deadline + self.plan.drain;
                 let end = self.call_on(&session, give_up).await;
                 let rulers = Rulers { handshake: session.handshake, ..session.kernel_rulers() };
-                self.pings.connection_ended(session.ended.get().copied());
+                self.pings.connection_ended(end_reason(&session.ended));
                 Attempt { setup, opened: true, rulers, end }
             }
         }
@@ -232,7 +231,8 @@ impl Probe {
 
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        call(&self.plan, &self.head, session.send.clone(), &session.clock, sequence, give_up).await
+        call(&self.plan, &self.head, session.send.clone(), &session.clock, &session.ended, sequence, give_up)
+            .await
     }
 
     async fn open_session(&self, deadline: Instant) -> Result<(Session, Phases), NotOpened> {
@@ -248,7 +248,7 @@ impl Probe {
             if session.takes_requests().await {
                 return Ok(Lease { session: Arc::clone(session), opened: false });
             }
-            self.pings.connection_ended(session.ended.get().copied());
+            self.pings.connection_ended(end_reason(&session.ended));
             *slot = None;
         }
         let (session, _) = self.open_session(deadline).await?;
@@ -260,7 +260,7 @@ impl Probe {
     async fn forget(&self, session: &Arc<Session>) {
         let mut slot = self.reused.lock().await;
         if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
-            self.pings.connection_ended(session.ended.get().copied());
+            self.pings.connection_ended(end_reason(&session.ended));
             *slot = None;
         }
     }
@@ -301,6 +301,6 @@ fn not_opened(setup: Phases, failure: Failure) -> Attempt {
 }
 
 /// Whether the prober's own wait explains more than `share` of a latency.
-fn starved(prober_wait: Option<Duration>, total: Duration, share: f64) -> bool {
+pub(super) fn starved(prober_wait: Option<Duration>, total: Duration, share: f64) -> bool {
     prober_wait.is_some_and(|wait| wait.as_secs_f64() > total.as_secs_f64() * share)
 }

@@ -1,6 +1,7 @@
 //! From the tree of a file to settings: one file per sort of table, and here what concerns several.
 
 mod kernel;
+mod link;
 mod listeners;
 mod probe;
 mod route;
@@ -58,8 +59,9 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
     let probes: Vec<_> = probe_tables
         .iter()
         .zip(probe_names)
-        .map(|(table, name)| probe::read(table, name, &around, findings))
+        .map(|(table, name)| probe::read(table, name, &around, &routes, findings))
         .collect();
+    link::refuse_twins(&probe_tables, &probes, findings);
     let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
     let probes: Vec<_> = probes.into_iter().collect::<Option<_>>()?;
     probe::warn_of_empty_services(&probe_tables, &probes, &routes, findings);

@@ -1,6 +1,6 @@
 //! One `[[probe]]`: where it goes, what it asks, how often; and whether these fit together.
 
-use super::{Surroundings, offer_name, tls};
+use super::{Surroundings, link, offer_name, tls};
 use crate::config::duration::render;
 use crate::config::errors::{Complaint, Findings, Stated, offer};
 use crate::config::schema::HEALTH_CHECK;
@@ -23,6 +23,7 @@ pub(super) fn read(
     table: &Table<'_>,
     name: Option<Stated<String>>,
     around: &Surroundings<'_>,
+    routes: &[Option<Route>],
     findings: &mut Findings<'_>,
 ) -> Option<Probe> {
     let target = table.text("target", findings, values::region);
@@ -30,25 +31,38 @@ pub(super) fn read(
     let way = way(table, around, findings);
     let mode = table.text("mode", findings, |word| match word {
         "black-box" => Ok(Mode::BlackBox),
+        "link" => Ok(Mode::Link),
         _ => Ok(Mode::WhiteBox),
     });
     let times = times(table, around, findings);
-    let call = call(table, mode.as_ref().map(|mode| mode.value), times.as_ref(), findings);
-    let connections = connections(table, findings);
-    let ping = table.flag("ping", findings);
-    let times = times?;
+    let mode = mode.map(|mode| mode.value);
+    let call = call(table, mode, times.as_ref(), findings);
+    let mut connections = connections(table, findings);
+    let ping = table.flag("ping", findings).map(|ping| ping.value);
+    let ends = link::ends(table, mode, way.as_ref(), ping, around, routes, findings);
+    let (mut times, ping) = (times?, ping?);
+    let call = if mode == Some(Mode::Link) {
+        // PINGs go over a connection that is reused, handshakes are fresh ones; and there is no
+        // answer to drain.
+        connections =
+            Some(if ping { vec![Connection::Reused, Connection::Fresh] } else { vec![Connection::Fresh] });
+        times.drain = Duration::ZERO;
+        ends.map(Call::Link)
+    } else {
+        call
+    };
     Some(Probe {
         name: name?.value,
         target: target?.value,
         service: service?.value,
         way: way?,
-        mode: mode?.value,
+        mode: mode?,
         call: call?,
         interval: times.interval,
         deadline: times.deadline,
         drain: times.drain,
         connections: connections?,
-        ping: ping?.value,
+        ping,
     })
 }
 
@@ -107,18 +121,24 @@ fn call(
     let measure = measure(table, times, findings);
     let unary = black_box(table, findings);
     let mode = mode?;
-    let (strange, other) = match mode {
-        Mode::WhiteBox => (BLACK_BOX_KEYS, Mode::BlackBox),
-        Mode::BlackBox => (WHITE_BOX_KEYS, Mode::WhiteBox),
-    };
-    for key in strange.into_iter().filter(|key| table.states(key)) {
-        let site = table.stated_site(key, findings);
-        let advice = format!("remove it, or set mode = \"{}\"", other.as_str());
-        findings.error(&site, format!("a {} probe has no {key}", mode.as_str()), advice);
+    for (keys, owner) in [
+        (&WHITE_BOX_KEYS[..], Mode::WhiteBox),
+        (&BLACK_BOX_KEYS[..], Mode::BlackBox),
+        (&link::KEYS[..], Mode::Link),
+    ] {
+        if owner == mode {
+            continue;
+        }
+        for key in keys.iter().filter(|key| table.states(key)) {
+            let site = table.stated_site(key, findings);
+            let advice = format!("remove it, or set mode = \"{}\"", owner.as_str());
+            findings.error(&site, format!("a {} probe has no {key}", mode.as_str()), advice);
+        }
     }
     match mode {
         Mode::WhiteBox => measure,
         Mode::BlackBox => unary,
+        Mode::Link => None,
     }
 }
 
@@ -258,7 +278,11 @@ pub(super) fn warn_of_empty_services(
     routes: &[Route],
     findings: &mut Findings<'_>,
 ) {
-    for (table, probe) in tables.iter().zip(probes).filter(|(_, probe)| probe.service.is_empty()) {
+    for (table, probe) in tables.iter().zip(probes) {
+        // A link probe sends no metadata.
+        if !probe.service.is_empty() || probe.mode == Mode::Link {
+            continue;
+        }
         let Way::Route(name) = &probe.way else { continue };
         let Some(route) = routes.iter().find(|route| route.name == *name) else { continue };
         let empty = route.metadata.iter().find(|(_, value)| value.uses(Placeholder::Service));

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const HOPS_MOST: usize = 14;
 
 /// The name of the last entry of every ledger, so no hop can have it.
-const RESERVED_HOP: &str = "service";
+pub(super) const RESERVED_HOP: &str = "service";
 
 /// One route. **None**: `findings` has the reasons.
 pub(super) fn read(

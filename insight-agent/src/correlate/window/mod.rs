@@ -6,7 +6,7 @@ mod path;
 #[cfg(test)]
 mod tests;
 
-use crate::model::plan::{Connection, ProbePlan};
+use crate::model::plan::{Connection, LinkEnds, Mode, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::window::{ProbeWindow, Window};
 use ledgers::LedgerSums;
@@ -29,6 +29,8 @@ pub struct Aggregator {
     ledgers: HashMap<String, LedgerSums>,
     /// Route name → the last handshake along it. Outlives windows.
     handshakes: HashMap<String, Handshake>,
+    /// The last handshake of each link probe. Outlives windows.
+    links: HashMap<LinkEnds, Handshake>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +59,7 @@ impl Aggregator {
             latencies: PathLatencies::default(),
             ledgers: HashMap::new(),
             handshakes: HashMap::new(),
+            links: HashMap::new(),
         }
     }
 
@@ -66,7 +69,12 @@ impl Aggregator {
         let plan = &sample.plan;
         if let Some(round_trip) = sample.rulers.handshake {
             let handshake = Handshake { round_trip, measured: sample.finished };
-            self.handshakes.insert(plan.route.name.clone(), handshake);
+            // A link probe knows the ends of what it measures; whether that is the first link of
+            // a route, its ends say, and not the route that lent it an address.
+            match plan.link() {
+                Some(ends) => self.links.insert(ends.clone(), handshake),
+                None => self.handshakes.insert(plan.route.name.clone(), handshake),
+            };
         }
         if sample.outcome == Outcome::Voided {
             return 0;
@@ -76,14 +84,21 @@ impl Aggregator {
             return 0;
         }
         self.latencies.add(sample);
-        let first_link = self
-            .handshakes
-            .get(&plan.route.name)
-            .filter(|handshake| {
-                sample.finished.saturating_duration_since(handshake.measured) <= HANDSHAKE_MAX_AGE
-            })
-            .map(|handshake| handshake.round_trip);
+        let first_link = self.first_link(sample);
         self.ledgers.entry(plan.name.clone()).or_insert_with(|| LedgerSums::new(plan)).add(sample, first_link)
+    }
+
+    /// The latest handshake over the first link of a sample's path, by a fresh probe along the same
+    /// route or by a link probe with the same ends. **None**: there is none that is young enough.
+    fn first_link(&self, sample: &ProbeSample) -> Option<Duration> {
+        let route = &sample.plan.route;
+        let probed = route
+            .hops
+            .first()
+            .and_then(|hop| self.links.get(&LinkEnds { from: route.origin.clone(), to: hop.clone() }));
+        let latest = self.handshakes.get(&route.name).into_iter().chain(probed).max_by_key(|h| h.measured)?;
+        let age = sample.finished.saturating_duration_since(latest.measured);
+        (age <= HANDSHAKE_MAX_AGE).then_some(latest.round_trip)
     }
 
     /// Ends the window and begins the next one.
@@ -109,7 +124,7 @@ impl Aggregator {
 /// Whether a probe's samples on this connection stand for the latency of its path: bandwidth and
 /// handshakes play no part in them.
 fn carries_path(plan: &ProbePlan, connection: Connection) -> bool {
-    connection == Connection::Reused && plan.is_small_payload()
+    connection == Connection::Reused && plan.mode != Mode::Link && plan.is_small_payload()
 }
 
 impl ProbeSums {
@@ -140,6 +155,8 @@ impl ProbeSums {
             good: self.good,
             phases: self.phases.map(|(sum, count)| (count > 0).then(|| sum / count as f64)),
             rulers: self.rulers.each_mut().map(|values| median(values)),
+            // `median` has just sorted them.
+            floors: self.rulers.each_ref().map(|values| values.first().copied()),
         }
     }
 }

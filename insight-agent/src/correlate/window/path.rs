@@ -29,6 +29,8 @@ impl PathLatencies {
         let latencies = match plan.mode {
             Mode::WhiteBox => &mut by_mode.white_box,
             Mode::BlackBox => &mut by_mode.black_box,
+            // No request, so no latency.
+            Mode::Link => return,
         };
         latencies.push(total.as_secs_f64());
     }
@@ -40,7 +42,8 @@ impl PathLatencies {
         mut ledger_of: impl FnMut(&Arc<ProbePlan>) -> LedgerWindow,
     ) -> Vec<PathWindow> {
         let mut paths: BTreeMap<(String, String), Vec<LedgerWindow>> = BTreeMap::new();
-        for plan in plans {
+        // A link is a piece of a path: its far end's region makes no pair.
+        for plan in plans.iter().filter(|plan| plan.mode != Mode::Link) {
             let ledgers = paths.entry((plan.source.clone(), plan.target.clone())).or_default();
             let reused = plan.connections.contains(&Connection::Reused);
             if plan.mode == Mode::WhiteBox && reused && carries_path(plan, Connection::Reused) {

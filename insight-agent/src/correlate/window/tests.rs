@@ -1,11 +1,12 @@
 //! Tests of the window's rules.
 
 use super::*;
-use crate::correlate::fixtures::{hop, ms, plan, sample};
+use crate::correlate::fixtures::{hop, link_plan, link_sample, ms, plan, sample};
 use crate::model::ledger::Evidence;
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Mode};
 use crate::model::window::{LedgerWindow, SegmentWindow};
+use proptest::prelude::*;
 
 fn failed() -> Outcome {
     let (status, class) = (GrpcStatus::Unavailable, FailureClass::Refused);
@@ -167,4 +168,87 @@ fn hops_that_no_configuration_names_are_counted_and_never_named() {
     assert_eq!(window.record(&spoken), 2);
     let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
     assert!(ledger.segments.iter().all(|s| !s.name.contains("mallory")), "{:?}", ledger.segments);
+}
+
+/// The mean of the first link in the ledger of a probe over `me > a`, with handshakes of link probes
+/// before it: ends, round trip, and how long before.
+fn first_link_after(links: &[(&str, &str, Duration, Duration)]) -> (Option<f64>, Option<Evidence>) {
+    let plan = Arc::new(plan("p"));
+    let now = Instant::now() + ms(100_000);
+    let mut window = Aggregator::new(vec![Arc::clone(&plan)], now);
+    for (from, to, round_trip, before) in links {
+        let link = Arc::new(link_plan("link", from, to));
+        window.record(&link_sample(&link, Connection::Fresh, now - *before, *round_trip));
+    }
+    let mut spoken = sample(&plan, now, ms(20));
+    spoken.hops.hops = vec![hop("a", 18, 15)];
+    window.record(&spoken);
+    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    let first = segment(&ledger, "link:me>a");
+    (first.mean, first.evidence)
+}
+
+#[test]
+fn a_link_probes_handshake_stands_for_the_first_link_with_its_ends() {
+    assert_eq!(first_link_after(&[("me", "a", ms(2), ms(10))]), (Some(0.002), Some(Evidence::Handshake)));
+    // Along the same route, but not of this link.
+    for (from, to) in [("me", "b"), ("another", "a"), ("a", "b")] {
+        assert_eq!(first_link_after(&[(from, to, ms(2), ms(10))]), (None, None), "{from}>{to}");
+    }
+    let old = HANDSHAKE_MAX_AGE + ms(1);
+    assert_eq!(first_link_after(&[("me", "a", ms(2), old)]), (None, None));
+}
+
+#[test]
+fn the_latest_handshake_counts_whoever_made_it() {
+    let plan = Arc::new(plan("p"));
+    let link = Arc::new(link_plan("link", "me", "a"));
+    let now = Instant::now();
+    for (by_link, by_probe, latest) in [(ms(10), ms(20), 0.005), (ms(20), ms(10), 0.002)] {
+        let mut window = Aggregator::new(vec![Arc::clone(&plan), Arc::clone(&link)], now);
+        window.record(&link_sample(&link, Connection::Fresh, now + by_link, ms(2)));
+        let mut fresh = sample(&plan, now + by_probe, ms(20));
+        fresh.connection = Connection::Fresh;
+        fresh.rulers.handshake = Some(ms(5));
+        window.record(&fresh);
+        let mut spoken = sample(&plan, now + ms(30), ms(20));
+        spoken.hops.hops = vec![hop("a", 18, 15)];
+        window.record(&spoken);
+        let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+        assert_eq!(segment(&ledger, "link:me>a").mean, Some(latest));
+    }
+}
+
+#[test]
+fn a_link_is_no_path_and_carries_no_latency() {
+    let link = Arc::new(link_plan("link", "me", "a"));
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&link)], now);
+    // Even if it had phases, as no link sample has.
+    window.record(&sample(&link, now, ms(9)));
+    let window = window.rotate(now);
+    assert!(window.paths.is_empty(), "{:?}", window.paths);
+    assert_eq!(window.probes[0].success_ratio(), Some(1.0));
+}
+
+proptest! {
+    #[test]
+    fn a_floor_is_the_least_round_trip_that_counted(round_trips in prop::collection::vec((1_u64..1 << 40, any::<bool>()), 0..40)) {
+        let link = Arc::new(link_plan("link", "me", "a"));
+        let now = Instant::now();
+        let mut window = Aggregator::new(vec![Arc::clone(&link)], now);
+        for (ns, voided) in &round_trips {
+            let mut ping = link_sample(&link, Connection::Reused, now, Duration::from_nanos(*ns));
+            if *voided {
+                ping.outcome = Outcome::Voided;
+            }
+            window.record(&ping);
+        }
+        let counted = round_trips.iter().filter(|(_, voided)| !voided).map(|(ns, _)| *ns);
+        let least = counted.min().map(|ns| Duration::from_nanos(ns).as_secs_f64());
+        let probes = window.rotate(now).probes;
+        prop_assert_eq!(probes[0].floors, [None, None, None, least]);
+        prop_assert!(probes[0].rulers[3] >= least);
+        prop_assert_eq!(probes[1].floors, [None; 4]);
+    }
 }

@@ -43,7 +43,7 @@ pub const MEASUREMENT_STATE: Series = Series {
     help: "1 for the state and reason that each measurement is in; other states are absent.",
     kind: Kind::Gauge,
     labels: &[
-        configured("node", "this agent's name and the routes' hops"),
+        configured("node", "this agent's name, the routes' hops and the links' ends"),
         configured("measurement", "the agent's measurements"),
         closed("state", &MeasurementState::NAMES),
         closed("reason", &REASONS),

@@ -4,11 +4,12 @@ use super::{Kind, Series, closed};
 use insight_common::kernel::loss::Loss as KernelLoss;
 
 /// Measurements that can lose something.
-pub const MEASUREMENTS: [&str; 10] = [
+pub const MEASUREMENTS: [&str; 11] = [
     "probe",
     "hop_headers",
     "service_timing",
     "ping",
+    "link",
     "sockets",
     "socket_rtt",
     "receive_wait",
@@ -109,7 +110,7 @@ pub const LOST: Series = Series {
     help: "What a measurement lost, by kind of loss.",
     kind: Kind::Counter,
     labels: &[closed("measurement", &MEASUREMENTS), closed("loss", &Loss::NAMES)],
-    bound: "measurements (10) x losses (18)",
+    bound: "measurements (11) x losses (18)",
 };
 
 /// This file's families.

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod kernel;
+pub mod link;
 pub mod lost;
 pub mod path;
 pub mod probe;
@@ -74,6 +75,7 @@ const fn closed(name: &'static str, values: &'static [&'static str]) -> Label {
 pub const ALL: &[&[Series]] = &[
     path::SERIES,
     probe::SERIES,
+    link::SERIES,
     socket_rtt::SERIES,
     receive_wait::SERIES,
     turnaround::SERIES,

@@ -27,7 +27,7 @@ pub const DURATION: Series = Series {
     help: "Latency of successful probes from the first phase to the trailers, in seconds; late answers with their true duration, failures never.",
     kind: Kind::Histogram(LATENCY_BOUNDS),
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
-    bound: "probes x connections (2)",
+    bound: "probes but link ones x connections (2)",
 };
 
 /// Each phase apart.
@@ -36,13 +36,13 @@ pub const PHASE: Series = Series {
     help: "Duration of each phase of successful probes, in seconds.",
     kind: Kind::Histogram(LATENCY_BOUNDS),
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("phase", &Phases::NAMES)],
-    bound: "probes x (3 phases on reused + 7 on fresh connections)",
+    bound: "probes but link ones x (3 phases on reused + 7 on fresh connections)",
 };
 
 /// How probes ended.
 pub const RESULTS: Series = Series {
     name: "insight_probe_results_total",
-    help: "Probes that ended, by gRPC status; OK includes late and voided ones.",
+    help: "Probes that ended, by gRPC status; OK includes late and voided ones. Of link probes, fresh are the handshakes and reused the PINGs.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("status", &GrpcStatus::NAMES)],
     bound: "probes x connections (2) x statuses that occurred (17)",
@@ -63,7 +63,7 @@ pub const LATE: Series = Series {
     help: "Good answers that came after the deadline, within the drain time.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
-    bound: "probes x connections (2)",
+    bound: "probes but link ones x connections (2)",
 };
 
 /// How often connections had to be opened.

@@ -7,7 +7,7 @@
 
 use super::families::{GaugeFamily, GaugeRow};
 use crate::model::ledger::{Evidence, UNEXPLAINED};
-use crate::model::series::{agent, path, probe};
+use crate::model::series::{agent, link, path, probe};
 use crate::model::status::MeasurementStatus;
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, Window};
 use prometheus::core::{Collector, Desc};
@@ -22,6 +22,7 @@ const LEDGER_END_TO_END: GaugeRow<3> = GaugeRow::of(&path::LEDGER_END_TO_END);
 const LEDGER_RESIDUAL: GaugeRow<3> = GaugeRow::of(&path::LEDGER_RESIDUAL);
 const SUCCESS_RATIO: GaugeRow<5> = GaugeRow::of(&probe::SUCCESS_RATIO);
 const RULER: GaugeRow<5> = GaugeRow::of(&probe::RULER);
+const LINK_FLOOR: GaugeRow<3> = GaugeRow::of(&link::FLOOR);
 const BUILD_INFO: GaugeRow<3> = GaugeRow::of(&agent::BUILD_INFO);
 const MEASUREMENT_STATE: GaugeRow<4> = GaugeRow::of(&agent::MEASUREMENT_STATE);
 const START_TIME: GaugeRow<0> = GaugeRow::of(&agent::START_TIME);
@@ -117,11 +118,13 @@ fn window_families(window: &Window) -> Vec<MetricFamily> {
     }
     let mut ratio = SUCCESS_RATIO.family();
     let mut ruler = RULER.family();
+    let mut floor = LINK_FLOOR.family();
     for probe in &window.probes {
         put_probe(&mut ratio, &mut ruler, probe);
+        put_link(&mut floor, probe);
     }
     let mut families = ledgers.into_protos();
-    families.extend([latency.into_proto(), ratio.into_proto(), ruler.into_proto()]);
+    families.extend([latency.into_proto(), ratio.into_proto(), ruler.into_proto(), floor.into_proto()]);
     families
 }
 
@@ -134,6 +137,16 @@ fn put_probe(ratio: &mut GaugeFamily<5>, ruler: &mut GaugeFamily<5>, window: &Pr
     );
     for (name, seconds) in probe::RULERS.into_iter().zip(window.rulers) {
         ruler.put([&plan.source, &plan.target, &plan.name, connection, name], seconds);
+    }
+}
+
+fn put_link(floor: &mut GaugeFamily<3>, window: &ProbeWindow) {
+    let Some(ends) = window.plan.link() else { return };
+    for (name, seconds) in probe::RULERS.into_iter().zip(window.floors) {
+        // Its handshakes come from one window, its PINGs from another: each has only its own.
+        if link::LINK_RULERS.contains(&name) && seconds.is_some() {
+            floor.put([&ends.from, &ends.to, name], seconds);
+        }
     }
 }
 
@@ -214,6 +227,7 @@ impl GaugeCollector {
             LEDGER_RESIDUAL.desc(),
             SUCCESS_RATIO.desc(),
             RULER.desc(),
+            LINK_FLOOR.desc(),
             BUILD_INFO.desc(),
             MEASUREMENT_STATE.desc(),
             START_TIME.desc(),

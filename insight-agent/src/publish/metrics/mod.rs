@@ -7,6 +7,7 @@
 mod families;
 mod gauges;
 mod kernel;
+mod links;
 mod probes;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::model::window::Window;
 use families::{CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
 use kernel::{KernelCollector, Sockets};
+use links::Links;
 use probes::Probes;
 use prometheus::{IntCounter, Registry, TextEncoder};
 use std::collections::BTreeMap;
@@ -50,6 +52,7 @@ const STANDING_LOSSES: [(&str, Loss); 5] = [
 pub struct Metrics {
     registry: Registry,
     probes: Probes,
+    links: Links,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
     inconsistent: Counters<4>,
@@ -75,6 +78,7 @@ impl Metrics {
         register_collector(&registry, KernelCollector::new(Arc::clone(&sockets)));
         let metrics = Self {
             probes: Probes::register(&registry, plans),
+            links: Links::register(&registry, plans),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             lost: LOST.register(&registry),
             losses: Mutex::default(),
@@ -92,6 +96,7 @@ impl Metrics {
     /// lag always, and what was lost with it.
     pub fn observe(&self, sample: &ProbeSample) {
         self.probes.observe(sample);
+        self.links.observe(sample);
         if sample.outcome == Outcome::Voided {
             self.lost("probe", Loss::Voided, 1);
         }

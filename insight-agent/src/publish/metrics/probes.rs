@@ -81,9 +81,9 @@ struct Handles {
     probe: String,
     mode: Mode,
     connection: Connection,
-    duration: Histogram,
+    /// **None**: a link probe, which has no request and so no latency.
+    rpc: Option<RpcHandles>,
     lag: Histogram,
-    late: IntCounter,
     connections: IntCounter,
     /// By [`GrpcStatus`].
     results: [OnceLock<IntCounter>; GrpcStatus::ALL.len()],
@@ -91,6 +91,12 @@ struct Handles {
     failures: [OnceLock<IntCounter>; FailureClass::ALL.len()],
     /// In the order of [`Phases::NAMES`].
     phases: [OnceLock<Histogram>; Phases::NAMES.len()],
+}
+
+/// What only probes with an RPC have.
+struct RpcHandles {
+    duration: Histogram,
+    late: IntCounter,
 }
 
 impl Handles {
@@ -102,9 +108,11 @@ impl Handles {
             probe: plan.name.clone(),
             mode: plan.mode,
             connection,
-            duration: families.duration.with(labels),
+            rpc: (plan.mode != Mode::Link).then(|| RpcHandles {
+                duration: families.duration.with(labels),
+                late: families.late.with(labels),
+            }),
             lag: families.lag.with(labels),
-            late: families.late.with(labels),
             connections: families.connections.with(labels),
             results: Default::default(),
             failures: Default::default(),
@@ -112,7 +120,7 @@ impl Handles {
         };
         handles.result(families, GrpcStatus::Ok);
         for (index, phase) in Phases::NAMES.into_iter().enumerate() {
-            if occurs(phase, connection, plan.route.tls.is_some()) {
+            if handles.rpc.is_some() && occurs(phase, connection, plan.route.tls.is_some()) {
                 handles.phase(families, index);
             }
         }
@@ -138,15 +146,15 @@ impl Handles {
             }
             Outcome::Late => {
                 self.result(families, GrpcStatus::Ok).inc();
-                self.late.inc();
+                if let Some(rpc) = &self.rpc {
+                    rpc.late.inc();
+                }
             }
             Outcome::Ok | Outcome::Voided => self.result(families, GrpcStatus::Ok).inc(),
         }
-        if !sample.is_measurement() {
-            return;
-        }
+        let Some(rpc) = self.rpc.as_ref().filter(|_| sample.is_measurement()) else { return };
         if let Some(total) = sample.total() {
-            self.duration.observe(total.as_secs_f64());
+            rpc.duration.observe(total.as_secs_f64());
         }
         for (index, (_, duration)) in sample.phases.named().into_iter().enumerate() {
             if let Some(duration) = duration {

@@ -1,4 +1,4 @@
-//! The configuration files of the two agents.
+//! The configuration files of the agents.
 
 use crate::fault::format_duration;
 use crate::topology::{AgentAddresses, Topology};
@@ -11,10 +11,12 @@ const DRAIN: &str = "10s";
 /// A probe is late after this.
 const DEADLINE: &str = "2s";
 
-/// What both agents have in common.
+/// What all agents have in common.
 ///
 /// `drill` is the file that tells a receiver how much to delay its answers.
 fn listeners(name: &str, region: &str, at: &AgentAddresses, drill: Option<&Path>) -> String {
+    // On a network of the lab's own, only the lab reaches it.
+    let admin = if at.admin.ip().is_loopback() { "" } else { "insecure = true\n" };
     let drill = drill.map(|file| format!("drill_delay_file = {file:?}\n")).unwrap_or_default();
     format!(
         r#"[agent]
@@ -27,7 +29,7 @@ listen = "{}"
 
 [admin]
 listen = "{}"
-
+{admin}
 [grpc]
 listen = "{}"
 {drill}
@@ -95,6 +97,11 @@ connections = ["reused", "fresh"]
         topology.service_b,
         format_duration(interval),
     )
+}
+
+/// An agent on a forwarding node: it only observes, and answers those who ask.
+pub(super) fn node(name: &str, region: &str, at: &AgentAddresses) -> String {
+    listeners(name, region, at, None)
 }
 
 #[cfg(test)]

@@ -1,17 +1,16 @@
 //! One run: its nodes, its faults, its end.
 
 use super::node::{self, Node};
-use super::options::{Forwarder, LabOptions};
+use super::options::{Isolation, LabOptions};
 use super::record::{Identity, Record, boot_id};
+use super::specs;
 use super::sweep::{create_run_folder, remove_run_folder, sweep};
-use super::{real, specs};
 use crate::control;
 use crate::fault::Fault;
-use crate::forwarder::{ForwarderRequest, ForwarderState};
+use crate::namespaces::{NodePlace, Places};
 use crate::relay::{RelayRequest, RelaySettings, RelayState};
-use crate::service::{ServiceRequest, ServiceState, ServiceTime};
 use crate::topology::{AgentAddresses, Topology};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::TcpListener;
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// How long one node may take until it does its work. Embedded ones need milliseconds; this is
 /// for an agent on a machine that is building something else.
-const READY: Duration = Duration::from_secs(20);
+pub(super) const READY: Duration = Duration::from_secs(20);
 /// How long nodes have to end by themselves.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -37,6 +36,8 @@ pub struct NodeState {
     pub pid: Option<i32>,
     /// Whether the process runs.
     pub alive: bool,
+    /// Its namespace, control groups and CPUs; `None` in a run without namespaces.
+    pub place: Option<NodePlace>,
 }
 
 /// A running laboratory. Dropping it ends every process and removes the run's folder.
@@ -44,12 +45,16 @@ pub struct NodeState {
 /// All calls block. A lab may be moved between threads; its children do not depend on the
 /// thread that started it.
 pub struct Lab {
-    options: LabOptions,
-    topology: Topology,
-    folder: PathBuf,
+    pub(super) options: LabOptions,
+    pub(super) topology: Topology,
+    pub(super) folder: PathBuf,
     record: Record,
-    nodes: Vec<Node>,
-    active: Vec<Fault>,
+    pub(super) nodes: Vec<Node>,
+    /// What competes with mediary-a for its CPU, while that fault is in force.
+    pub(super) spinners: Option<Node>,
+    pub(super) active: Vec<Fault>,
+    /// What a run in namespaces made outside its folder.
+    pub(super) places: Option<Places>,
     /// Whether everything has been ended and removed.
     over: bool,
     /// Closed last: from then on another run may take the subnet.
@@ -61,7 +66,7 @@ impl Lab {
     /// the services towards the sender. Returns when all of them do their work.
     ///
     /// # Errors
-    /// No subnet is free, a program is not installed, or a node ends or does not become ready
+    /// No subnet is free, a program is not installed, namespaces are asked for without root, or a node ends or does not become ready
     /// within 20 s: then the end of its log is in the error, and nothing stays behind.
     pub fn start(options: LabOptions) -> Result<Lab> {
         sweep();
@@ -69,8 +74,14 @@ impl Lab {
             .context("lab: every loopback subnet 127.32.0.0/16 to 127.250.0.0/16 is taken")?;
         let harness = Identity::own()?;
         let folder = create_run_folder(harness, topology.subnet)?;
-        let record =
-            Record { boot_id: boot_id(), harness, keep: options.keep, topology, children: Vec::new() };
+        let record = Record {
+            boot_id: boot_id(),
+            harness,
+            keep: options.keep,
+            topology,
+            places: Vec::new(),
+            children: Vec::new(),
+        };
         // From here on Drop cleans up.
         let mut lab = Lab {
             options,
@@ -78,24 +89,42 @@ impl Lab {
             folder,
             record,
             nodes: Vec::new(),
+            spinners: None,
             active: Vec::new(),
+            places: None,
             over: false,
             _claim: claim,
         };
         fs::write(lab.receiver_delay_file(), "0\n").context("lab: write the receiver's delay")?;
-        for spec in specs::all(&lab.options, &lab.topology, &lab.folder, &lab.receiver_delay_file())? {
+        if lab.options.isolation == Isolation::Namespaces {
+            let places = Places::create(harness, topology.subnet)?;
+            lab.topology = places.topology(&topology);
+            lab.record.topology = lab.topology;
+            lab.record.places = places.all();
+            lab.places = Some(places);
+        }
+        let (delay_file, places) = (lab.receiver_delay_file(), lab.places.as_ref());
+        for spec in specs::all(&lab.options, &lab.topology, &lab.folder, &delay_file, places)? {
+            let is_wan = spec.name == "wan";
             lab.nodes.push(Node::new(spec));
             lab.start_node(lab.nodes.len() - 1)?;
+            // Before anything is sent: the first request shall not find a WAN without delay.
+            if is_wan {
+                lab.set_wan()?;
+            }
         }
-        lab.set_wan()?;
         Ok(lab)
     }
 
     /// Makes `fault` happen; it stays until cleared, and over restarts of the node it concerns.
     ///
     /// # Errors
-    /// The node concerned does not answer.
+    /// The node concerned does not answer, or the fault needs namespaces and the run has none.
     pub fn inject(&mut self, fault: &Fault) -> Result<()> {
+        ensure!(
+            self.places.is_some() || !fault.needs_namespaces(),
+            "inject {fault}: only a lab with isolation namespaces has a place for it"
+        );
         self.active.retain(|active| active.name() != fault.name());
         self.active.push(*fault);
         self.apply(fault.name()).with_context(|| format!("inject {fault}"))
@@ -125,6 +154,21 @@ impl Lab {
         &self.topology.insight_sg
     }
 
+    /// The agent of a node: `insight-eu`, `insight-sg`, or with node agents a forwarding node such
+    /// as `mediary-a`. `None` when the run has no agent there.
+    pub fn agent(&self, node: &str) -> Option<AgentAddresses> {
+        let on_forwarder = format!("agent@{node}");
+        let runs =
+            self.nodes.iter().any(|n| n.spec.role == "agent" && [node, &on_forwarder].contains(&n.spec.name));
+        self.topology.agent(node).filter(|_| runs)
+    }
+
+    /// Where a node of a run in namespaces is; also of `load`, `wan` and the agents. `None`
+    /// without namespaces, or when no node has this name.
+    pub fn place(&self, node: &str) -> Option<&NodePlace> {
+        self.places.as_ref()?.of(node)
+    }
+
     /// Where everything listens.
     pub fn addresses(&self) -> &Topology {
         &self.topology
@@ -143,6 +187,7 @@ impl Lab {
             program: specs::program_name(&node.spec, &self.options),
             pid: node.pid(),
             alive: node.is_alive(),
+            place: node.spec.place.clone(),
         };
         self.nodes.iter().map(state).collect()
     }
@@ -175,12 +220,13 @@ impl Lab {
     /// Ends every process and removes the folder (unless it shall be kept).
     ///
     /// # Errors
-    /// A process could not be ended, or the folder could not be removed.
+    /// A process could not be ended, or something of the run could not be removed.
     pub fn stop(mut self) -> Result<()> {
-        self.end();
+        let kept = self.end();
+        ensure!(kept.is_empty(), "stop: could not be removed: {}", kept.join(", "));
         let left: Vec<_> = self.nodes.iter().filter(|n| n.is_alive()).map(|n| n.spec.name).collect();
-        anyhow::ensure!(left.is_empty(), "stop: still alive: {}", left.join(", "));
-        anyhow::ensure!(
+        ensure!(left.is_empty(), "stop: still alive: {}", left.join(", "));
+        ensure!(
             self.options.keep || !self.folder.exists(),
             "stop: {} could not be removed",
             self.folder.display()
@@ -194,15 +240,15 @@ impl Lab {
     /// # Errors
     /// The relay does not answer, or refuses the settings.
     pub fn set_relay(&self, settings: RelaySettings) -> Result<RelayState> {
-        control::ask(Topology::control(self.topology.wan), &RelayRequest::Set(settings))
+        control::ask(self.topology.wan_control, &RelayRequest::Set(settings))
     }
 
     /// Resets every open connection of the WAN link.
     ///
     /// # Errors
-    /// The relay does not answer.
+    /// The relay does not answer, or it carries packets and knows no connections (namespaces).
     pub fn reset_wan_connections(&self) -> Result<RelayState> {
-        control::ask(Topology::control(self.topology.wan), &RelayRequest::DropNow)
+        control::ask(self.topology.wan_control, &RelayRequest::DropNow)
     }
 }
 
@@ -216,23 +262,31 @@ impl Lab {
         self.nodes[index].wait_ready(&self.folder, Instant::now() + READY)
     }
 
-    fn save_record(&mut self) {
-        self.record.children = self.nodes.iter().filter_map(Node::record).collect();
+    pub(super) fn save_record(&mut self) {
+        self.record.children = self.nodes.iter().chain(&self.spinners).filter_map(Node::record).collect();
         if let Err(error) = self.record.save(&self.folder) {
             tracing::warn!("{error:#}");
         }
     }
 
-    fn end(&mut self) {
+    /// Ends and removes everything; names what could not be removed outside the folder.
+    fn end(&mut self) -> Vec<String> {
         if std::mem::replace(&mut self.over, true) {
-            return;
+            return Vec::new();
+        }
+        // First: what slows a node down would also slow its end down.
+        self.spinners = None;
+        if let Some(Err(error)) = self.places.as_ref().map(|places| places.limit_cpu("mediary-a", None)) {
+            tracing::warn!("{error:#}");
         }
         node::end_all(&mut self.nodes, PATIENCE);
+        let kept = self.places.take().map(|places| places.remove()).unwrap_or_default();
         if self.options.keep {
             self.save_record();
         } else {
             remove_run_folder(&self.folder);
         }
+        kept
     }
 }
 
@@ -240,71 +294,4 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-// ── faults ──────────────────────────────────────────────────────────────────────────────────
-
-impl Lab {
-    /// Brings the node that faults of this name concern to what the active faults say.
-    fn apply(&mut self, fault: &str) -> Result<()> {
-        match fault {
-            "wan-delay" => self.set_wan(),
-            "gateway-slow" => self.set_gateway(),
-            "service-slow" => self.set_service(),
-            _ if self.active.contains(&Fault::MediaryADown) => {
-                self.kill("mediary-a");
-                Ok(())
-            }
-            _ => {
-                let up = self.nodes.iter().any(|n| n.spec.name == "mediary-a" && n.is_alive());
-                if up { Ok(()) } else { self.restart("mediary-a") }
-            }
-        }
-    }
-
-    /// What active faults of this kind add; zero without one.
-    fn added(&self, fault: &str) -> Duration {
-        self.active.iter().find(|f| f.name() == fault).and_then(Fault::added).unwrap_or_default()
-    }
-
-    fn set_wan(&self) -> Result<()> {
-        let rtt = self.options.wan_rtt + self.added("wan-delay");
-        self.set_relay(RelaySettings::round_trip(rtt)).map(|_| ())
-    }
-
-    fn set_gateway(&self) -> Result<()> {
-        let delay = self.added("gateway-slow");
-        match self.options.forwarder {
-            Forwarder::Embedded => {
-                let request = ForwarderRequest::SetRequestDelayUs(micros(delay));
-                let control = Topology::control(self.topology.gateway_b);
-                control::ask::<_, ForwarderState>(control, &request).map(|_| ())
-            }
-            Forwarder::Nginx | Forwarder::Haproxy => {
-                real::set_haproxy_delay(&self.folder, "gateway-b", delay)
-            }
-        }
-    }
-
-    /// Both services that stand for "the service": the business one and Insight's receiver,
-    /// which follows its `drill_delay_file`.
-    fn set_service(&self) -> Result<()> {
-        let delay = self.added("service-slow");
-        // The receiver must never read half a number: write aside, then rename.
-        let (file, fresh) = (self.receiver_delay_file(), self.folder.join("receiver-delay-ms.new"));
-        fs::write(&fresh, format!("{}\n", delay.as_secs_f64() * 1e3))
-            .and_then(|()| fs::rename(&fresh, &file))
-            .with_context(|| format!("write {}", file.display()))?;
-        let time = ServiceTime { fixed_us: micros(delay), exponential_mean_us: 0 };
-        let control = Topology::control(self.topology.service_b);
-        control::ask::<_, ServiceState>(control, &ServiceRequest::Set(time)).map(|_| ())
-    }
-
-    fn receiver_delay_file(&self) -> PathBuf {
-        self.folder.join("receiver-delay-ms")
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -3,6 +3,7 @@
 use super::launch::DeathSignal;
 use super::record::{ChildRecord, Identity, group_members};
 use super::spawner;
+use crate::namespaces::NodePlace;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -30,6 +31,8 @@ pub(super) enum Ready {
     Accepts(SocketAddr),
     /// It answers `GET /-/ready` with 200 here.
     Http(SocketAddr),
+    /// It has this many threads besides its first one.
+    Threads(u32),
 }
 
 /// How to start a node.
@@ -43,6 +46,24 @@ pub(super) struct NodeSpec {
     pub arguments: Vec<OsString>,
     pub death_signal: DeathSignal,
     pub ready: Ready,
+    /// Where it runs; `None` in a run without namespaces.
+    pub place: Option<NodePlace>,
+}
+
+impl NodeSpec {
+    /// The launcher's arguments for the place.
+    fn place_arguments(&self) -> Vec<OsString> {
+        let Some(place) = &self.place else { return Vec::new() };
+        let mut arguments: Vec<OsString> = vec!["--netns".into(), place.netns_path.clone().into()];
+        let groups = [&place.cpu_cgroup, &place.cgroup2];
+        let different = if place.cpu_cgroup == place.cgroup2 { 1 } else { 2 };
+        for group in &groups[..different] {
+            arguments.extend(["--cgroup".into(), group.into()]);
+        }
+        let cpus: Vec<String> = place.cpus.iter().map(ToString::to_string).collect();
+        arguments.extend(["--cpus".into(), cpus.join(",").into()]);
+        arguments
+    }
 }
 
 /// A node and its process, if it has one.
@@ -65,7 +86,9 @@ impl Node {
         let mut command = Command::new(lab_binary);
         command
             .args(["launch", "--parent", &std::process::id().to_string()])
-            .args(["--signal", spec.death_signal.as_str(), "--"])
+            .args(["--signal", spec.death_signal.as_str()])
+            .args(spec.place_arguments())
+            .arg("--")
             .arg(&spec.program)
             .args(&spec.arguments)
             .current_dir(folder)
@@ -90,6 +113,12 @@ impl Node {
         self.pid().is_some_and(|pid| waitid(Id::Pid(Pid::from_raw(pid)), look) == Ok(WaitStatus::StillAlive))
     }
 
+    /// How many threads the process has.
+    fn threads(&self) -> usize {
+        let tasks = self.pid().and_then(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
+        tasks.map_or(0, Iterator::count)
+    }
+
     /// The entry for the run's record.
     pub fn record(&self) -> Option<ChildRecord> {
         Some(ChildRecord { name: self.spec.name.to_owned(), process: Identity::of(self.pid()?)? })
@@ -103,6 +132,7 @@ impl Node {
                     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
                 }
                 Ready::Http(address) => http_ready(address).unwrap_or(false),
+                Ready::Threads(count) => self.threads() > count as usize,
             };
             if ready {
                 return Ok(());

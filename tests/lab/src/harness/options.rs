@@ -48,6 +48,29 @@ impl FromStr for Forwarder {
     }
 }
 
+/// What keeps the nodes of a run apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Isolation {
+    /// Addresses only: everything on loopback, without root.
+    #[default]
+    Loopback,
+    /// A network namespace, a cpu cgroup and CPUs for each node, packets over the WAN. Needs
+    /// root; see [`namespaces_available`](crate::namespaces_available).
+    Namespaces,
+}
+
+impl FromStr for Isolation {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Isolation> {
+        match text {
+            "loopback" => Ok(Isolation::Loopback),
+            "namespaces" => Ok(Isolation::Namespaces),
+            _ => bail!("isolation {text:?}: expected loopback or namespaces"),
+        }
+    }
+}
+
 /// What [`Lab::start`](super::lab::Lab::start) needs to know. [`LabOptions::new`] gives the
 /// defaults named here.
 #[derive(Debug, Clone)]
@@ -72,6 +95,11 @@ pub struct LabOptions {
     pub prober_config_extra: String,
     /// The `interval` of every probe; default 100 ms.
     pub probe_interval: Duration,
+    /// What keeps the nodes apart; default loopback addresses only.
+    pub isolation: Isolation,
+    /// Start one more agent on each forwarding node, without probes, in the node's namespace and
+    /// cgroups: node `agent@mediary-a` and so on; default false. Independent of `start_agents`.
+    pub node_agents: bool,
 }
 
 impl LabOptions {
@@ -87,6 +115,8 @@ impl LabOptions {
             start_agents: true,
             prober_config_extra: String::new(),
             probe_interval: Duration::from_millis(100),
+            isolation: Isolation::default(),
+            node_agents: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a run writes down about itself, so that a later start can tell what is left of it.
 
+use crate::namespaces::NodePlace;
 use crate::topology::Topology;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ pub(super) const RECORD: &str = "lab.json";
 
 /// One process, told apart from later ones with the same pid by when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// Process id.
     pub pid: i32,
     /// Start in clock ticks since boot: field 22 of `/proc/PID/stat`.
@@ -90,6 +91,10 @@ pub(super) struct Record {
     pub keep: bool,
     /// Where everything listens.
     pub topology: Topology,
+    /// Where the nodes are, for people who look at a run; empty without namespaces. What a sweep
+    /// removes it recognises by name.
+    #[serde(default)]
+    pub places: Vec<NodePlace>,
     /// Every child that was started and not seen to end.
     pub children: Vec<ChildRecord>,
 }

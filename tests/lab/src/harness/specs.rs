@@ -4,6 +4,7 @@ use super::launch::DeathSignal;
 use super::node::{NodeSpec, Ready};
 use super::options::{Forwarder, LabOptions};
 use super::{agent_config, real};
+use crate::namespaces::{NodePlace, Places, WAN_DEVICE};
 use crate::topology::Topology;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -17,6 +18,29 @@ use std::path::Path;
 const BACKGROUND_MEAN_US: u64 = 100_000;
 /// The load generator is told to stop after this, in seconds; it ends with the run anyway.
 const LOAD_SECONDS: u64 = 86_400;
+/// Competitors for a CPU end after this, in seconds, also when nobody clears the fault.
+const SPIN_SECONDS: u64 = 300;
+
+/// The agents of the forwarding nodes: their name in the run, their node, its region.
+pub(super) const NODE_AGENTS: [(&str, &str, &str); 3] = [
+    ("agent@gateway-b", "gateway-b", "sg"),
+    ("agent@mediary-b", "mediary-b", "sg"),
+    ("agent@mediary-a", "mediary-a", "eu"),
+];
+
+/// Threads that compete with a forwarder, in its place; they end by themselves after a while.
+pub(super) fn spinners(options: &LabOptions, place: &NodePlace, threads: u32) -> NodeSpec {
+    let arguments = ["spin".to_owned(), format!("--threads={threads}"), format!("--seconds={SPIN_SECONDS}")];
+    NodeSpec {
+        name: "spinners@mediary-a",
+        role: "fault",
+        program: options.lab_binary.clone(),
+        arguments: arguments.into_iter().map(OsString::from).collect(),
+        death_signal: DeathSignal::Kill,
+        ready: Ready::Threads(threads),
+        place: Some(place.clone()),
+    }
+}
 
 /// Every node, in the order in which they are started: from the services towards the sender.
 pub(super) fn all(
@@ -24,6 +48,7 @@ pub(super) fn all(
     at: &Topology,
     folder: &Path,
     receiver_delay: &Path,
+    places: Option<&Places>,
 ) -> Result<Vec<NodeSpec>> {
     let build = Build { options, folder };
     let mut specs = vec![
@@ -42,14 +67,27 @@ pub(super) fn all(
     let by_service = [("insight", at.insight_sg.grpc), ("business", at.service_b), ("background", at.slow_b)];
     specs.push(build.forwarder("gateway-b", at.gateway_b, "x-target-service", &by_service)?);
     specs.push(build.forwarder("mediary-b", at.mediary_b, "x-target-region", &[("sg", at.gateway_b)])?);
-    specs.push(build.embedded("wan", "link", at.wan, &["relay", "--target", &at.mediary_b.to_string()]));
+    specs.push(build.wan(at, places)?);
     specs.push(build.forwarder("mediary-a", at.mediary_a, "x-target-region", &[("sg", at.wan)])?);
     if options.background_rps > 0.0 {
         specs.push(build.load(at));
     }
+    if options.node_agents {
+        for (name, node, region) in NODE_AGENTS {
+            let addresses = at.agent(node).with_context(|| format!("{name}: no addresses"))?;
+            specs.push(build.agent(
+                name,
+                &agent_config::node(node, region, &addresses),
+                addresses.metrics,
+            )?);
+        }
+    }
     if options.start_agents {
         let config = agent_config::eu(at, options.probe_interval, &options.prober_config_extra);
         specs.push(build.agent("insight-eu", &config, at.insight_eu.metrics)?);
+    }
+    for spec in &mut specs {
+        spec.place = places.and_then(|places| places.of(spec.name)).cloned();
     }
     Ok(specs)
 }
@@ -88,7 +126,44 @@ impl Build<'_> {
             death_signal: DeathSignal::Kill,
             // Bound after the other one, so both are there.
             ready: Ready::Accepts(control),
+            place: None,
         }
+    }
+
+    /// The WAN: a relay of connections, or in namespaces one of packets.
+    fn wan(&self, at: &Topology, places: Option<&Places>) -> Result<NodeSpec> {
+        let Some(places) = places else {
+            return Ok(self.embedded(
+                "wan",
+                "link",
+                at.wan,
+                &["relay", "--target", &at.mediary_b.to_string()],
+            ));
+        };
+        let netns = |node: &str| {
+            let place = places.of(node).with_context(|| format!("wan: no namespace of {node}"))?;
+            anyhow::Ok(place.netns_path.clone().into_os_string())
+        };
+        let arguments = vec![
+            "tun-relay".into(),
+            "--near".into(),
+            netns("mediary-a")?,
+            "--far".into(),
+            netns("mediary-b")?,
+            "--device".into(),
+            WAN_DEVICE.into(),
+            "--control".into(),
+            at.wan_control.to_string().into(),
+        ];
+        Ok(NodeSpec {
+            name: "wan",
+            role: "link",
+            program: self.options.lab_binary.clone(),
+            arguments,
+            death_signal: DeathSignal::Kill,
+            ready: Ready::Accepts(at.wan_control),
+            place: None,
+        })
     }
 
     fn agent(&self, name: &'static str, config: &str, metrics: SocketAddr) -> Result<NodeSpec> {
@@ -101,6 +176,7 @@ impl Build<'_> {
             arguments: vec!["run".into(), "--config".into(), path.into()],
             death_signal: DeathSignal::Kill,
             ready: Ready::Http(metrics),
+            place: None,
         })
     }
 
@@ -134,7 +210,7 @@ impl Build<'_> {
             vec!["-p".into(), self.folder.into(), "-e".into(), "stderr".into(), "-c".into(), config.into()];
         let ready = Ready::Accepts(listen);
         let death_signal = DeathSignal::Term;
-        Ok(NodeSpec { name, role: "forwarder", program, arguments, death_signal, ready })
+        Ok(NodeSpec { name, role: "forwarder", program, arguments, death_signal, ready, place: None })
     }
 
     fn haproxy(
@@ -151,7 +227,7 @@ impl Build<'_> {
         let arguments: Vec<OsString> = vec!["-db".into(), "-f".into(), config.into()];
         let ready = Ready::Accepts(listen);
         let death_signal = DeathSignal::Kill;
-        Ok(NodeSpec { name, role: "forwarder", program, arguments, death_signal, ready })
+        Ok(NodeSpec { name, role: "forwarder", program, arguments, death_signal, ready, place: None })
     }
 
     /// Background traffic through the whole path.
@@ -172,6 +248,7 @@ impl Build<'_> {
             arguments: arguments.into_iter().map(OsString::from).collect(),
             death_signal: DeathSignal::Kill,
             ready: Ready::Accepts(at.load_control),
+            place: None,
         }
     }
 }

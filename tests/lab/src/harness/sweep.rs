@@ -1,6 +1,7 @@
 //! Run folders: where they are, and what is done about those whose harness is dead.
 
 use super::record::{Identity, Record, boot_id, group_members};
+use crate::namespaces;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, geteuid};
@@ -63,8 +64,16 @@ pub(super) fn remove_run_folder(folder: &Path) {
 }
 
 /// Ends what is left of runs whose harness is dead and removes their folders (those asked to be
-/// kept stay). Returns the folders that were dealt with. Runs that live are not touched.
+/// kept stay). Root's namespaces, links and control groups of dead runs go too, whatever folder
+/// their run had. Returns the folders that were dealt with. Runs that live are not touched.
 pub fn sweep() -> Vec<PathBuf> {
+    let swept = sweep_folders();
+    // After the processes: what they hold cannot be removed under them.
+    namespaces::sweep();
+    swept
+}
+
+fn sweep_folders() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(runs_folder()) else { return Vec::new() };
     let mut swept = Vec::new();
     for folder in entries.flatten().map(|entry| entry.path()) {

@@ -1,11 +1,12 @@
 //! One direction of one relayed connection: read at once, release on time, in order.
 
+use super::schedule::Schedule;
 use super::settings::{DirectionSettings, RelaySettings};
 use crate::clock::Timer;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -94,71 +95,4 @@ async fn write(
         to.write_all(&parcel.bytes).await?;
     }
     to.shutdown().await
-}
-
-/// When the bytes of one direction leave the link.
-struct Schedule {
-    /// Until then the link is busy putting earlier bytes on the wire.
-    busy_until: Instant,
-    /// Nothing leaves before what came earlier.
-    last_release: Instant,
-}
-
-impl Schedule {
-    fn starting_at(now: Instant) -> Schedule {
-        Schedule { busy_until: now, last_release: now }
-    }
-
-    /// The release of `length` bytes that arrived at `now`: first they queue for the wire, then
-    /// they travel. `draw` places the jitter, from 0 to 1.
-    fn release(&mut self, now: Instant, length: usize, link: &DirectionSettings, draw: f64) -> Instant {
-        let sent = match link.rate_bytes_per_s {
-            Some(rate) => self.busy_until.max(now) + Duration::from_secs_f64(length as f64 / rate as f64),
-            None => now,
-        };
-        self.busy_until = sent;
-        let jitter = Duration::from_micros(link.jitter_us).mul_f64(draw.clamp(0.0, 1.0));
-        let release = sent + Duration::from_micros(link.delay_us) + jitter;
-        self.last_release = self.last_release.max(release);
-        self.last_release
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LINK: DirectionSettings =
-        DirectionSettings { delay_us: 10_000, jitter_us: 4_000, rate_bytes_per_s: None };
-
-    #[test]
-    fn jitter_never_lets_later_bytes_overtake() {
-        let start = Instant::now();
-        let mut schedule = Schedule::starting_at(start);
-        let late = schedule.release(start, 100, &LINK, 1.0);
-        let hurried = schedule.release(start + Duration::from_millis(1), 100, &LINK, 0.0);
-        assert_eq!(late - start, Duration::from_millis(14));
-        assert_eq!(hurried, late, "11 ms would have been before its predecessor");
-    }
-
-    #[test]
-    fn a_rate_spaces_bytes_and_the_delay_comes_on_top() {
-        let start = Instant::now();
-        let mut schedule = Schedule::starting_at(start);
-        let link = DirectionSettings { jitter_us: 0, rate_bytes_per_s: Some(100_000), ..LINK };
-        let first = schedule.release(start, 1000, &link, 0.5);
-        let second = schedule.release(start, 1000, &link, 0.5);
-        assert_eq!(first - start, Duration::from_millis(20));
-        assert_eq!(second - start, Duration::from_millis(30));
-    }
-
-    #[test]
-    fn an_idle_link_sends_at_once_again() {
-        let start = Instant::now();
-        let mut schedule = Schedule::starting_at(start);
-        let link = DirectionSettings { delay_us: 0, jitter_us: 0, rate_bytes_per_s: Some(100_000) };
-        schedule.release(start, 1000, &link, 0.0);
-        let later = start + Duration::from_secs(1);
-        assert_eq!(schedule.release(later, 1000, &link, 0.0) - later, Duration::from_millis(10));
-    }
 }

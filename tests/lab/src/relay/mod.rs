@@ -6,6 +6,7 @@
 //! answered here without the delay, as by any L4 balancer.
 
 mod direction;
+pub(crate) mod schedule;
 mod settings;
 
 pub use settings::{DirectionSettings, RelayRequest, RelaySettings, RelayState};
@@ -48,7 +49,7 @@ pub async fn run(
         TcpListener::bind(control).await.with_context(|| format!("relay: bind control {control}"))?;
     let relay = Arc::new(Relay {
         target,
-        settings: watch::Sender::new(settings.checked()?),
+        settings: watch::Sender::new(settings.for_connections()?),
         drops: watch::Sender::new(0),
         open: AtomicU64::new(0),
         accepted: AtomicU64::new(0),
@@ -65,7 +66,7 @@ impl Relay {
         match request {
             RelayRequest::Get => {}
             RelayRequest::Set(settings) => {
-                self.settings.send_replace(settings.checked()?);
+                self.settings.send_replace(settings.for_connections()?);
             }
             RelayRequest::DropNow => self.drops.send_modify(|orders| *orders += 1),
         }
@@ -74,6 +75,8 @@ impl Relay {
             open: self.open.load(Ordering::Relaxed),
             accepted: self.accepted.load(Ordering::Relaxed),
             reset: self.reset.load(Ordering::Relaxed),
+            packets: 0,
+            lost: 0,
         })
     }
 

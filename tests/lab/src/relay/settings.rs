@@ -12,11 +12,16 @@ const MAX_DELAY_US: u64 = 60_000_000;
 pub struct DirectionSettings {
     /// Time every byte spends on the link, in microseconds.
     pub delay_us: u64,
-    /// Upper end of the further time, drawn uniformly per read, in microseconds. Bytes never
-    /// overtake each other.
+    /// Upper end of the further time, drawn uniformly per read (packet relay: per packet), in
+    /// microseconds. Nothing overtakes what came before it, unless `reorder` is set.
     pub jitter_us: u64,
     /// Rate in bytes per second; `None` is unlimited.
     pub rate_bytes_per_s: Option<u64>,
+    /// Share of packets that disappear. Range: 0 to 1. Packet relay only: a TCP relay has no
+    /// packets to lose.
+    pub loss_probability: f64,
+    /// Whether jitter lets packets overtake each other. Packet relay only.
+    pub reorder: bool,
 }
 
 /// Everything that can be set, in force from the next byte or connection on.
@@ -27,9 +32,10 @@ pub struct RelaySettings {
     pub forward: DirectionSettings,
     /// From the target back.
     pub backward: DirectionSettings,
-    /// Share of new connections that are reset instead of carried. Range: 0 to 1.
+    /// Share of new connections that are reset instead of carried. Range: 0 to 1. TCP relay only.
     pub reset_probability: f64,
-    /// While true nothing is accepted and nothing is forwarded; afterwards everything goes on.
+    /// While true the TCP relay accepts and forwards nothing, and goes on afterwards with what it
+    /// held; the packet relay loses every packet.
     pub blackhole: bool,
 }
 
@@ -58,10 +64,40 @@ impl RelaySettings {
                 direction.rate_bytes_per_s != Some(0),
                 "{name}.rate_bytes_per_s = 0: set blackhole to stop all traffic"
             );
+            let p = direction.loss_probability;
+            ensure!((0.0..=1.0).contains(&p), "{name}.loss_probability = {p}: expected 0 to 1");
         }
         let p = self.reset_probability;
         ensure!((0.0..=1.0).contains(&p), "reset_probability = {p}: expected 0 to 1");
         Ok(self)
+    }
+
+    /// The same settings, if a relay of TCP connections can follow them.
+    ///
+    /// # Errors
+    /// As [`RelaySettings::checked`]; and packet loss or reordering.
+    pub fn for_connections(self) -> Result<RelaySettings> {
+        for (name, direction) in [("forward", self.forward), ("backward", self.backward)] {
+            ensure!(
+                direction.loss_probability == 0.0 && !direction.reorder,
+                "{name}: a relay of TCP connections cannot lose or reorder packets; run the lab with isolation \
+                 namespaces"
+            );
+        }
+        self.checked()
+    }
+
+    /// The same settings, if a relay of packets can follow them.
+    ///
+    /// # Errors
+    /// As [`RelaySettings::checked`]; and a probability of resets.
+    pub fn for_packets(self) -> Result<RelaySettings> {
+        let p = self.reset_probability;
+        ensure!(
+            p == 0.0,
+            "reset_probability = {p}: a relay of packets ends no connections; use loss_probability"
+        );
+        self.checked()
     }
 }
 
@@ -88,4 +124,10 @@ pub struct RelayState {
     pub accepted: u64,
     /// Connections ended by a RST of the relay.
     pub reset: u64,
+    /// Packets passed on, both directions together; 0 for a relay of connections.
+    #[serde(default)]
+    pub packets: u64,
+    /// Packets lost on purpose or for want of room; 0 for a relay of connections.
+    #[serde(default)]
+    pub lost: u64,
 }

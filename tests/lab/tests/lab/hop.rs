@@ -39,6 +39,7 @@ pub fn parse(value: &str) -> Hop {
             "d" => hop.d = ms,
             "u" => hop.u = Some(ms),
             "c" => hop.c = Some(ms),
+            "q" => {} // the resolution
             _ => panic!("{value:?}: key {key:?}"),
         }
     }

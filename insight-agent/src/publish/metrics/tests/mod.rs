@@ -1,5 +1,6 @@
 //! What a scrape shows, read with the end-to-end tests' own exposition parser.
 
+mod links;
 mod samples;
 mod sockets;
 mod table;
@@ -12,7 +13,7 @@ use super::*;
 use crate::model::hop::{HopEvidence, HopSource};
 use crate::model::ledger::Evidence;
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
-use crate::model::plan::{Call, Connection, Mode, RoutePlan};
+use crate::model::plan::{Call, Connection, LinkEnds, Mode, RoutePlan};
 use crate::model::sample::{Phases, Rulers};
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, SegmentWindow};
 use exposition::Exposition;
@@ -52,6 +53,22 @@ fn plan(name: &str, target: &str) -> Arc<ProbePlan> {
         max_in_flight: 4,
         void_share: 0.2,
     })
+}
+
+/// A link probe from `prober` to `mediary-eu`.
+fn link_plan(name: &str) -> Arc<ProbePlan> {
+    let ends = LinkEnds { from: "prober".to_owned(), to: "mediary-eu".to_owned() };
+    let of = plan(name, "eu");
+    Arc::new(ProbePlan { mode: Mode::Link, call: Call::Link(ends), ..(*of).clone() })
+}
+
+/// What a link probe's handshake (fresh) or PING (reused) of this length gives.
+fn link_sample(plan: &Arc<ProbePlan>, connection: Connection, round_trip: Duration) -> ProbeSample {
+    let rulers = match connection {
+        Connection::Fresh => Rulers { handshake: Some(round_trip), ..Rulers::default() },
+        Connection::Reused => Rulers { ping: Some(round_trip), ..Rulers::default() },
+    };
+    ProbeSample { connection, phases: Phases::default(), rulers, ..sample(plan, Outcome::Ok) }
 }
 
 /// A sample on the reused connection of 1 + 100 + 2 ms.
@@ -126,6 +143,7 @@ fn window(plan: &Arc<ProbePlan>) -> Window {
             good: 3,
             phases: [None; 7],
             rulers: [None, Some(0.0012), None, Some(0.0034)],
+            floors: [None, Some(0.001), None, Some(0.003)],
         }],
     }
 }

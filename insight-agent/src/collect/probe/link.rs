@@ -1,0 +1,204 @@
+//! A link probe at work: round trips to the next hop, with no RPC at all.
+//!
+//! A *fresh* sample is a TCP handshake, closed again at once: the next hop's kernel answers it, so
+//! neither its processes nor anything behind them take part. A *reused* sample is an HTTP/2 PING on
+//! a connection that stays: the next hop's event loop answers it.
+
+use super::connect::{Ended, NotOpened, Opened, connect_tcp, end_reason, open};
+use super::failure;
+use super::ping::{PingPolicy, Pinger};
+use super::session::{ProbeError, starved};
+use super::tls::RouteTls;
+use crate::collect::host::schedstat::read_thread_wait;
+use crate::model::hop::HopEvidence;
+use crate::model::outcome::{Failure, FailureClass};
+use crate::model::plan::{Connection, ProbePlan};
+use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
+use crate::model::series::lost::Loss;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Mutex;
+use tokio::time::timeout_at;
+
+/// A link probe that can be sampled. Owns the connection that PINGs go over.
+#[derive(Debug)]
+pub struct LinkProbe {
+    plan: Arc<ProbePlan>,
+    tls: Option<RouteTls>,
+    line: Mutex<Option<Arc<Line>>>,
+    pings: PingPolicy,
+}
+
+/// The connection for PINGs.
+#[derive(Debug)]
+struct Line {
+    pinger: Pinger,
+    ended: Ended,
+    /// Keeps the connection open, which closes when nobody could send a request any more; and
+    /// knows of a GOAWAY before the peer closes its end.
+    send: SendRequest<Bytes>,
+}
+
+/// What a sample is made of.
+#[derive(Default)]
+struct Attempt {
+    phases: Phases,
+    opened: bool,
+    rulers: Rulers,
+    failure: Option<Failure>,
+    losses: Vec<(&'static str, Loss)>,
+}
+
+impl LinkProbe {
+    /// Reads the plan's TLS files. Blocking.
+    ///
+    /// # Errors
+    /// A TLS file is missing or unusable.
+    pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
+        let route = &plan.route;
+        let tls = route.tls.as_ref().map(|tls| RouteTls::new(&route.name, &route.host, tls)).transpose()?;
+        Ok(Self { plan, tls, line: Mutex::new(None), pings: PingPolicy::default() })
+    }
+
+    /// The plan it works from.
+    pub fn plan(&self) -> &Arc<ProbePlan> {
+        &self.plan
+    }
+
+    /// Takes one sample now: a handshake (fresh) or a PING (reused). `scheduled` is when it should
+    /// have started. Ends by itself at the deadline; cancelling closes what was being opened.
+    ///
+    /// Returns what was lost besides. **None**: nothing was sent, because the peer asked for fewer
+    /// PINGs; the loss says so.
+    pub async fn sample(
+        &self,
+        connection: Connection,
+        scheduled: Instant,
+    ) -> (Option<ProbeSample>, Vec<(&'static str, Loss)>) {
+        let start = Instant::now();
+        let wait_before = read_thread_wait();
+        let attempt = match connection {
+            Connection::Fresh => Some(self.handshake(start).await),
+            Connection::Reused => self.ping(start).await,
+        };
+        let Some(attempt) = attempt else { return (None, vec![("ping", Loss::BackedOff)]) };
+        let prober_wait =
+            read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
+        let outcome = match (attempt.failure, attempt.rulers.ping) {
+            (Some(failure), _) => Outcome::Failed(advised(failure)),
+            // The kernel times handshakes: whether this thread runs plays no part in them.
+            (None, Some(ping)) if starved(prober_wait, ping, self.plan.void_share) => Outcome::Voided,
+            (None, _) => Outcome::Ok,
+        };
+        let sample = ProbeSample {
+            plan: Arc::clone(&self.plan),
+            connection,
+            finished: Instant::now(),
+            lag: start.saturating_duration_since(scheduled),
+            phases: attempt.phases,
+            outcome,
+            opened: attempt.opened,
+            hops: HopEvidence::default(),
+            service: None,
+            rulers: attempt.rulers,
+            prober_wait,
+        };
+        (Some(sample), attempt.losses)
+    }
+
+    async fn handshake(&self, start: Instant) -> Attempt {
+        let mut phases = Phases::default();
+        match connect_tcp(&self.plan, start + self.plan.deadline, &mut phases).await {
+            Err(failure) => Attempt { phases, failure: Some(failure), ..Attempt::default() },
+            Ok((_closed_at_once, handshake)) => Attempt {
+                phases,
+                opened: true,
+                rulers: Rulers { handshake, ..Rulers::default() },
+                losses: if handshake.is_none() { vec![("link", Loss::Missing)] } else { Vec::new() },
+                ..Attempt::default()
+            },
+        }
+    }
+
+    /// **None** while backing off.
+    async fn ping(&self, start: Instant) -> Option<Attempt> {
+        let deadline = start + self.plan.deadline;
+        // Samples are skipped while one is under way, so nobody else waits for this lock.
+        let mut slot = self.line.lock().await;
+        let mut retried = false;
+        loop {
+            self.drop_ended(&mut slot).await;
+            if self.pings.allowed().is_err() {
+                *slot = None;
+                return None;
+            }
+            let (line, opened) = match slot.as_ref() {
+                Some(line) => (Arc::clone(line), false),
+                None => match self.open_line(deadline).await {
+                    Err(failure) => return Some(Attempt { failure: Some(failure), ..Attempt::default() }),
+                    Ok(line) => (Arc::clone(slot.insert(Arc::new(line))), true),
+                },
+            };
+            let attempt = Attempt { opened: opened || retried, ..Attempt::default() };
+            // Opening is not part of a PING, so its patience starts here.
+            let give_up = if opened { Instant::now() + self.plan.deadline } else { deadline };
+            let failure = match timeout_at(give_up.into(), line.pinger.round_trip()).await {
+                Ok(Some(ping)) => {
+                    let rulers = Rulers { ping: Some(ping), ..Rulers::default() };
+                    return Some(Attempt { rulers, ..attempt });
+                }
+                // A whole deadline in silence: the next sample asks on a new connection, which
+                // also tells a stuck process (no SETTINGS) from a path that went away.
+                Err(_) => match line.send.clone().ready().await {
+                    Err(goaway) => {
+                        self.pings.connection_ended(goaway.reason());
+                        failure::ping_lost(&self.plan, Some(&goaway))
+                    }
+                    Ok(_) => failure::ping_deadline(&self.plan),
+                },
+                Ok(None) => match line.ended.get() {
+                    // An idle connection that was closed in peace while the PING was on its way
+                    // says nothing about the link.
+                    Some(Ok(())) if !opened && !retried => {
+                        retried = true;
+                        continue;
+                    }
+                    ended => failure::ping_lost(&self.plan, ended.and_then(|end| end.as_ref().err())),
+                },
+            };
+            self.pings.connection_ended(end_reason(&line.ended));
+            *slot = None;
+            return Some(Attempt { failure: Some(failure), ..attempt });
+        }
+    }
+
+    /// Takes a connection that has ended, or is about to (GOAWAY), out of its slot and learns from
+    /// how it did.
+    async fn drop_ended(&self, slot: &mut Option<Arc<Line>>) {
+        let Some(line) = slot.as_ref() else { return };
+        let goaway = line.send.clone().ready().await.err();
+        if goaway.is_none() && line.ended.get().is_none() {
+            return;
+        }
+        let reason = end_reason(&line.ended).or(goaway.and_then(|goaway| goaway.reason()));
+        self.pings.connection_ended(reason);
+        *slot = None;
+    }
+
+    async fn open_line(&self, deadline: Instant) -> Result<Line, Failure> {
+        let Opened { send, ping, ended, .. } = open(&self.plan, self.tls.as_ref(), deadline)
+            .await
+            .map_err(|NotOpened { failure, .. }| failure)?;
+        Ok(Line { pinger: Pinger::new(ping), ended, send })
+    }
+}
+
+/// Adds what only a link probe can do about a peer that does not speak HTTP/2.
+fn advised(mut failure: Failure) -> Failure {
+    if matches!(failure.class, FailureClass::NoSettings | FailureClass::Protocol) {
+        failure.detail.push_str("; a link probe needs no HTTP/2 with ping = false");
+    }
+    failure
+}

@@ -1,0 +1,39 @@
+//! Real programs that `cargo xtask setup` installs, or a loud skip where it did not run.
+
+use insight_lab::skip::{SkipReason, skip};
+use std::path::{Path, PathBuf};
+
+/// Programs that a test may need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// Python with grpcio, its health and its reflection packages.
+    Python,
+    /// An independent gRPC client for the command line.
+    Grpcurl,
+    /// A real forwarder.
+    Nginx,
+}
+
+impl Program {
+    /// Where setting up puts it.
+    pub fn path(self) -> PathBuf {
+        let environment = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/pyenv/bin");
+        match self {
+            Self::Python => environment.join("python"),
+            Self::Grpcurl => environment.join("grpcurl"),
+            Self::Nginx => "/usr/sbin/nginx".into(),
+        }
+    }
+}
+
+/// Whether all `programs` are here. False: the running test `name` was declared skipped, and
+/// shall return.
+pub fn has(name: &str, programs: &[Program]) -> bool {
+    let missing: Vec<_> =
+        programs.iter().map(|program| program.path()).filter(|path| !path.exists()).collect();
+    for path in &missing {
+        let reason = format!("{} is missing: run `cargo xtask setup`", path.display());
+        skip(name, SkipReason::Missing(&reason));
+    }
+    missing.is_empty()
+}
