@@ -301,6 +301,13 @@ impl Correlator {
     fn record(&mut self, event: ProbeEvent) {
         match event {
             ProbeEvent::Sample(sample) => {
+                tracing::debug!(
+                    probe = sample.plan.name,
+                    connection = sample.connection.as_str(),
+                    outcome = ?sample.outcome,
+                    total = ?sample.total(),
+                    "sample"
+                );
                 self.metrics.observe(&sample);
                 self.board.record(&sample);
                 let unknown = self.aggregator.record(&sample);
@@ -309,7 +316,7 @@ impl Correlator {
                 }
             }
             ProbeEvent::Skipped(plan, connection) => {
-                self.metrics.lost("probe", Loss::InFlight, 1);
+                self.metrics.skip(&plan, connection);
                 self.board.skip(&plan, connection);
             }
             ProbeEvent::Lost(measurement, loss) => self.metrics.lost(measurement, loss, 1),

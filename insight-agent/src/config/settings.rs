@@ -62,7 +62,7 @@ pub struct Metrics {
     pub web_config_file: Option<PathBuf>,
 }
 
-/// The listener of the API and the web page.
+/// The listener of the API.
 #[derive(Debug, Clone)]
 pub struct Admin {
     /// Where it binds.

@@ -128,11 +128,13 @@ pub enum FailureClass {
     Protocol,
     /// Nothing came until the deadline and the drain time after it had passed.
     Deadline,
+    /// This host could not even try: no file descriptor, no port, no memory, or its own firewall.
+    Local,
 }
 
 impl FailureClass {
     /// Every class.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Dns,
         Self::Refused,
         Self::Unreachable,
@@ -147,10 +149,11 @@ impl FailureClass {
         Self::NotServing,
         Self::Protocol,
         Self::Deadline,
+        Self::Local,
     ];
 
     /// The names, in the order of [`Self::ALL`]: the closed set of a `class` label.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "dns",
         "refused",
         "unreachable",
@@ -165,6 +168,7 @@ impl FailureClass {
         "not_serving",
         "protocol",
         "deadline",
+        "local",
     ];
 
     /// The name used in labels and JSON.

@@ -3,6 +3,7 @@
 //! They share one listener and one thread of their own: the receiver's figures are durations of
 //! that thread, and whatever else the agent does must not be part of them.
 
+mod accept;
 mod drill;
 mod probe;
 pub mod report;
@@ -17,7 +18,8 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 /// What the gRPC listener offers and allows.
@@ -78,7 +80,17 @@ pub enum ServeError {
 /// HTTP/2 bytes beyond the payload that a message of `max_payload` needs (field tags, names).
 const MESSAGE_OVERHEAD: usize = 64 * 1024;
 
-/// Serves until `shutdown` completes; streams under way are finished before it returns.
+/// Requests that one connection may have under way.
+const MAX_STREAMS: u32 = 256;
+
+/// A connection whose peer is gone is noticed after this much silence, and closed after as much more.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How long requests under way may take at a stop: longer than a probe that is not delayed on purpose,
+/// and far below the patience of any process supervisor.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown` completes; streams under way then have two seconds to finish.
 ///
 /// Cancelling (dropping the future) closes every connection at once.
 ///
@@ -97,7 +109,11 @@ pub async fn serve_grpc(
         .max_encoding_message_size(limit);
     health.set_serving::<ProbeServer<Receiver>>().await;
 
-    let mut server = Server::builder().tcp_nodelay(true).layer(stamp::StampLayer);
+    let mut server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .layer(stamp::StampLayer);
     if let Some(tls) = &options.tls {
         server = server.tls_config(tls_config(tls)?)?;
     }
@@ -111,8 +127,21 @@ pub async fn serve_grpc(
         // grpcurl before 1.9 asks for v1alpha only, newer callers for v1.
         router = router.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?);
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    router.serve_with_incoming_shutdown(incoming, shutdown).await?;
+    let incoming = ReceiverStream::new(accept::accept(listener));
+    let (tell, told) = oneshot::channel();
+    let serving = router.serve_with_incoming_shutdown(incoming, async {
+        // The sender is dropped only after it has told.
+        let _ = told.await;
+    });
+    let ending = async {
+        shutdown.await;
+        let _ = tell.send(());
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = serving => result?,
+        () = ending => {}
+    }
     Ok(())
 }
 

@@ -73,3 +73,21 @@ async fn health_says_serving_for_the_server_and_the_probe_service() {
         assert_eq!(reply.status(), tonic_health::pb::health_check_response::ServingStatus::Serving);
     }
 }
+
+#[tokio::test]
+async fn a_silent_connection_does_not_hold_up_a_stop() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(serve_grpc(listener, options(), Drill::default(), async {
+        let _ = stopped.await;
+    }));
+    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = ProbeClient::new(endpoint.connect().await.unwrap());
+    assert!(client.measure(Request::new(MeasureRequest::default())).await.is_ok());
+    stop.send(()).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), server).await;
+    assert!(matches!(ended, Ok(Ok(Ok(())))), "{ended:?}");
+    drop(silent);
+}

@@ -26,6 +26,8 @@ pub(super) async fn measure(plan: ProbePlan, count: u32, interval: Duration) -> 
     let pings = plan.ping.then(Vec::new);
     let mut report = LinkReport { plan, handshakes: Vec::new(), pings, backed_off: 0 };
     let mut scheduled = tokio::time::interval(interval.max(Duration::from_millis(1)));
+    // A slow answer shall not be followed by a burst.
+    scheduled.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for _ in 0..count {
         let tick = scheduled.tick().await.into_std();
         report.handshakes.extend(probe.sample(Connection::Fresh, tick).await.0);

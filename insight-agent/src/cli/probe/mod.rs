@@ -196,6 +196,8 @@ async fn measure(args: &ProbeArgs) -> Result<Found, String> {
     }
     let mut reused = Vec::new();
     let mut scheduled = tokio::time::interval(args.interval.max(Duration::from_millis(1)));
+    // A slow answer shall not be followed by a burst.
+    scheduled.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for _ in 0..args.count {
         let tick = scheduled.tick().await;
         reused.push(probe.sample(Connection::Reused, tick.into_std()).await.0);

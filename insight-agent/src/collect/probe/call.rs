@@ -7,7 +7,7 @@ use super::hop_headers::{parse_service_trailer, read_hop_evidence};
 use super::message::{BadReply, Reply, decode_reply, encode_request};
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::Failure;
-use crate::model::plan::{Mode, ProbePlan};
+use crate::model::plan::{Call, Mode, ProbePlan};
 use crate::model::sample::{Phases, ServiceTiming};
 use crate::model::series::lost::Loss;
 use bytes::{Bytes, BytesMut};
@@ -22,8 +22,9 @@ use tokio::time::timeout_at;
 const SERVICE_TRAILER: &str = "x-insight-service";
 /// The reserved key that marks probe traffic for gateways and services.
 const PROBE_MARK: &str = "x-insight-probe";
-/// Body bytes that are read at most: the largest payload that can be configured, with its frame.
-const MAX_BODY_BYTES: usize = 65 * 1024 * 1024;
+/// Bytes of an answer that are read at most, beyond the payload that was asked for: the largest message
+/// that gRPC implementations take by default.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The parts of a request that are the same for every sample of a probe.
 #[derive(Debug, Clone)]
@@ -187,12 +188,12 @@ async fn exchange(
     end.phases.wait = Some(answered - written);
 
     let (parts, body) = Response::into_parts(answer);
-    let body = read_body(body).await;
+    let body = read_body(plan, body).await;
     let (body, trailers) = match body {
         Ok(read) => read,
         Err(error) => {
             end.hops = read_hop_evidence(&parts.headers, None, &plan.route);
-            return Err(error.into());
+            return Err(error);
         }
     };
     end.phases.response = Some(answered.elapsed());
@@ -244,14 +245,21 @@ async fn send_body(stream: &mut SendStream<Bytes>, mut body: Bytes) -> Result<()
     }
 }
 
-async fn read_body(mut body: RecvStream) -> Result<(Bytes, Option<HeaderMap>), h2::Error> {
+/// The whole body. A body beyond the bound is given up, which resets its stream.
+async fn read_body(plan: &ProbePlan, mut body: RecvStream) -> Result<(Bytes, Option<HeaderMap>), Broken> {
+    let asked_for = match &plan.call {
+        Call::Measure { response_bytes, .. } => *response_bytes,
+        _ => 0,
+    };
+    let bound = MAX_ANSWER_BYTES + asked_for;
     let mut read = BytesMut::new();
     while let Some(chunk) = body.data().await {
         let chunk = chunk?;
         body.flow_control().release_capacity(chunk.len())?;
-        if read.len() + chunk.len() <= MAX_BODY_BYTES {
-            read.extend_from_slice(&chunk);
+        if read.len() + chunk.len() > bound {
+            return Err(Broken::Answer(failure::too_large(plan, bound)));
         }
+        read.extend_from_slice(&chunk);
     }
     let trailers = body.trailers().await?;
     Ok((read.freeze(), trailers))

@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
 /// HTTP/2 receive windows: one large-payload answer without waiting for a window update.
@@ -39,6 +40,31 @@ pub(super) struct Opened {
     pub(super) handshake: Option<Duration>,
     /// Set by the driver task when the connection has ended.
     pub(super) ended: Ended,
+    /// Ends the connection when it is dropped.
+    pub(super) driver: Driver,
+}
+
+/// How long a connection that nobody uses any more may take to say GOAWAY. A peer that reads nothing
+/// would otherwise hold its socket, its task and a request body for ever.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The task that reads and writes a connection.
+#[derive(Debug)]
+pub(super) struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let task = self.0.abort_handle();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !task.is_finished() => {
+                runtime.spawn(async move {
+                    tokio::time::sleep(FAREWELL).await;
+                    task.abort();
+                });
+            }
+            _ => task.abort(),
+        }
+    }
 }
 
 /// How a connection ended, once it has. `Ok` is in peace: closed, or GOAWAY without an error.
@@ -113,8 +139,7 @@ pub(super) async fn connect_tcp(
             found
         }
     };
-    let (stream, took) = timed(plan, SetupPhase::Connect, deadline, connect_any(plan, &addresses)).await?;
-    let stream = stream?;
+    let (stream, took) = connect_any(plan, &addresses, deadline).await?;
     phases.connect = Some(took);
     let handshake = read_tcp_info(stream.as_fd()).rtt;
     Ok((stream, handshake))
@@ -134,13 +159,21 @@ async fn timed<T>(
     }
 }
 
-/// The first address that answers, in the resolver's order.
-async fn connect_any(plan: &ProbePlan, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+/// The first address that answers, in the resolver's order, and how long that one took. Each has an
+/// equal share of the time that is left: one that swallows SYNs does not hide the others.
+async fn connect_any(
+    plan: &ProbePlan,
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<(TcpStream, Duration), Failure> {
     let mut last = failure::dns(plan, &"the name has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = failure::connect(plan, &error),
+    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let start = Instant::now();
+        let share = deadline.saturating_duration_since(start) / u32::try_from(left).unwrap_or(u32::MAX);
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok((stream, start.elapsed())),
+            Ok(Err(error)) => last = failure::connect(plan, &error),
+            Err(_) => last = failure::setup_deadline(plan, SetupPhase::Connect),
         }
     }
     Err(last)
@@ -175,13 +208,13 @@ impl Setup<'_> {
         let (send, mut connection) = opened.map_err(|error| failure::stream(self.plan, &error))?;
         let ping = connection.ping_pong().expect("a new connection's ping handle was not taken yet");
         let ended = Ended::default();
-        tokio::spawn({
+        let driver = Driver(tokio::spawn({
             let ended = Arc::clone(&ended);
             async move {
                 // This task is the only one that sets it.
                 let _ = ended.set(connection.await);
             }
-        });
+        }));
         let (first, _) = timed(self.plan, SetupPhase::Http2, self.deadline, clock.first_read()).await?;
         let settings = first.ok_or_else(|| failure::no_settings(self.plan))?;
         phases.http2 = Some(settings.saturating_duration_since(start));
@@ -193,6 +226,7 @@ impl Setup<'_> {
             phases: *phases,
             handshake: self.handshake,
             ended,
+            driver,
         })
     }
 }

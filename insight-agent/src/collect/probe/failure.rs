@@ -46,7 +46,13 @@ pub(super) fn connect(plan: &ProbePlan, error: &io::Error) -> Failure {
             "nothing listens there: check the address and that the next hop's process runs",
         ),
         Kind::TimedOut => (FailureClass::ConnectTimeout, UNANSWERED),
-        _ => (FailureClass::Unreachable, "check the address and this host's routes"),
+        Kind::HostUnreachable | Kind::NetworkUnreachable => {
+            (FailureClass::Unreachable, "check the address and this host's routes")
+        }
+        _ => (
+            FailureClass::Local,
+            "this host could not even try: check its limit on open files, its ports and its firewall",
+        ),
     };
     failure(GrpcStatus::Unavailable, class, format!("connect to {}: {error}: {advice}", place(plan)))
 }
@@ -306,6 +312,19 @@ pub(super) fn bad_reply(plan: &ProbePlan, bad: &BadReply) -> Failure {
             format!("{what}: sequence {sent} was answered as {received}: a hop mixes up or caches answers"),
         ),
     }
+}
+
+/// An answer larger than anything that was asked for.
+pub(super) fn too_large(plan: &ProbePlan, bound: usize) -> Failure {
+    failure(
+        GrpcStatus::ResourceExhausted,
+        FailureClass::Protocol,
+        format!(
+            "call {} through {}: the answer is larger than {bound} bytes: ask a method with a smaller answer",
+            plan.call.method(),
+            place(plan)
+        ),
+    )
 }
 
 /// `grpc-message` is percent-encoded UTF-8; what is not stays as it is.

@@ -4,7 +4,7 @@
 //! neither its processes nor anything behind them take part. A *reused* sample is an HTTP/2 PING on
 //! a connection that stays: the next hop's event loop answers it.
 
-use super::connect::{Ended, NotOpened, Opened, connect_tcp, end_reason, open};
+use super::connect::{Driver, Ended, NotOpened, Opened, connect_tcp, end_reason, open};
 use super::failure;
 use super::ping::{PingPolicy, Pinger};
 use super::session::{ProbeError, starved};
@@ -39,6 +39,8 @@ struct Line {
     /// Keeps the connection open, which closes when nobody could send a request any more; and
     /// knows of a GOAWAY before the peer closes its end.
     send: SendRequest<Bytes>,
+    /// Ends the connection when the line is dropped.
+    _driver: Driver,
 }
 
 /// What a sample is made of.
@@ -188,10 +190,10 @@ impl LinkProbe {
     }
 
     async fn open_line(&self, deadline: Instant) -> Result<Line, Failure> {
-        let Opened { send, ping, ended, .. } = open(&self.plan, self.tls.as_ref(), deadline)
+        let Opened { send, ping, ended, driver, .. } = open(&self.plan, self.tls.as_ref(), deadline)
             .await
             .map_err(|NotOpened { failure, .. }| failure)?;
-        Ok(Line { pinger: Pinger::new(ping), ended, send })
+        Ok(Line { pinger: Pinger::new(ping), ended, send, _driver: driver })
     }
 }
 

@@ -58,6 +58,8 @@ impl Prober {
                 let _ = stopped.wait_for(|stop| *stop).await;
                 schedules.shutdown().await;
             });
+            // A resolver that hangs must not hold up the stop: its thread is left to itself.
+            runtime.shutdown_background();
         })?;
         Ok(Self { stop, thread: Some(thread) })
     }

@@ -2,7 +2,7 @@
 
 use super::call::{CallEnd, HeadError, RequestHead, call};
 use super::clocked_io::IoClock;
-use super::connect::{Ended, NotOpened, Opened, end_reason, open};
+use super::connect::{Driver, Ended, NotOpened, Opened, end_reason, open};
 use super::ping::{PingPolicy, Pinger};
 use super::tcp_info::read_tcp_info;
 use super::tls::{RouteTls, TlsError};
@@ -25,13 +25,16 @@ use tokio::time::timeout_at;
 /// next hop, so it is nearly always there first.
 const PING_GRACE: Duration = Duration::from_millis(20);
 
+/// The number of the next request of this process. From 1 on: an empty answer, in which every number
+/// reads as 0, belongs to no request.
+static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
+
 /// A probe that can be sampled. Shared by its samples; owns the reused connection.
 #[derive(Debug)]
 pub struct Probe {
     plan: Arc<ProbePlan>,
     head: RequestHead,
     tls: Option<RouteTls>,
-    sequence: AtomicU64,
     reused: Mutex<Option<Arc<Session>>>,
     pings: PingPolicy,
 }
@@ -56,12 +59,22 @@ struct Session {
     pinger: Pinger,
     handshake: Option<Duration>,
     ended: Ended,
+    /// Ends the connection when the session is dropped.
+    _driver: Driver,
 }
 
 /// A session, and whether it had to be opened for whoever asked.
 struct Lease {
     session: Arc<Session>,
     opened: bool,
+}
+
+/// A first attempt that the server did not look at.
+struct Refused {
+    took: Duration,
+    give_up: Instant,
+    opened: bool,
+    losses: Vec<(&'static str, Loss)>,
 }
 
 /// What a sample is assembled from once its connection stands, or does not.
@@ -81,14 +94,7 @@ impl Probe {
         let head = RequestHead::new(&plan)?;
         let route = &plan.route;
         let tls = route.tls.as_ref().map(|tls| RouteTls::new(&route.name, &route.host, tls)).transpose()?;
-        Ok(Self {
-            plan,
-            head,
-            tls,
-            sequence: AtomicU64::new(0),
-            reused: Mutex::new(None),
-            pings: PingPolicy::default(),
-        })
+        Ok(Self { plan, head, tls, reused: Mutex::new(None), pings: PingPolicy::default() })
     }
 
     /// The plan it works from.
@@ -164,11 +170,13 @@ impl Probe {
     }
 
     async fn reused(&self, start: Instant) -> Attempt {
-        let mut retried = false;
+        let mut deadline = start + self.plan.deadline;
+        // A request that a server promised not to have looked at is sent once more, as gRPC clients
+        // do; what the first attempt took is latency all the same.
+        let mut refused: Option<Refused> = None;
         loop {
             // The session's lock is held while a connection is opened: whoever else wants it
             // waits here, so the wait needs the same deadline.
-            let deadline = start + self.plan.deadline;
             let lease = match timeout_at(deadline.into(), self.lease(deadline)).await {
                 Ok(Ok(lease)) => lease,
                 Ok(Err(NotOpened { phases, failure })) => return not_opened(phases, failure),
@@ -179,15 +187,25 @@ impl Probe {
                 }
             };
             // Opening is not part of a reused sample, so its patience starts here.
-            let give_up = Instant::now() + self.plan.deadline + self.plan.drain;
+            let began = Instant::now();
+            let patience = self.plan.deadline + self.plan.drain;
+            let give_up = refused.as_ref().map_or(began + patience, |refused| refused.give_up);
             let (mut end, ping) = self.call_and_ping(&lease.session, give_up).await;
             let keep = end.result.is_ok() || !(end.silent || lease.session.is_over());
             if !keep {
                 self.forget(&lease.session).await;
             }
-            if end.unprocessed && !retried {
-                retried = true;
+            if end.unprocessed && refused.is_none() {
+                let took = began.elapsed();
+                refused = Some(Refused { took, give_up, opened: lease.opened, losses: end.losses });
+                deadline = Instant::now() + self.plan.deadline;
                 continue;
+            }
+            let mut opened = lease.opened;
+            if let Some(refused) = refused {
+                opened |= refused.opened;
+                end.losses.extend(refused.losses);
+                end.phases.request = end.phases.request.map(|request| request + refused.took);
             }
             let ping = ping.unwrap_or_else(|loss| {
                 end.losses.push(("ping", loss));
@@ -195,7 +213,7 @@ impl Probe {
             });
             let handshake = lease.session.handshake.filter(|_| lease.opened);
             let rulers = Rulers { handshake, ping, ..lease.session.kernel_rulers() };
-            return Attempt { setup: Phases::default(), opened: lease.opened, rulers, end };
+            return Attempt { setup: Phases::default(), opened, rulers, end };
         }
     }
 
@@ -230,15 +248,18 @@ impl Probe {
     }
 
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let sequence = NEXT_SEQUENCE.fetch_add(1, Ordering::Relaxed);
         call(&self.plan, &self.head, session.send.clone(), &session.clock, &session.ended, sequence, give_up)
             .await
     }
 
     async fn open_session(&self, deadline: Instant) -> Result<(Session, Phases), NotOpened> {
-        let Opened { send, ping, clock, socket, phases, handshake, ended } =
+        let Opened { send, ping, clock, socket, phases, handshake, ended, driver } =
             open(&self.plan, self.tls.as_ref(), deadline).await?;
-        Ok((Session { send, clock, socket, pinger: Pinger::new(ping), handshake, ended }, phases))
+        Ok((
+            Session { send, clock, socket, pinger: Pinger::new(ping), handshake, ended, _driver: driver },
+            phases,
+        ))
     }
 
     /// The reused connection, opened if there is none that can take a request.

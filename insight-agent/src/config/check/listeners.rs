@@ -46,7 +46,7 @@ fn admin(
         if insecure.value {
             findings.warn(
                 &insecure.site,
-                format!("anyone who reaches {} may read every state and reload this agent", listen.value),
+                format!("anyone who reaches {} may read every state of this agent", listen.value),
                 "set admin.token_file, or listen on loopback",
             );
         } else {

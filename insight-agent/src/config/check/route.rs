@@ -107,7 +107,7 @@ const OWNED_BY_PROTOCOL: [&str; 10] = [
 ];
 
 /// Metadata that every probe carries by itself.
-const OWNED_BY_AGENT: [&str; 2] = ["traceparent", "x-insight-probe"];
+const OWNED_BY_AGENT: [&str; 1] = ["x-insight-probe"];
 
 fn metadata(table: &Table<'_>, findings: &mut Findings<'_>) -> Vec<(String, Template)> {
     let mut metadata = Vec::new();

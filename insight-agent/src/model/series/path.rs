@@ -24,7 +24,7 @@ pub const LEDGER: Series = Series {
     help: "Mean over the last complete window of one entry of the probe's ledger (link, hop, service, transfer, unexplained), in seconds. Absent when the window holds no evidence for it.",
     kind: Kind::Gauge,
     labels: &[SOURCE, TARGET, PROBE, SEGMENT, closed("evidence", &Evidence::NAMES)],
-    bound: "white-box probes x (2 x hops + 4) x evidence kinds that occur (1 to 2 a segment)",
+    bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent) x evidence kinds that occur (1 to 2 a segment)",
 };
 
 /// How many requests an entry's mean is of.
@@ -33,7 +33,7 @@ pub const LEDGER_SAMPLES: Series = Series {
     help: "Number of probes in the last complete window that gave evidence for the ledger's entry.",
     kind: Kind::Gauge,
     labels: &[SOURCE, TARGET, PROBE, SEGMENT],
-    bound: "white-box probes x (2 x hops + 4)",
+    bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent)",
 };
 
 /// End to end, as the ledger's sum must give it.
@@ -60,7 +60,7 @@ pub const LEDGER_INCONSISTENT: Series = Series {
     help: "Ledger entries that were negative beyond the resolution of their sources.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, SEGMENT],
-    bound: "white-box probes x (2 x hops + 4)",
+    bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent)",
 };
 
 /// This file's families.

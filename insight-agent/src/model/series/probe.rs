@@ -54,7 +54,7 @@ pub const FAILURES: Series = Series {
     help: "Failed probes by failure class: who or what is named by the way in which they failed.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("class", &FailureClass::NAMES)],
-    bound: "probes x connections (2) x classes that occurred (14)",
+    bound: "probes x connections (2) x classes that occurred (15)",
 };
 
 /// Answers after the deadline.
@@ -64,6 +64,15 @@ pub const LATE: Series = Series {
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
     bound: "probes but link ones x connections (2)",
+};
+
+/// Scheduled and never sent.
+pub const SKIPPED: Series = Series {
+    name: "insight_probe_skipped_total",
+    help: "Scheduled probes that were not sent because too many of their kind were still under way; a path that hangs shows here first.",
+    kind: Kind::Counter,
+    labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
+    bound: "probes x connections (2)",
 };
 
 /// How often connections had to be opened.
@@ -107,4 +116,4 @@ pub const RULERS: [&str; 4] = ["handshake", "ack", "ack_min", "ping"];
 
 /// This file's families.
 pub const SERIES: &[Series] =
-    &[DURATION, PHASE, RESULTS, FAILURES, LATE, CONNECTIONS, SCHEDULE_LAG, SUCCESS_RATIO, RULER];
+    &[DURATION, PHASE, RESULTS, FAILURES, LATE, SKIPPED, CONNECTIONS, SCHEDULE_LAG, SUCCESS_RATIO, RULER];

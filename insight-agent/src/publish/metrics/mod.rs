@@ -15,7 +15,7 @@ mod tests;
 pub use gauges::AgentLabels;
 
 use crate::model::kernel::KernelSnapshot;
-use crate::model::plan::ProbePlan;
+use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::series::lost::{self, Loss};
 use crate::model::series::path;
@@ -106,6 +106,12 @@ impl Metrics {
                 self.lost("hop_headers", loss, u64::from(count));
             }
         }
+    }
+
+    /// Counts a scheduled probe that was never sent, as a loss and in its probe's own series.
+    pub fn skip(&self, plan: &ProbePlan, connection: Connection) {
+        self.probes.skip(plan, connection);
+        self.lost("probe", Loss::InFlight, 1);
     }
 
     /// Counts what a measurement lost. `measurement` is one of `series::lost::MEASUREMENTS`.

@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 const RESULTS: CounterRow<6> = CounterRow::of(&probe::RESULTS);
 const FAILURES: CounterRow<6> = CounterRow::of(&probe::FAILURES);
 const LATE: CounterRow<5> = CounterRow::of(&probe::LATE);
+const SKIPPED: CounterRow<5> = CounterRow::of(&probe::SKIPPED);
 const CONNECTIONS: CounterRow<5> = CounterRow::of(&probe::CONNECTIONS);
 const DURATION: HistogramRow<5> = HistogramRow::of(&probe::DURATION);
 const PHASE: HistogramRow<6> = HistogramRow::of(&probe::PHASE);
@@ -34,6 +35,7 @@ struct Families {
     results: Counters<6>,
     failures: Counters<6>,
     late: Counters<5>,
+    skipped: Counters<5>,
     connections: Counters<5>,
     duration: Histograms<5>,
     phase: Histograms<6>,
@@ -47,6 +49,7 @@ impl Probes {
             results: RESULTS.register(registry),
             failures: FAILURES.register(registry),
             late: LATE.register(registry),
+            skipped: SKIPPED.register(registry),
             connections: CONNECTIONS.register(registry),
             duration: DURATION.register(registry),
             phase: PHASE.register(registry),
@@ -60,6 +63,15 @@ impl Probes {
             })
             .collect();
         Self { families, prepared }
+    }
+
+    /// Counts a scheduled sample that was not sent.
+    pub(super) fn skip(&self, plan: &ProbePlan, connection: Connection) {
+        let prepared = self.prepared.get(&plan.name).into_iter().flatten();
+        match prepared.into_iter().find(|h| h.are_of(plan, connection)) {
+            Some(handles) => handles.skipped.inc(),
+            None => Handles::prepare(&self.families, plan, connection).skipped.inc(),
+        }
     }
 
     /// Counts one sample.
@@ -84,6 +96,7 @@ struct Handles {
     /// **None**: a link probe, which has no request and so no latency.
     rpc: Option<RpcHandles>,
     lag: Histogram,
+    skipped: IntCounter,
     connections: IntCounter,
     /// By [`GrpcStatus`].
     results: [OnceLock<IntCounter>; GrpcStatus::ALL.len()],
@@ -113,6 +126,7 @@ impl Handles {
                 late: families.late.with(labels),
             }),
             lag: families.lag.with(labels),
+            skipped: families.skipped.with(labels),
             connections: families.connections.with(labels),
             results: Default::default(),
             failures: Default::default(),

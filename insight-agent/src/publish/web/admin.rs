@@ -33,7 +33,7 @@ pub struct AdminListener {
 /// get two seconds. Requests of web pages are refused. The listener comes from [`super::bind()`].
 pub async fn serve_admin(listener: TcpListener, parts: AdminListener, shutdown: impl Future<Output = ()>) {
     // An address that cannot be read is taken for the stricter kind.
-    let loopback = listener.local_addr().map_or(true, |addr| addr.ip().is_loopback());
+    let loopback = listener.local_addr().map_or(true, |addr| addr.ip().to_canonical().is_loopback());
     accept::serve(listener, router(parts, loopback), None, accept::BOUNDS, shutdown).await;
 }
 

@@ -9,10 +9,10 @@
 //!
 //! Between the regions there is no route: mediary-a and mediary-b each hold one end of the WAN,
 //! a TUN device, and forward nothing but what their processes send. A management link per node
-//! leads to the harness in the namespace that started the run, and no further ([`network`]).
+//! leads to the harness in the namespace that started the run, and no further (`network`).
 //!
-//! Everything made here carries the run's name ([`names`]), so that the next start can tell what
-//! a dead harness left and remove it ([`sweep`]). Nothing else is ever touched.
+//! Everything made here carries the run's name (`names`), so that the next start can tell what
+//! a dead harness left and remove it (`sweep`). Nothing else is ever touched.
 
 pub(crate) mod cgroup;
 mod inside;
