@@ -330,6 +330,9 @@ impl Correlator {
         states.extend(kernel.iter().cloned());
         drop(kernel);
         states.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
+        for ledger in window.paths.iter().flat_map(|path| &path.ledgers).filter(|l| l.other_shape > 0) {
+            self.metrics.lost("hop_headers", Loss::OtherShape, ledger.other_shape);
+        }
         self.metrics.publish_window(&window);
         self.metrics.publish_measurements(&states);
         self.board.show(window, states);

@@ -112,6 +112,7 @@ fn ledger_status(ledger: &LedgerWindow, age_seconds: f64) -> LedgerStatus {
         probe: ledger.probe.clone(),
         end_to_end_seconds: ledger.end_to_end,
         count: ledger.count,
+        other_shape: ledger.other_shape,
         age_seconds,
         segments: ledger.segments.iter().map(segment_status).collect(),
         unexplained_seconds: ledger.unexplained,

@@ -63,6 +63,8 @@ pub struct LedgerStatus {
     pub end_to_end_seconds: Option<f64>,
     /// How many requests the means are of.
     pub count: u64,
+    /// Requests left out because other hops spoke in them.
+    pub other_shape: u64,
     /// Age of the window's end.
     pub age_seconds: f64,
     /// In path order.

@@ -38,8 +38,10 @@ pub struct PathWindow {
 pub struct LedgerWindow {
     /// The probe.
     pub probe: String,
-    /// How many ledgers.
+    /// How many ledgers: those of the most frequent shape.
     pub count: u64,
+    /// Ledgers left out because other hops spoke in them: their entries would not add up with these.
+    pub other_shape: u64,
     /// Mean of end to end, in seconds. **None** when `count` is 0.
     pub end_to_end: Option<f64>,
     /// In path order; configured hops are always here, with `None` where nothing was known.

@@ -3,24 +3,37 @@
 use crate::correlate::ledger::probe_ledger;
 use crate::model::figure::Figure;
 use crate::model::hop::HopEvidence;
-use crate::model::ledger::{Evidence, SERVICE, Segment, TRANSFER, hop_name, link_name};
+use crate::model::ledger::{Evidence, PathLedger, SERVICE, Segment, TRANSFER, hop_name, link_name};
 use crate::model::plan::ProbePlan;
 use crate::model::sample::ProbeSample;
 use crate::model::window::{LedgerWindow, SegmentWindow};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Sums of one probe's ledgers.
+/// Sums of one probe's ledgers, apart by shape.
+///
+/// Ledgers in which different hops spoke have different entries; means over a mixture of them would
+/// not add up to their end to end. So a window shows the most frequent shape, and says how many
+/// ledgers had another one.
 #[derive(Debug)]
 pub(super) struct LedgerSums {
     /// Names along the route: origin, hops, service.
     nodes: Vec<String>,
+    /// The entries that the configured route has when every hop speaks.
+    configured: Vec<String>,
+    shapes: BTreeMap<Shape, ShapeSums>,
+}
+
+/// Which entries a ledger knows: each one's name and the silent hops that it covers.
+type Shape = Vec<(String, Vec<String>)>;
+
+#[derive(Debug, Default)]
+struct ShapeSums {
     count: u64,
     end_to_end_ns: i128,
     unexplained_ns: i128,
     residual: (i128, u64),
-    /// By place on the path, then by name.
-    segments: BTreeMap<(usize, usize, String), SegmentSums>,
+    segments: BTreeMap<String, SegmentSums>,
 }
 
 #[derive(Debug, Default)]
@@ -43,25 +56,13 @@ impl LedgerSums {
             .chain([SERVICE])
             .map(str::to_owned)
             .collect();
-        let mut sums = Self {
-            nodes,
-            count: 0,
-            end_to_end_ns: 0,
-            unexplained_ns: 0,
-            residual: (0, 0),
-            segments: BTreeMap::new(),
-        };
-        let names: Vec<String> = sums
-            .nodes
+        let configured = nodes
             .windows(2)
             .map(|pair| link_name(&pair[0], &pair[1]))
             .chain(route.hops.iter().map(|hop| hop_name(hop)))
             .chain([SERVICE.to_owned(), TRANSFER.to_owned()])
             .collect();
-        for name in names {
-            sums.segments.insert(sums.place(name), SegmentSums::default());
-        }
-        sums
+        Self { nodes, configured, shapes: BTreeMap::new() }
     }
 
     /// Adds one sample's ledger. Returns the number of hops that are not on the route.
@@ -78,7 +79,55 @@ impl LedgerSums {
             probe_ledger(sample, first_link)
         };
         let Some(found) = ledger else { return unknown };
-        let ledger = found.ledger;
+        let known = found.ledger.segments.iter().filter(|segment| segment.figure.is_some());
+        let shape = known.map(|segment| (segment.name.clone(), segment.merged.clone())).collect();
+        self.shapes.entry(shape).or_default().add(found.ledger);
+        unknown + found.unknown_hops
+    }
+
+    /// The means.
+    pub(super) fn finish(mut self, probe: &str) -> LedgerWindow {
+        let all: u64 = self.shapes.values().map(|sums| sums.count).sum();
+        // Of two shapes that are as frequent, the one that knows more.
+        let most = self.shapes.iter().max_by_key(|(shape, sums)| (sums.count, shape.len()));
+        let shape = most.map(|(shape, _)| shape.clone());
+        let mut sums = shape.and_then(|shape| self.shapes.remove(&shape)).unwrap_or_default();
+        for name in &self.configured {
+            sums.segments.entry(name.clone()).or_default();
+        }
+        let mut segments: Vec<(String, SegmentSums)> =
+            std::mem::take(&mut sums.segments).into_iter().collect();
+        segments.sort_by_cached_key(|(name, _)| self.place(name));
+        let mean = |sum: i128, count: u64| (count > 0).then(|| sum as f64 / count as f64 / 1e9);
+        LedgerWindow {
+            probe: probe.to_owned(),
+            count: sums.count,
+            other_shape: all - sums.count,
+            end_to_end: mean(sums.end_to_end_ns, sums.count),
+            segments: segments.into_iter().map(|(name, sums)| sums.finish(name)).collect(),
+            unexplained: mean(sums.unexplained_ns, sums.count),
+            residual: mean(sums.residual.0, sums.residual.1),
+        }
+    }
+
+    /// Where a segment stands on the path: a hop before the links that leave it, a short link
+    /// before a longer one that merges what follows.
+    fn place(&self, name: &str) -> (usize, usize) {
+        let index = |node: &str| self.nodes.iter().position(|n| n == node).unwrap_or(self.nodes.len());
+        if let Some(hop) = name.strip_prefix("hop:") {
+            (2 * index(hop), 0)
+        } else if let Some((from, to)) = name.strip_prefix("link:").and_then(|link| link.split_once('>')) {
+            (2 * index(from) + 1, index(to))
+        } else if name == SERVICE {
+            (2 * self.nodes.len(), 0)
+        } else {
+            (2 * self.nodes.len() + 1, 0)
+        }
+    }
+}
+
+impl ShapeSums {
+    fn add(&mut self, ledger: PathLedger) {
         self.count += 1;
         self.end_to_end_ns += i128::from(ledger.end_to_end.ns);
         self.unexplained_ns += i128::from(ledger.unexplained.ns);
@@ -87,39 +136,8 @@ impl LedgerSums {
             self.residual.1 += 1;
         }
         for segment in ledger.segments {
-            let place = self.place(segment.name.clone());
-            self.segments.entry(place).or_default().add(segment);
+            self.segments.entry(segment.name.clone()).or_default().add(segment);
         }
-        unknown + found.unknown_hops
-    }
-
-    /// The means.
-    pub(super) fn finish(self, probe: &str) -> LedgerWindow {
-        let mean = |sum: i128, count: u64| (count > 0).then(|| sum as f64 / count as f64 / 1e9);
-        LedgerWindow {
-            probe: probe.to_owned(),
-            count: self.count,
-            end_to_end: mean(self.end_to_end_ns, self.count),
-            segments: self.segments.into_iter().map(|((_, _, name), sums)| sums.finish(name)).collect(),
-            unexplained: mean(self.unexplained_ns, self.count),
-            residual: mean(self.residual.0, self.residual.1),
-        }
-    }
-
-    /// Where a segment stands on the path: a hop before the links that leave it, a short link
-    /// before a longer one that merges what follows.
-    fn place(&self, name: String) -> (usize, usize, String) {
-        let index = |node: &str| self.nodes.iter().position(|n| n == node).unwrap_or(self.nodes.len());
-        let place = if let Some(hop) = name.strip_prefix("hop:") {
-            (2 * index(hop), 0)
-        } else if let Some((from, to)) = name.strip_prefix("link:").and_then(|link| link.split_once('>')) {
-            (2 * index(from) + 1, index(to))
-        } else if name == SERVICE {
-            (2 * self.nodes.len(), 0)
-        } else {
-            (2 * self.nodes.len() + 1, 0)
-        };
-        (place.0, place.1, name)
     }
 }
 

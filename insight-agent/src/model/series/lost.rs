@@ -57,11 +57,13 @@ pub enum Loss {
     SameSocket,
     /// A thread wrote to another socket of the same side.
     SameRole,
+    /// A ledger whose hops did not speak like those of most others in its window.
+    OtherShape,
 }
 
 impl Loss {
     /// The names, in order of declaration.
-    pub const NAMES: [&'static str; 18] = [
+    pub const NAMES: [&'static str; 19] = [
         "in_flight",
         "voided",
         "malformed",
@@ -80,6 +82,7 @@ impl Loss {
         "smoothed",
         "same_socket",
         "same_role",
+        "other_shape",
     ];
 
     /// The name used in labels and JSON.
@@ -110,7 +113,7 @@ pub const LOST: Series = Series {
     help: "What a measurement lost, by kind of loss.",
     kind: Kind::Counter,
     labels: &[closed("measurement", &MEASUREMENTS), closed("loss", &Loss::NAMES)],
-    bound: "measurements (11) x losses (18)",
+    bound: "measurements (11) x losses (19)",
 };
 
 /// This file's families.

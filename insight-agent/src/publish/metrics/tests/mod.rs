@@ -117,6 +117,7 @@ fn segment(name: &str, mean: Option<f64>, evidence: Option<Evidence>) -> Segment
 fn window(plan: &Arc<ProbePlan>) -> Window {
     let ledger = LedgerWindow {
         probe: plan.name.clone(),
+        other_shape: 0,
         count: 10,
         end_to_end: Some(0.103),
         segments: vec![
