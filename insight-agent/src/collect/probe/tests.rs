@@ -279,3 +279,67 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
     }
     tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
 }
+
+/// A health service whose first stream is refused after `delay`; it answers all others at once.
+async fn refuses_first(delay: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut first = true;
+        while let Some(Ok((_request, mut respond))) = connection.accept().await {
+            let refuse = std::mem::take(&mut first);
+            tokio::spawn(async move {
+                if refuse {
+                    tokio::time::sleep(delay).await;
+                    return respond.send_reset(h2::Reason::REFUSED_STREAM);
+                }
+                let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                // HealthCheckResponse { status: SERVING }
+                body.send_data(bytes::Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]), false).unwrap();
+                let trailers = http::HeaderMap::from_iter([(
+                    http::HeaderName::from_static("grpc-status"),
+                    http::HeaderValue::from_static("0"),
+                )]);
+                body.send_trailers(trailers).unwrap();
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_refused_first_attempt_is_part_of_the_retried_requests_latency() {
+    let delay = Duration::from_millis(300);
+    let mut plan = plan(refuses_first(delay).await);
+    (plan.mode, plan.call) = (Mode::BlackBox, Call::HealthCheck { service: String::new() });
+    plan.deadline = Duration::from_millis(100);
+    let sample = sample(plan, Connection::Reused).await;
+    assert_eq!(sample.outcome, Outcome::Late, "{sample:?}");
+    assert!(sample.total().unwrap() >= delay, "{:?}", sample.phases);
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_keeps_no_task_of_ours() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut plan = plan(listener.local_addr().unwrap());
+    (plan.deadline, plan.drain) = (Duration::from_millis(200), Duration::ZERO);
+    plan.call = Call::Measure { request_bytes: 16 << 20, response_bytes: 0, delay: Duration::ZERO };
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (sample, _peer) = tokio::join!(sample(plan, Connection::Fresh), async {
+        use tokio::io::AsyncWriteExt;
+        let (mut peer, _) = listener.accept().await.unwrap();
+        // SETTINGS with INITIAL_WINDOW_SIZE = 2^31 − 1, and a WINDOW_UPDATE as wide for the connection.
+        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff];
+        let window = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7f, 0xff, 0, 0];
+        peer.write_all(&[&settings[..], &window[..]].concat()).await.unwrap();
+        peer
+    });
+    assert_eq!(failed(&sample).0, FailureClass::Deadline, "{sample:?}");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while tokio::runtime::Handle::current().metrics().num_alive_tasks() > before {
+        assert!(Instant::now() < deadline, "a task is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
