@@ -3,6 +3,7 @@
 mod build_ebpf;
 mod cargo;
 mod codegen;
+mod command;
 mod demo;
 mod setup;
 mod test;

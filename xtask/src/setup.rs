@@ -3,6 +3,7 @@
 //! Debian packages (as root) and a Python environment below `target/`. Where everything is in
 //! place it answers from `dpkg-query` and a stamp file, in well under a second.
 
+use crate::command::succeed;
 use anyhow::{Context, Result, bail};
 use insight_lab::Interrupt;
 use std::fs;
@@ -202,18 +203,6 @@ fn python(root: &Path, possible: bool) -> Result<()> {
     )?;
     // Last, so that an environment that is only half there is made again.
     fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .with_context(|| format!("run {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?}: {status}: read its output above");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -66,15 +66,13 @@ impl Totals {
         let plan = &window.plan;
         let empty = ProbeTotals::default();
         let totals = self.probes.get(&(plan.name.clone(), window.connection)).unwrap_or(&empty);
-        let host = &plan.route.host;
-        let port = plan.route.port;
         ProbeStatus {
             probe: plan.name.clone(),
             source: plan.source.clone(),
             target: plan.target.clone(),
             mode: plan.mode.as_str().to_owned(),
             connection: window.connection.as_str().to_owned(),
-            address: if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
+            address: plan.route.address(),
             sent: totals.sent,
             ok: totals.ok,
             late: totals.late,

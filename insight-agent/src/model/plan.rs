@@ -189,6 +189,14 @@ pub struct RoutePlan {
     pub envoy_hop: Option<String>,
 }
 
+impl RoutePlan {
+    /// The next hop as `host:port`, IPv6 in brackets.
+    pub fn address(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
 /// What a `Server-Timing` entry measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTimingMeaning {

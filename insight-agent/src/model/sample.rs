@@ -130,6 +130,9 @@ impl Phases {
     }
 }
 
+/// The trailer in which an Insight receiver repeats its duration; see `proto/insight/v1/probe.proto`.
+pub const SERVICE_TRAILER: &str = "x-insight-service";
+
 /// What an Insight receiver says about the time it spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceTiming {

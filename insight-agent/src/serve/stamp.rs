@@ -3,6 +3,7 @@
 //! A layer outside of every service: it sees the request's headers before anything of the body is
 //! read, and the response's trailers as the last thing that is written.
 
+use crate::model::sample::SERVICE_TRAILER;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -15,9 +16,6 @@ use tower::{Layer, Service};
 /// The moment at which the request's headers reached the RPC server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrived(pub Instant);
-
-/// The trailer that repeats the receiver's duration; see `proto/insight/v1/probe.proto`.
-pub(super) const SERVICE_TRAILER: &str = "x-insight-service";
 
 /// Adds [`Arrived`] to requests, and [`SERVICE_TRAILER`] to the trailers of their responses.
 #[derive(Debug, Clone, Copy)]

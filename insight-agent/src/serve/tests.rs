@@ -37,7 +37,7 @@ async fn reply_carries_the_delay_that_was_asked_for_in_message_and_trailer() {
         sequence: 7,
     };
     let response = client.measure(Request::new(request)).await.unwrap();
-    let trailer = response.metadata().get(stamp::SERVICE_TRAILER).cloned();
+    let trailer = response.metadata().get(crate::model::sample::SERVICE_TRAILER).cloned();
     let reply = response.into_inner();
     assert!(reply.applied_delay_ns >= 30_000_000, "{reply:?}");
     assert!(reply.receive_to_send_ns >= reply.applied_delay_ns, "{reply:?}");

@@ -9,12 +9,13 @@ mod record;
 mod toolchain;
 
 use crate::cargo;
+use crate::command::succeed;
 use anyhow::{Context, Result, bail};
 use record::Record;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use toolchain::Toolchain;
 
 pub use toolchain::missing as missing_toolchain;
@@ -134,19 +135,6 @@ fn search_path(toolchain: &Toolchain) -> Result<OsString> {
     let before = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(toolchain.bin()).chain(std::env::split_paths(&before));
     std::env::join_paths(folders).context("put bpf-linker's folder on the search path")
-}
-
-/// Runs `command` with its output on stderr.
-fn succeed(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .with_context(|| format!("run {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?}: {status}: read its output above");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! stable compiler. bpf-linker must be built against the LLVM that this rustc uses.
 
 use crate::cargo;
+use crate::command::succeed;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -109,7 +110,7 @@ impl Toolchain {
             .args([&format!("llvm-{LLVM}"), "--root"])
             .arg(&self.folder)
             .arg(format!("bpf-linker@{LINKER}"));
-        super::succeed(&mut command)
+        succeed(&mut command)
     }
 }
 
@@ -133,7 +134,7 @@ fn install_packages(missing: &[&str]) -> Result<()> {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive");
         // Another apt may hold the lock for a while.
-        super::succeed(command.args(["-qq", "-y", "-o", "DPkg::Lock::Timeout=300"]).args(arguments))
+        succeed(command.args(["-qq", "-y", "-o", "DPkg::Lock::Timeout=300"]).args(arguments))
     };
     apt(&["update"])?;
     apt(&[&["install", "--no-install-recommends"], missing].concat())

@@ -1,6 +1,6 @@
 //! `probe --mode link`: round trips to the next hop, for people and for programs.
 
-use super::report::{ALL_FAILED, SOME_FAILED};
+use super::report;
 use crate::collect::probe::LinkProbe;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
@@ -89,12 +89,7 @@ impl LinkReport {
     }
 
     pub(super) fn exit_code(&self) -> u8 {
-        let total = self.samples().count();
-        match self.samples().filter(|sample| sample.is_measurement()).count() {
-            0 => ALL_FAILED,
-            good if good < total => SOME_FAILED,
-            _ => 0,
-        }
+        report::exit_code(self.samples())
     }
 
     fn handshake(&self) -> Spread {
@@ -157,6 +152,7 @@ impl LinkReport {
 
 #[cfg(test)]
 mod tests {
+    use super::report::{ALL_FAILED, SOME_FAILED};
     use super::*;
     use crate::cli::probe::{Found, ProbeArgs};
     use crate::cli::{Cli, Command};

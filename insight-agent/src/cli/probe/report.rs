@@ -30,12 +30,7 @@ impl Report {
     }
 
     pub(super) fn exit_code(&self) -> u8 {
-        let total = self.samples().count();
-        match self.samples().filter(|sample| sample.is_measurement()).count() {
-            0 => ALL_FAILED,
-            good if good < total => SOME_FAILED,
-            _ => 0,
-        }
+        exit_code(self.samples())
     }
 
     /// The good reused sample whose latency is the median: one real request, so that its parts
@@ -100,6 +95,20 @@ impl Report {
             "prober_wait_seconds": seconds(sample.prober_wait),
             "ledger": self.ledger(sample).map(|ledger| ledger_json(&ledger)),
         })
+    }
+}
+
+/// The exit code that these samples come to, as `probe --help` documents it.
+pub(super) fn exit_code<'a>(samples: impl Iterator<Item = &'a ProbeSample>) -> u8 {
+    let (mut good, mut total) = (0, 0);
+    for sample in samples {
+        good += u64::from(sample.is_measurement());
+        total += 1_u64;
+    }
+    match good {
+        0 => ALL_FAILED,
+        good if good < total => SOME_FAILED,
+        _ => 0,
     }
 }
 

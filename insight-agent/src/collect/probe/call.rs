@@ -8,7 +8,7 @@ use super::message::{BadReply, Reply, decode_reply, encode_request};
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::Failure;
 use crate::model::plan::{Call, Mode, ProbePlan};
-use crate::model::sample::{Phases, ServiceTiming};
+use crate::model::sample::{Phases, SERVICE_TRAILER, ServiceTiming};
 use crate::model::series::lost::Loss;
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
@@ -18,8 +18,6 @@ use std::future::poll_fn;
 use std::time::Instant;
 use tokio::time::timeout_at;
 
-/// The trailer in which an Insight receiver repeats its duration.
-const SERVICE_TRAILER: &str = "x-insight-service";
 /// The reserved key that marks probe traffic for gateways and services.
 const PROBE_MARK: &str = "x-insight-probe";
 /// Bytes of an answer that are read at most, beyond the payload that was asked for: the largest message

@@ -2,7 +2,7 @@
 
 use super::message::BadReply;
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
-use crate::model::plan::{ProbePlan, RoutePlan};
+use crate::model::plan::ProbePlan;
 use h2::Reason;
 use http::{HeaderMap, StatusCode};
 use std::io;
@@ -19,8 +19,7 @@ fn failure(status: GrpcStatus, class: FailureClass, detail: String) -> Failure {
 
 /// `route "x" (host:port)`: where an attempt went.
 pub(super) fn place(plan: &ProbePlan) -> String {
-    let RoutePlan { name, host, port, .. } = &plan.route;
-    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let (name, address) = (&plan.route.name, plan.route.address());
     if *name == address { address } else { format!("route {name:?} ({address})") }
 }
 

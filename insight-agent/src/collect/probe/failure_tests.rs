@@ -1,7 +1,7 @@
 //! Tests of the failure table.
 
 use super::*;
-use crate::model::plan::{Call, Mode};
+use crate::model::plan::{Call, Mode, RoutePlan};
 use proptest::prelude::*;
 use std::time::Duration;
 
