@@ -5,6 +5,7 @@
 
 pub mod ledger;
 pub mod measurements;
+pub mod nodes;
 pub mod totals;
 pub mod window;
 

@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod outcome;
 pub mod plan;
+pub mod region;
 pub mod report;
 pub mod sample;
 pub mod series;
