@@ -15,6 +15,7 @@ use crate::collect::host::schedstat::read_thread_wait;
 use crate::collect::probe::{Prober, ProberError};
 use crate::config::Config;
 use crate::correlate::measurements::measurement_states;
+use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window::Aggregator;
 use crate::model::plan::ProbePlan;
 use crate::model::sample::ProbeEvent;
@@ -324,7 +325,7 @@ impl Correlator {
     }
 
     fn end_window(&mut self) {
-        let window = self.aggregator.rotate(Instant::now());
+        let window = self.aggregator.rotate(Instant::now(), &NodeWindows::default());
         let mut states = measurement_states(self.board.node(), Some(&window), self.board.is_probing());
         let kernel = self.kernel_states.lock().unwrap_or_else(PoisonError::into_inner);
         states.extend(kernel.iter().cloned());

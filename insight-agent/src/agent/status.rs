@@ -2,7 +2,6 @@
 
 use crate::correlate::measurements::measurement_states;
 use crate::correlate::totals::Totals;
-use crate::model::ledger::LedgerKind;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::status::{
@@ -108,25 +107,27 @@ fn paths(window: &Window, now: Instant) -> Vec<PathStatus> {
 
 fn ledger_status(ledger: &LedgerWindow, age_seconds: f64) -> LedgerStatus {
     LedgerStatus {
-        kind: LedgerKind::Probe,
+        kind: ledger.kind,
         probe: ledger.probe.clone(),
         end_to_end_seconds: ledger.end_to_end,
         count: ledger.count,
         other_shape: ledger.other_shape,
         age_seconds,
-        segments: ledger.segments.iter().map(segment_status).collect(),
+        segments: ledger.segments.iter().map(|segment| segment_status(segment, age_seconds)).collect(),
         unexplained_seconds: ledger.unexplained,
         residual_seconds: ledger.residual,
     }
 }
 
-fn segment_status(segment: &SegmentWindow) -> SegmentStatus {
+fn segment_status(segment: &SegmentWindow, window_age_seconds: f64) -> SegmentStatus {
     SegmentStatus {
         name: segment.name.clone(),
         seconds: segment.mean,
         bound_seconds: segment.bound,
         source: segment.evidence,
-        population: "probe".to_owned(),
+        population: segment.population,
+        node: segment.node.clone(),
+        age_seconds: segment.age.map(|age| age.as_secs_f64() + window_age_seconds),
         count: segment.count,
         merged: segment.merged.clone(),
         inconsistent: segment.inconsistent,

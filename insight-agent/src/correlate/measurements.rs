@@ -1,6 +1,6 @@
 //! Which measurements deliver, and why the others do not.
 
-use crate::model::ledger::hop_name;
+use crate::model::ledger::{LedgerKind, hop_name};
 use crate::model::plan::{Connection, Mode};
 use crate::model::status::{MeasurementState, MeasurementStatus};
 use crate::model::window::{PathWindow, ProbeWindow, Window};
@@ -28,7 +28,11 @@ pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) ->
             }
             if probe.plan.mode == Mode::WhiteBox {
                 let name = &probe.plan.name;
-                let ledger = window.paths.iter().flat_map(|path| &path.ledgers).find(|l| l.probe == *name);
+                let ledger = window
+                    .paths
+                    .iter()
+                    .flat_map(|path| &path.ledgers)
+                    .find(|l| l.kind == LedgerKind::Probe && l.probe == *name);
                 let Some(ledger) = ledger else { continue };
                 let answered = ledger.count > 0;
                 let known = |segment: &str| ledger.segments.iter().any(|s| s.name == segment && s.count > 0);
@@ -123,7 +127,8 @@ fn evidence_state(answered: bool, found: bool, what: &str) -> State {
 /// A hop that told only one of its two times has no entry of its own, but ends or begins a link.
 fn mentions(paths: &[PathWindow], hop: &str) -> bool {
     let (from, to) = (format!("link:{hop}>"), format!(">{hop}"));
-    paths.iter().flat_map(|path| &path.ledgers).flat_map(|ledger| &ledger.segments).any(|s| {
+    let ledgers = paths.iter().flat_map(|path| &path.ledgers).filter(|l| l.kind == LedgerKind::Probe);
+    ledgers.flat_map(|ledger| &ledger.segments).any(|s| {
         s.count > 0 && s.name.starts_with("link:") && (s.name.starts_with(&from) || s.name.ends_with(&to))
     })
 }
@@ -140,6 +145,7 @@ fn merge(states: &mut BTreeMap<(String, String), State>, node: &str, name: &str,
 mod tests {
     use super::*;
     use crate::correlate::fixtures::{hop, link_plan, link_sample, ms, plan, sample};
+    use crate::correlate::nodes::NodeWindows;
     use crate::correlate::window::Aggregator;
     use crate::model::plan::ProbePlan;
     use std::sync::Arc;
@@ -160,7 +166,7 @@ mod tests {
         spoken.hops.hops = vec![hop("a", 18, 15)];
         spoken.rulers.ping = Some(ms(1));
         aggregator.record(&spoken);
-        let states = measurement_states("me", Some(&aggregator.rotate(now)), true);
+        let states = measurement_states("me", Some(&aggregator.rotate(now, &NodeWindows::default())), true);
         let active = (MeasurementState::Active, String::new());
         assert_eq!(reason(&states, "a", "hop_headers"), active);
         assert_eq!(reason(&states, "service", "service_timing"), active);
@@ -172,7 +178,7 @@ mod tests {
     fn without_answers_nothing_is_active_and_the_reason_says_so() {
         let plan = Arc::new(plan("p"));
         let now = Instant::now();
-        let window = Aggregator::new(vec![plan], now).rotate(now);
+        let window = Aggregator::new(vec![plan], now).rotate(now, &NodeWindows::default());
         let states = measurement_states("me", Some(&window), true);
         assert!(states.iter().all(|s| s.state == MeasurementState::Failed && s.reason == "no_answer"));
         let before = measurement_states("me", None, true);
@@ -194,7 +200,8 @@ mod tests {
             for (plan, connection) in samples {
                 aggregator.record(&link_sample(plan, *connection, now, ms(1)));
             }
-            let states = measurement_states("me", Some(&aggregator.rotate(now)), true);
+            let states =
+                measurement_states("me", Some(&aggregator.rotate(now, &NodeWindows::default())), true);
             assert!(states.iter().all(|s| s.name != "ping"), "no PING goes beside a request: {states:?}");
             ["a", "db"].map(|node| reason(&states, node, "link"))
         };

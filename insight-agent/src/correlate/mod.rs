@@ -8,6 +8,7 @@ pub mod measurements;
 pub mod nodes;
 pub mod totals;
 pub mod window;
+pub mod window_ledger;
 
 #[cfg(test)]
 mod fixtures;

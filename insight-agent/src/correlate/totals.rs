@@ -122,6 +122,7 @@ fn latency(histogram: &QuantileHistogram) -> Option<LatencyStatus> {
 mod tests {
     use super::*;
     use crate::correlate::fixtures::{link_plan, link_sample, ms, plan, sample};
+    use crate::correlate::nodes::NodeWindows;
     use crate::correlate::window::Aggregator;
     use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
     use std::sync::Arc;
@@ -138,7 +139,7 @@ mod tests {
             Failure { status: GrpcStatus::Unavailable, class: FailureClass::Refused, detail: "why".into() };
         totals.record(&ProbeSample { outcome: Outcome::Failed(failure), ..sample(&plan, now, ms(999)) });
         totals.skip(&plan, Connection::Reused);
-        let window = Aggregator::new(vec![plan], now).rotate(now);
+        let window = Aggregator::new(vec![plan], now).rotate(now, &NodeWindows::default());
         let status = totals.status(&window.probes[0], now + ms(500));
         assert_eq!((status.sent, status.ok, status.late, status.voided, status.skipped), (4, 2, 1, 1, 1));
         assert_eq!(status.failures, BTreeMap::from([("refused".to_owned(), 1)]));
@@ -160,7 +161,7 @@ mod tests {
             totals.record(&handshake);
             aggregator.record(&handshake);
         }
-        let window = aggregator.rotate(now);
+        let window = aggregator.rotate(now, &NodeWindows::default());
         let [pings, handshakes] = [0, 1].map(|at| totals.status(&window.probes[at], now));
         assert_eq!((handshakes.mode.as_str(), handshakes.sent, handshakes.ok), ("link", 3, 3));
         assert_eq!(handshakes.latency, None);

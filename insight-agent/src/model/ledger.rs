@@ -13,6 +13,26 @@ pub enum LedgerKind {
     Window,
 }
 
+impl LedgerKind {
+    /// Both names: the closed set of a `ledger` label.
+    pub const NAMES: [&'static str; 2] = ["probe", "window"];
+
+    /// The name used in labels and JSON.
+    pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// Whose requests an entry's mean is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Population {
+    /// The probe's own.
+    Probe,
+    /// Everything that crossed the node or the link.
+    All,
+}
+
 /// What an entry's figure rests on. The closed set of an `evidence` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,12 +50,31 @@ pub enum Evidence {
     Prober,
     /// The rest between what was measured as a whole and the entries.
     Difference,
+    /// The kernel of the hop's own node: receive wait + residence, in both directions.
+    Kernel,
+    /// The smallest clean round trip that the kernel at one end of the link saw on live connections.
+    RttFloor,
+    /// The smallest handshake of a link probe from the node at the link's beginning.
+    LinkProbe,
+    /// Response at one node − turnaround at a later one, over exchanges that had their connection
+    /// to themselves.
+    Exchange,
 }
 
 impl Evidence {
     /// The names, in the order of declaration.
-    pub const NAMES: [&'static str; 6] =
-        ["handshake", "hop_header", "header_difference", "receiver", "prober", "difference"];
+    pub const NAMES: [&'static str; 10] = [
+        "handshake",
+        "hop_header",
+        "header_difference",
+        "receiver",
+        "prober",
+        "difference",
+        "kernel",
+        "rtt_floor",
+        "link_probe",
+        "exchange",
+    ];
 
     /// The name used in labels and JSON.
     pub const fn as_str(self) -> &'static str {

@@ -83,6 +83,11 @@ impl Polled {
     pub fn round_trip(&self) -> Duration {
         self.answered.saturating_duration_since(self.asked)
     }
+
+    /// The middle of the poll: when the figures were most likely read.
+    pub fn middle(&self) -> Instant {
+        self.asked + self.round_trip() / 2
+    }
 }
 
 /// What one node measured between two polls.

@@ -3,7 +3,7 @@
 //! Durations are seconds as floating point. A figure that is not known is `null`, never 0. No
 //! secret and no payload is ever part of it.
 
-use super::ledger::{Evidence, LedgerKind};
+use super::ledger::{Evidence, LedgerKind, Population};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,10 +52,10 @@ pub struct PathStatus {
     pub ledgers: Vec<LedgerStatus>,
 }
 
-/// Means over the last complete window of one probe's ledgers.
+/// Means over the last complete window of one of a probe's ledgers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LedgerStatus {
-    /// `probe` or `window`.
+    /// `probe`: from the probe's own requests; `window`: from what the agents on the nodes measured.
     pub kind: LedgerKind,
     /// The probe whose requests these are.
     pub probe: String,
@@ -86,9 +86,17 @@ pub struct SegmentStatus {
     pub bound_seconds: Option<f64>,
     /// What the figure rests on.
     pub source: Option<Evidence>,
-    /// `probe`: the probe's own requests; `all`: everything that crossed the hop.
-    pub population: String,
-    /// How many requests gave evidence for this entry.
+    /// `probe`: the probe's own requests; `all`: everything that crossed the node or the link.
+    /// `null` without a figure.
+    pub population: Option<Population>,
+    /// The node whose agent reported it; `null` where the prober found it out.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// Age of the evidence; without a figure, for how long the node beside it has been silent.
+    /// `null`: it was never heard of.
+    #[serde(default)]
+    pub age_seconds: Option<f64>,
+    /// How many requests, reads or round trips the figure is of.
     pub count: u64,
     /// Silent hops that this entry covers too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

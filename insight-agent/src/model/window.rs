@@ -1,7 +1,8 @@
 //! What one aggregation window held: the figures behind gauges and the status page.
 
-use super::ledger::Evidence;
+use super::ledger::{Evidence, LedgerKind, Population};
 use super::plan::{Connection, ProbePlan};
+use super::series::lost::Loss;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,16 +30,20 @@ pub struct PathWindow {
     /// Median of the small-payload successes on reused connections (white-box if there were
     /// any). **None**: there was none, or source and target are the same region.
     pub cross_region_latency: Option<Duration>,
-    /// One per white-box probe on a reused connection with a small payload.
+    /// One per white-box probe on a reused connection with a small payload; behind it a second one
+    /// of the same probe where agents stand on its hops.
     pub ledgers: Vec<LedgerWindow>,
 }
 
-/// Means of the ledgers of one probe.
+/// One ledger of one probe, as means over the window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LedgerWindow {
+    /// Of the probe's own requests, or of what the nodes measured.
+    pub kind: LedgerKind,
     /// The probe.
     pub probe: String,
-    /// How many ledgers: those of the most frequent shape.
+    /// How many requests of the probe the end to end is of; in the ledger of its own requests,
+    /// those of the most frequent shape.
     pub count: u64,
     /// Ledgers left out because other hops spoke in them: their entries would not add up with these.
     pub other_shape: u64,
@@ -48,8 +53,11 @@ pub struct LedgerWindow {
     pub segments: Vec<SegmentWindow>,
     /// Mean unexplained rest, in seconds, may be negative. **None** when `count` is 0.
     pub unexplained: Option<f64>,
-    /// Mean residual, in seconds, over the ledgers that have one.
+    /// Mean residual, in seconds, over the ledgers that have one. **None** of what nodes measured:
+    /// nothing is telescoped there.
     pub residual: Option<f64>,
+    /// Why evidence that was there has not been used, once for each piece of it.
+    pub refused: Vec<Loss>,
 }
 
 /// Mean of one entry.
@@ -57,13 +65,21 @@ pub struct LedgerWindow {
 pub struct SegmentWindow {
     /// `link:A>B`, `hop:NAME`, `service`, `transfer`.
     pub name: String,
-    /// Mean in seconds over the ledgers that have it. **None**: none has.
+    /// Mean in seconds over the ledgers that have it; of a link that the kernel or a link probe
+    /// measured, the smallest clean round trip of the window. **None**: no evidence.
     pub mean: Option<f64>,
     /// Mean of the bounds that the sources' resolution sets on one figure, in seconds.
     pub bound: Option<f64>,
     /// What the figures rest on; the most frequent kind if there were several.
     pub evidence: Option<Evidence>,
-    /// Number of ledgers that have it.
+    /// Whose requests it is of. **None** exactly when `evidence` is.
+    pub population: Option<Population>,
+    /// The node whose agent reported it. **None**: none did, the prober found it out.
+    pub node: Option<String>,
+    /// How much older than the window's end the newest evidence is; for an entry without a figure,
+    /// how long ago the node beside it was last heard of. **None**: never.
+    pub age: Option<Duration>,
+    /// Number of figures that it is of: requests, reads or round trips.
     pub count: u64,
     /// Silent hops that the entry covers too.
     pub merged: Vec<String>,

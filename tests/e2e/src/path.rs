@@ -134,7 +134,7 @@ pub struct Path {
 impl Path {
     /// What a scrape shows. **None**: the last window had no ledger.
     pub fn of(scrape: &Exposition) -> Option<Self> {
-        let labels = [("source", "eu"), ("target", "sg"), ("probe", PROBE)];
+        let labels = [("source", "eu"), ("target", "sg"), ("probe", PROBE), ("ledger", "probe")];
         let segments: BTreeMap<String, f64> = scrape
             .samples(LEDGER, &labels)
             .map(|sample| (sample.labels["segment"].clone(), sample.value))

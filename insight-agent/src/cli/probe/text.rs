@@ -145,6 +145,10 @@ fn evidence_words(evidence: Evidence) -> &'static str {
         Evidence::Receiver => "the receiver's clock",
         Evidence::Prober => "this prober's clock",
         Evidence::Difference => "difference",
+        Evidence::Kernel => "the hop's kernel",
+        Evidence::RttFloor => "smallest round trip",
+        Evidence::LinkProbe => "a link probe",
+        Evidence::Exchange => "response - turnaround",
     }
 }
 

@@ -1,9 +1,12 @@
 //! Means of one probe's ledgers over a window.
 
 use crate::correlate::ledger::probe_ledger;
+use crate::correlate::window_ledger::{Mean, ProberMeans};
 use crate::model::figure::Figure;
 use crate::model::hop::HopEvidence;
-use crate::model::ledger::{Evidence, PathLedger, SERVICE, Segment, TRANSFER, hop_name, link_name};
+use crate::model::ledger::{
+    Evidence, LedgerKind, PathLedger, Population, SERVICE, Segment, TRANSFER, hop_name, link_name,
+};
 use crate::model::plan::ProbePlan;
 use crate::model::sample::ProbeSample;
 use crate::model::window::{LedgerWindow, SegmentWindow};
@@ -85,6 +88,35 @@ impl LedgerSums {
         unknown + found.unknown_hops
     }
 
+    /// What the prober knows by itself, over all ledgers: different shapes are not mixed here, since
+    /// each entry stands alone.
+    pub(super) fn prober(&self) -> ProberMeans {
+        let mut all = ShapeSums::default();
+        for sums in self.shapes.values() {
+            all.count += sums.count;
+            all.end_to_end_ns += sums.end_to_end_ns;
+            for (name, segment) in &sums.segments {
+                all.segments.entry(name.clone()).or_default().merge(segment);
+            }
+        }
+        let mut prober = ProberMeans { count: all.count, ..ProberMeans::default() };
+        prober.end_to_end = (all.count > 0).then(|| all.end_to_end_ns as f64 / all.count as f64 / 1e9);
+        for (name, sums) in all.segments {
+            let (Some(mean), Some(evidence)) = (sums.mean(), sums.most_frequent()) else { continue };
+            match evidence {
+                Evidence::HopHeader => drop(prober.hops.insert(name, mean)),
+                Evidence::Handshake => prober.first_link = Some(mean),
+                Evidence::Receiver => prober.service = Some(mean),
+                Evidence::Prober => prober.transfer = Some(mean),
+                Evidence::HeaderDifference if !sums.merged.is_empty() => {
+                    prober.merged.insert(name, (sums.merged, mean));
+                }
+                _ => {}
+            }
+        }
+        prober
+    }
+
     /// The means.
     pub(super) fn finish(mut self, probe: &str) -> LedgerWindow {
         let all: u64 = self.shapes.values().map(|sums| sums.count).sum();
@@ -100,6 +132,7 @@ impl LedgerSums {
         segments.sort_by_cached_key(|(name, _)| self.place(name));
         let mean = |sum: i128, count: u64| (count > 0).then(|| sum as f64 / count as f64 / 1e9);
         LedgerWindow {
+            kind: LedgerKind::Probe,
             probe: probe.to_owned(),
             count: sums.count,
             other_shape: all - sums.count,
@@ -107,6 +140,7 @@ impl LedgerSums {
             segments: segments.into_iter().map(|(name, sums)| sums.finish(name)).collect(),
             unexplained: mean(sums.unexplained_ns, sums.count),
             residual: mean(sums.residual.0, sums.residual.1),
+            refused: Vec::new(),
         }
     }
 
@@ -153,15 +187,44 @@ impl SegmentSums {
         }
     }
 
+    /// Adds the same segment's sums of another shape.
+    fn merge(&mut self, other: &Self) {
+        self.sum_ns += other.sum_ns;
+        self.bound_ns += other.bound_ns;
+        self.count += other.count;
+        self.inconsistent += other.inconsistent;
+        self.merged.clone_from(&other.merged);
+        for (kind, count) in &other.evidence {
+            *self.evidence.entry(*kind).or_default() += count;
+        }
+    }
+
+    /// **None**: no ledger has it.
+    fn mean(&self) -> Option<Mean> {
+        let mean = |sum: f64| sum / self.count as f64 / 1e9;
+        (self.count > 0).then(|| Mean {
+            seconds: mean(self.sum_ns as f64),
+            bound: mean(self.bound_ns as f64),
+            count: self.count,
+        })
+    }
+
+    fn most_frequent(&self) -> Option<Evidence> {
+        self.evidence.iter().max_by_key(|(_, count)| **count).map(|(kind, _)| *kind)
+    }
+
     fn finish(self, name: String) -> SegmentWindow {
-        let mean = |sum: f64| (self.count > 0).then(|| sum / self.count as f64 / 1e9);
+        let mean = self.mean();
         SegmentWindow {
             name,
-            mean: mean(self.sum_ns as f64),
-            bound: mean(self.bound_ns as f64),
-            evidence: self.evidence.iter().max_by_key(|(_, count)| **count).map(|(kind, _)| *kind),
+            mean: mean.map(|mean| mean.seconds),
+            bound: mean.map(|mean| mean.bound),
+            evidence: self.most_frequent(),
+            population: mean.map(|_| Population::Probe),
+            node: None,
+            age: mean.map(|_| Duration::ZERO),
             count: self.count,
-            merged: self.merged.clone(),
+            merged: self.merged,
             inconsistent: self.inconsistent,
         }
     }

@@ -6,6 +6,8 @@ mod path;
 #[cfg(test)]
 mod tests;
 
+use crate::correlate::nodes::NodeWindows;
+use crate::correlate::window_ledger::window_ledger;
 use crate::model::plan::{Connection, LinkEnds, Mode, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::window::{ProbeWindow, Window};
@@ -18,6 +20,11 @@ use std::time::{Duration, Instant};
 /// How old a handshake may be that stands for the first link. Routes change within minutes; with
 /// half of it, a fresh probe every 30 s would leave the first link unknown half of the time.
 const HANDSHAKE_MAX_AGE: Duration = Duration::from_secs(60);
+
+/// What a node measured is used until it ended this many windows ago: polls come once a window, and
+/// those of another region bring what is up to one window older. With 2 a late poll would cost an
+/// entry; with more, a node that has died would go on speaking for longer.
+pub const FRESH_WINDOWS: u32 = 3;
 
 /// Collects samples until the window is complete.
 #[derive(Debug)]
@@ -101,8 +108,8 @@ impl Aggregator {
         (age <= HANDSHAKE_MAX_AGE).then_some(latest.round_trip)
     }
 
-    /// Ends the window and begins the next one.
-    pub fn rotate(&mut self, now: Instant) -> Window {
+    /// Ends the window and begins the next one. `nodes` gives the second ledger of each path.
+    pub fn rotate(&mut self, now: Instant, nodes: &NodeWindows) -> Window {
         let mut sums = std::mem::take(&mut self.probes);
         let mut probes = Vec::new();
         for plan in &self.plans {
@@ -112,10 +119,12 @@ impl Aggregator {
             }
         }
         let mut ledgers = std::mem::take(&mut self.ledgers);
-        let paths = std::mem::take(&mut self.latencies).finish(&self.plans, |plan| {
-            ledgers.remove(&plan.name).unwrap_or_else(|| LedgerSums::new(plan)).finish(&plan.name)
-        });
         let length = now.saturating_duration_since(self.began);
+        let paths = std::mem::take(&mut self.latencies).finish(&self.plans, |plan| {
+            let sums = ledgers.remove(&plan.name).unwrap_or_else(|| LedgerSums::new(plan));
+            let of_nodes = window_ledger(plan, &sums.prober(), nodes, now, length * FRESH_WINDOWS);
+            [sums.finish(&plan.name)].into_iter().chain(of_nodes)
+        });
         self.began = now;
         Window { ended: now, length, paths, probes }
     }

@@ -36,10 +36,10 @@ impl PathLatencies {
     }
 
     /// One entry per configured pair of regions, with the ledgers of its white-box probes.
-    pub(super) fn finish(
+    pub(super) fn finish<Ledgers: IntoIterator<Item = LedgerWindow>>(
         mut self,
         plans: &[Arc<ProbePlan>],
-        mut ledger_of: impl FnMut(&Arc<ProbePlan>) -> LedgerWindow,
+        mut ledgers_of: impl FnMut(&Arc<ProbePlan>) -> Ledgers,
     ) -> Vec<PathWindow> {
         let mut paths: BTreeMap<(String, String), Vec<LedgerWindow>> = BTreeMap::new();
         // A link is a piece of a path: its far end's region makes no pair.
@@ -47,7 +47,7 @@ impl PathLatencies {
             let ledgers = paths.entry((plan.source.clone(), plan.target.clone())).or_default();
             let reused = plan.connections.contains(&Connection::Reused);
             if plan.mode == Mode::WhiteBox && reused && carries_path(plan, Connection::Reused) {
-                ledgers.push(ledger_of(plan));
+                ledgers.extend(ledgers_of(plan));
             }
         }
         paths

@@ -26,12 +26,12 @@ fn the_median_is_of_white_box_successes_when_there_are_any() {
     let now = Instant::now();
     let mut window = Aggregator::new(vec![Arc::clone(&white), Arc::clone(&black)], now);
     window.record(&sample(&black, now, ms(9)));
-    assert_eq!(window.rotate(now).paths[0].cross_region_latency, Some(ms(10)));
+    assert_eq!(window.rotate(now, &NodeWindows::default()).paths[0].cross_region_latency, Some(ms(10)));
     for wait in [19, 29, 99] {
         window.record(&sample(&white, now, ms(wait)));
     }
     window.record(&sample(&black, now, ms(9)));
-    assert_eq!(window.rotate(now).paths[0].cross_region_latency, Some(ms(30)));
+    assert_eq!(window.rotate(now, &NodeWindows::default()).paths[0].cross_region_latency, Some(ms(30)));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn failures_voided_fresh_and_large_samples_are_not_the_path() {
     window.record(&ProbeSample { outcome: Outcome::Voided, ..sample(&small, now, ms(5)) });
     window.record(&ProbeSample { connection: Connection::Fresh, ..sample(&small, now, ms(5)) });
     window.record(&sample(&large, now, ms(5)));
-    let window = window.rotate(now);
+    let window = window.rotate(now, &NodeWindows::default());
     assert_eq!(window.paths[0].cross_region_latency, None);
     assert_eq!(window.paths[0].ledgers.len(), 1, "a large probe has no path ledger");
     assert_eq!(window.paths[0].ledgers[0].count, 0);
@@ -61,7 +61,7 @@ fn a_late_answer_is_latency() {
     let now = Instant::now();
     let mut window = Aggregator::new(vec![Arc::clone(&plan)], now);
     window.record(&ProbeSample { outcome: Outcome::Late, ..sample(&plan, now, ms(11_999)) });
-    assert_eq!(window.rotate(now).paths[0].cross_region_latency, Some(ms(12_000)));
+    assert_eq!(window.rotate(now, &NodeWindows::default()).paths[0].cross_region_latency, Some(ms(12_000)));
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn a_window_without_samples_has_none_and_not_the_last_one() {
     let now = Instant::now();
     let mut window = Aggregator::new(vec![Arc::clone(&plan)], now);
     window.record(&sample(&plan, now, ms(9)));
-    let first = window.rotate(now + ms(1000));
-    let second = window.rotate(now + ms(2500));
+    let first = window.rotate(now + ms(1000), &NodeWindows::default());
+    let second = window.rotate(now + ms(2500), &NodeWindows::default());
     assert_eq!((first.length, second.length), (ms(1000), ms(1500)));
     assert_eq!(first.paths[0].cross_region_latency, Some(ms(10)));
     assert_eq!(second.paths[0].cross_region_latency, None);
@@ -88,7 +88,7 @@ fn a_pair_within_one_region_has_no_cross_region_latency() {
     let now = Instant::now();
     let mut window = Aggregator::new(vec![Arc::clone(&direct)], now);
     window.record(&sample(&direct, now, ms(9)));
-    let window = window.rotate(now);
+    let window = window.rotate(now, &NodeWindows::default());
     assert_eq!(window.paths[0].cross_region_latency, None);
     assert_eq!(window.paths[0].ledgers[0].count, 1);
 }
@@ -108,7 +108,7 @@ fn means_are_of_the_most_frequent_shape_in_path_order_and_add_up() {
     for sample in [&opening, &second, &silent_b] {
         assert_eq!(window.record(sample), 0);
     }
-    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    let ledger = window.rotate(now, &NodeWindows::default()).paths.remove(0).ledgers.remove(0);
     assert_eq!((ledger.count, ledger.other_shape), (2, 1));
     let means: Vec<(&str, f64)> =
         ledger.segments.iter().map(|s| (s.name.as_str(), (s.mean.unwrap() * 1e6).round() / 1e3)).collect();
@@ -136,7 +136,7 @@ fn a_hop_that_is_silent_in_most_requests_is_merged_and_named() {
     silent_b.hops.hops = vec![hop("a", 20, 15)];
     window.record(&silent_b);
     window.record(&silent_b);
-    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    let ledger = window.rotate(now, &NodeWindows::default()).paths.remove(0).ledgers.remove(0);
     let merged = segment(&ledger, "link:a>service");
     assert_eq!((merged.merged.as_slice(), merged.count), (&["b".to_owned()][..], 2));
     assert_eq!((segment(&ledger, "hop:b").mean, segment(&ledger, "hop:b").count), (None, 0));
@@ -151,11 +151,11 @@ fn an_old_handshake_does_not_stand_for_the_first_link() {
     opening.rulers.handshake = Some(ms(1));
     opening.hops.hops = vec![hop("a", 18, 15)];
     window.record(&opening);
-    window.rotate(now);
+    window.rotate(now, &NodeWindows::default());
     let mut later = sample(&plan, now + HANDSHAKE_MAX_AGE + ms(1), ms(20));
     later.hops.hops = vec![hop("a", 18, 15)];
     window.record(&later);
-    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    let ledger = window.rotate(now, &NodeWindows::default()).paths.remove(0).ledgers.remove(0);
     assert_eq!(segment(&ledger, "link:me>a").mean, None);
 }
 
@@ -169,7 +169,7 @@ fn hops_that_no_configuration_names_are_counted_and_never_named() {
     let mut spoken = sample(&direct, now, ms(20));
     spoken.hops.hops = vec![hop("mallory", 18, 15), hop("eve", 9, 4)];
     assert_eq!(window.record(&spoken), 2);
-    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    let ledger = window.rotate(now, &NodeWindows::default()).paths.remove(0).ledgers.remove(0);
     assert!(ledger.segments.iter().all(|s| !s.name.contains("mallory")), "{:?}", ledger.segments);
 }
 
@@ -186,7 +186,7 @@ fn first_link_after(links: &[(&str, &str, Duration, Duration)]) -> (Option<f64>,
     let mut spoken = sample(&plan, now, ms(20));
     spoken.hops.hops = vec![hop("a", 18, 15)];
     window.record(&spoken);
-    let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+    let ledger = window.rotate(now, &NodeWindows::default()).paths.remove(0).ledgers.remove(0);
     let first = segment(&ledger, "link:me>a");
     (first.mean, first.evidence)
 }
@@ -217,7 +217,7 @@ fn the_latest_handshake_counts_whoever_made_it() {
         let mut spoken = sample(&plan, now + ms(30), ms(20));
         spoken.hops.hops = vec![hop("a", 18, 15)];
         window.record(&spoken);
-        let ledger = window.rotate(now).paths.remove(0).ledgers.remove(0);
+        let ledger = window.rotate(now, &NodeWindows::default()).paths.remove(0).ledgers.remove(0);
         assert_eq!(segment(&ledger, "link:me>a").mean, Some(latest));
     }
 }
@@ -229,7 +229,7 @@ fn a_link_is_no_path_and_carries_no_latency() {
     let mut window = Aggregator::new(vec![Arc::clone(&link)], now);
     // Even if it had phases, as no link sample has.
     window.record(&sample(&link, now, ms(9)));
-    let window = window.rotate(now);
+    let window = window.rotate(now, &NodeWindows::default());
     assert!(window.paths.is_empty(), "{:?}", window.paths);
     assert_eq!(window.probes[0].success_ratio(), Some(1.0));
 }
@@ -249,7 +249,7 @@ proptest! {
         }
         let counted = round_trips.iter().filter(|(_, voided)| !voided).map(|(ns, _)| *ns);
         let least = counted.min().map(|ns| Duration::from_nanos(ns).as_secs_f64());
-        let probes = window.rotate(now).probes;
+        let probes = window.rotate(now, &NodeWindows::default()).probes;
         prop_assert_eq!(probes[0].floors, [None, None, None, least]);
         prop_assert!(probes[0].rulers[3] >= least);
         prop_assert_eq!(probes[1].floors, [None; 4]);

@@ -4,7 +4,7 @@ use super::{Kind, Series, closed};
 use insight_common::kernel::loss::Loss as KernelLoss;
 
 /// Measurements that can lose something.
-pub const MEASUREMENTS: [&str; 11] = [
+pub const MEASUREMENTS: [&str; 13] = [
     "probe",
     "hop_headers",
     "service_timing",
@@ -16,6 +16,8 @@ pub const MEASUREMENTS: [&str; 11] = [
     "turnaround",
     "response",
     "residence",
+    "report",
+    "window_ledger",
 ];
 
 /// Ways of losing something. The closed set of the `loss` label.
@@ -59,11 +61,19 @@ pub enum Loss {
     SameRole,
     /// A ledger whose hops did not speak like those of most others in its window.
     OtherShape,
+    /// A window over which a node's agent was restarted.
+    Restarted,
+    /// A window of which the polls took too long for its length.
+    Blurred,
+    /// A report that contradicts the one before it.
+    Contradiction,
+    /// Evidence of which too small a part could be paired.
+    Unpaired,
 }
 
 impl Loss {
     /// The names, in order of declaration.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 23] = [
         "in_flight",
         "voided",
         "malformed",
@@ -83,6 +93,10 @@ impl Loss {
         "same_socket",
         "same_role",
         "other_shape",
+        "restarted",
+        "blurred",
+        "contradiction",
+        "unpaired",
     ];
 
     /// The name used in labels and JSON.
@@ -113,7 +127,7 @@ pub const LOST: Series = Series {
     help: "What a measurement lost, by kind of loss.",
     kind: Kind::Counter,
     labels: &[closed("measurement", &MEASUREMENTS), closed("loss", &Loss::NAMES)],
-    bound: "measurements (11) x losses (19)",
+    bound: "measurements (13) x losses (23)",
 };
 
 /// This file's families.

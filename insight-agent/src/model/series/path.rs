@@ -1,11 +1,12 @@
 //! Series of a path: the users' own latency figure, and the ledger that takes it apart.
 
 use super::{Kind, Label, Series, closed, configured};
-use crate::model::ledger::Evidence;
+use crate::model::ledger::{Evidence, LedgerKind};
 
 pub(super) const SOURCE: Label = configured("source", "this agent's region");
 pub(super) const TARGET: Label = configured("target", "the probes' target regions");
 const PROBE: Label = configured("probe", "the probes' names");
+const LEDGER_KIND: Label = closed("ledger", &LedgerKind::NAMES);
 const SEGMENT: Label =
     configured("segment", "link:A>B, hop:NAME for the routes' hops, service, transfer, unexplained");
 
@@ -21,19 +22,19 @@ pub const CROSS_REGION_LATENCY: Series = Series {
 /// One entry of a probe's ledger.
 pub const LEDGER: Series = Series {
     name: "insight_path_ledger_seconds",
-    help: "Mean over the last complete window of one entry of the probe's ledger (link, hop, service, transfer, unexplained), in seconds. Absent when the window holds no evidence for it.",
+    help: "Mean over the last complete window of one entry of a ledger (link, hop, service, transfer, unexplained), in seconds; ledger=probe is of the probe's own requests, ledger=window of what the nodes on its path measured. Absent when the window holds no evidence for it.",
     kind: Kind::Gauge,
-    labels: &[SOURCE, TARGET, PROBE, SEGMENT, closed("evidence", &Evidence::NAMES)],
-    bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent) x evidence kinds that occur (1 to 2 a segment)",
+    labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND, SEGMENT, closed("evidence", &Evidence::NAMES)],
+    bound: "white-box probes x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent) x evidence kinds that occur (1 to 2 a segment)",
 };
 
 /// How many requests an entry's mean is of.
 pub const LEDGER_SAMPLES: Series = Series {
     name: "insight_path_ledger_samples",
-    help: "Number of probes in the last complete window that gave evidence for the ledger's entry.",
+    help: "Number of requests, reads or round trips in the last complete window that gave evidence for the ledger's entry.",
     kind: Kind::Gauge,
-    labels: &[SOURCE, TARGET, PROBE, SEGMENT],
-    bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent)",
+    labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND, SEGMENT],
+    bound: "white-box probes x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent)",
 };
 
 /// End to end, as the ledger's sum must give it.
@@ -41,8 +42,8 @@ pub const LEDGER_END_TO_END: Series = Series {
     name: "insight_path_ledger_end_to_end_seconds",
     help: "Mean over the last complete window of request + wait + response of the probes that the ledger is made of, in seconds.",
     kind: Kind::Gauge,
-    labels: &[SOURCE, TARGET, PROBE],
-    bound: "white-box probes",
+    labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND],
+    bound: "white-box probes x 2 ledgers",
 };
 
 /// The rest of the telescoped sum.
@@ -54,15 +55,31 @@ pub const LEDGER_RESIDUAL: Series = Series {
     bound: "white-box probes",
 };
 
+/// How old what the nodes told is.
+pub const LEDGER_AGE: Series = Series {
+    name: "insight_path_ledger_age_seconds",
+    help: "Age at the window's end of the evidence for an entry of the ledger that the nodes measured, in seconds; of an entry without a figure, for how long the node beside it has been silent.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, PROBE, SEGMENT],
+    bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent)",
+};
+
 /// Entries that cannot be.
 pub const LEDGER_INCONSISTENT: Series = Series {
     name: "insight_path_ledger_inconsistent_total",
     help: "Ledger entries that were negative beyond the resolution of their sources.",
     kind: Kind::Counter,
-    labels: &[SOURCE, TARGET, PROBE, SEGMENT],
-    bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent)",
+    labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND, SEGMENT],
+    bound: "white-box probes x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent)",
 };
 
 /// This file's families.
-pub const SERIES: &[Series] =
-    &[CROSS_REGION_LATENCY, LEDGER, LEDGER_SAMPLES, LEDGER_END_TO_END, LEDGER_RESIDUAL, LEDGER_INCONSISTENT];
+pub const SERIES: &[Series] = &[
+    CROSS_REGION_LATENCY,
+    LEDGER,
+    LEDGER_SAMPLES,
+    LEDGER_END_TO_END,
+    LEDGER_RESIDUAL,
+    LEDGER_AGE,
+    LEDGER_INCONSISTENT,
+];

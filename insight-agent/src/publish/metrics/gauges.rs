@@ -6,7 +6,7 @@
 //! series, and a window that is too old is not shown.
 
 use super::families::{GaugeFamily, GaugeRow};
-use crate::model::ledger::{Evidence, UNEXPLAINED};
+use crate::model::ledger::{Evidence, LedgerKind, UNEXPLAINED};
 use crate::model::series::{agent, link, path, probe};
 use crate::model::status::MeasurementStatus;
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, Window};
@@ -16,9 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 const CROSS_REGION_LATENCY: GaugeRow<2> = GaugeRow::of(&path::CROSS_REGION_LATENCY);
-const LEDGER: GaugeRow<5> = GaugeRow::of(&path::LEDGER);
-const LEDGER_SAMPLES: GaugeRow<4> = GaugeRow::of(&path::LEDGER_SAMPLES);
-const LEDGER_END_TO_END: GaugeRow<3> = GaugeRow::of(&path::LEDGER_END_TO_END);
+const LEDGER: GaugeRow<6> = GaugeRow::of(&path::LEDGER);
+const LEDGER_SAMPLES: GaugeRow<5> = GaugeRow::of(&path::LEDGER_SAMPLES);
+const LEDGER_AGE: GaugeRow<4> = GaugeRow::of(&path::LEDGER_AGE);
+const LEDGER_END_TO_END: GaugeRow<4> = GaugeRow::of(&path::LEDGER_END_TO_END);
 const LEDGER_RESIDUAL: GaugeRow<3> = GaugeRow::of(&path::LEDGER_RESIDUAL);
 const SUCCESS_RATIO: GaugeRow<5> = GaugeRow::of(&probe::SUCCESS_RATIO);
 const RULER: GaugeRow<5> = GaugeRow::of(&probe::RULER);
@@ -150,12 +151,13 @@ fn put_link(floor: &mut GaugeFamily<3>, window: &ProbeWindow) {
     }
 }
 
-/// The four families that ledgers are written to.
+/// The families that ledgers are written to.
 struct LedgerFamilies {
-    means: GaugeFamily<5>,
-    samples: GaugeFamily<4>,
-    end_to_end: GaugeFamily<3>,
+    means: GaugeFamily<6>,
+    samples: GaugeFamily<5>,
+    end_to_end: GaugeFamily<4>,
     residual: GaugeFamily<3>,
+    age: GaugeFamily<4>,
 }
 
 impl Default for LedgerFamilies {
@@ -165,38 +167,45 @@ impl Default for LedgerFamilies {
             samples: LEDGER_SAMPLES.family(),
             end_to_end: LEDGER_END_TO_END.family(),
             residual: LEDGER_RESIDUAL.family(),
+            age: LEDGER_AGE.family(),
         }
     }
 }
 
 impl LedgerFamilies {
     fn put(&mut self, path: &PathWindow, ledger: &LedgerWindow) {
-        let probe = [path.source.as_str(), &path.target, &ledger.probe];
-        self.end_to_end.put(probe, ledger.end_to_end);
-        self.residual.put(probe, ledger.residual);
-        // Without a ledger nobody looked for evidence, so that there was none is not known.
-        if ledger.count == 0 {
+        let [source, target, probe] = [path.source.as_str(), &path.target, &ledger.probe];
+        let of = [source, target, probe, ledger.kind.as_str()];
+        self.end_to_end.put(of, ledger.end_to_end);
+        self.residual.put([source, target, probe], ledger.residual);
+        // Without a request of its own, nobody looked for evidence, so that there was none is not
+        // known. What the nodes measured stands without any.
+        if ledger.count == 0 && ledger.kind == LedgerKind::Probe {
             return;
         }
         for segment in &ledger.segments {
-            // A count of 0 is a figure: the probe ran and this segment stayed silent.
-            self.put_count(probe, &segment.name, segment.count);
+            // A count of 0 is a figure: somebody looked, and this segment stayed silent.
+            self.put_count(of, &segment.name, segment.count);
             if let Some(evidence) = segment.evidence {
-                self.put_mean(probe, &segment.name, evidence, segment.mean);
+                self.put_mean(of, &segment.name, evidence, segment.mean);
+            }
+            if ledger.kind == LedgerKind::Window {
+                let age = segment.age.map(|age| age.as_secs_f64());
+                self.age.put([source, target, probe, &segment.name], age);
             }
         }
-        self.put_count(probe, UNEXPLAINED, ledger.count);
-        self.put_mean(probe, UNEXPLAINED, Evidence::Difference, ledger.unexplained);
+        self.put_count(of, UNEXPLAINED, ledger.count);
+        self.put_mean(of, UNEXPLAINED, Evidence::Difference, ledger.unexplained);
     }
 
-    fn put_mean(&mut self, probe: [&str; 3], segment: &str, evidence: Evidence, mean: Option<f64>) {
-        let [source, target, name] = probe;
-        self.means.put([source, target, name, segment, evidence.as_str()], mean);
+    fn put_mean(&mut self, of: [&str; 4], segment: &str, evidence: Evidence, mean: Option<f64>) {
+        let [source, target, probe, kind] = of;
+        self.means.put([source, target, probe, kind, segment, evidence.as_str()], mean);
     }
 
-    fn put_count(&mut self, probe: [&str; 3], segment: &str, count: u64) {
-        let [source, target, name] = probe;
-        self.samples.put([source, target, name, segment], Some(count as f64));
+    fn put_count(&mut self, of: [&str; 4], segment: &str, count: u64) {
+        let [source, target, probe, kind] = of;
+        self.samples.put([source, target, probe, kind, segment], Some(count as f64));
     }
 
     fn into_protos(self) -> Vec<MetricFamily> {
@@ -205,6 +214,7 @@ impl LedgerFamilies {
             self.samples.into_proto(),
             self.end_to_end.into_proto(),
             self.residual.into_proto(),
+            self.age.into_proto(),
         ]
     }
 }
@@ -225,6 +235,7 @@ impl GaugeCollector {
             LEDGER_SAMPLES.desc(),
             LEDGER_END_TO_END.desc(),
             LEDGER_RESIDUAL.desc(),
+            LEDGER_AGE.desc(),
             SUCCESS_RATIO.desc(),
             RULER.desc(),
             LINK_FLOOR.desc(),

@@ -35,7 +35,7 @@ use std::time::Duration;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const LOST: CounterRow<2> = CounterRow::of(&lost::LOST);
-const LEDGER_INCONSISTENT: CounterRow<4> = CounterRow::of(&path::LEDGER_INCONSISTENT);
+const LEDGER_INCONSISTENT: CounterRow<5> = CounterRow::of(&path::LEDGER_INCONSISTENT);
 
 /// Losses that any agent with a probe can have. They exist from the start with 0, so that an
 /// `increase()` sees the first one; the other combinations appear when they occur.
@@ -55,7 +55,7 @@ pub struct Metrics {
     links: Links,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
-    inconsistent: Counters<4>,
+    inconsistent: Counters<5>,
     lost: Counters<2>,
     /// The counters that exist, for [`Self::lost_snapshot`].
     losses: Mutex<BTreeMap<(&'static str, Loss), IntCounter>>,
@@ -144,9 +144,8 @@ impl Metrics {
         for path in &window.paths {
             for ledger in &path.ledgers {
                 for segment in &ledger.segments {
-                    self.inconsistent
-                        .with([&path.source, &path.target, &ledger.probe, &segment.name])
-                        .inc_by(segment.inconsistent);
+                    let of = [&path.source, &path.target, &ledger.probe, ledger.kind.as_str(), &segment.name];
+                    self.inconsistent.with(of).inc_by(segment.inconsistent);
                 }
             }
         }

@@ -11,7 +11,7 @@ mod exposition;
 
 use super::*;
 use crate::model::hop::{HopEvidence, HopSource};
-use crate::model::ledger::Evidence;
+use crate::model::ledger::{Evidence, LedgerKind, Population};
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, RoutePlan};
 use crate::model::sample::{Phases, Rulers};
@@ -107,15 +107,26 @@ fn segment(name: &str, mean: Option<f64>, evidence: Option<Evidence>) -> Segment
         mean,
         bound: mean.map(|_| 0.0),
         evidence,
+        population: mean.map(|_| Population::Probe),
+        node: None,
+        age: mean.map(|_| Duration::ZERO),
         count: if mean.is_some() { 10 } else { 0 },
         merged: Vec::new(),
         inconsistent: 0,
     }
 }
 
+/// The same path's ledger as the nodes measured it: the hop's agent has been silent for 4 s.
+fn of_nodes(probe: &LedgerWindow) -> LedgerWindow {
+    let hop = SegmentWindow { age: Some(Duration::from_secs(4)), ..segment("hop:mediary-eu", None, None) };
+    let link = segment("link:prober>mediary-eu", Some(0.002), Some(Evidence::RttFloor));
+    LedgerWindow { kind: LedgerKind::Window, segments: vec![link, hop], residual: None, ..probe.clone() }
+}
+
 /// A window that ended just now: one path with a ledger, one probe.
 fn window(plan: &Arc<ProbePlan>) -> Window {
     let ledger = LedgerWindow {
+        kind: LedgerKind::Probe,
         probe: plan.name.clone(),
         other_shape: 0,
         count: 10,
@@ -127,6 +138,7 @@ fn window(plan: &Arc<ProbePlan>) -> Window {
         ],
         unexplained: Some(-0.002),
         residual: Some(0.0),
+        refused: Vec::new(),
     };
     Window {
         ended: Instant::now(),

@@ -15,6 +15,8 @@ fn full() -> Metrics {
     metrics.observe(&sample(&plan, failed()));
     let mut window = window(&plan);
     window.probes.extend(super::window(&link).probes);
+    let second = of_nodes(&window.paths[0].ledgers[0]);
+    window.paths[0].ledgers.push(second);
     metrics.publish_window(&window);
     metrics.publish_kernel(sockets::snapshot(), &["sg".to_owned()]);
     metrics.publish_measurements(&[MeasurementStatus {

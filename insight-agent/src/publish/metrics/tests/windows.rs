@@ -31,6 +31,22 @@ fn window_becomes_gauges_in_the_units_of_the_table() {
 }
 
 #[test]
+fn the_two_ledgers_of_a_path_are_told_apart_and_silence_has_an_age() {
+    let (metrics, mut window) = fixture();
+    let second = of_nodes(&window.paths[0].ledgers[0]);
+    window.paths[0].ledgers.push(second);
+    // No request was answered: what the nodes measured stands all the same.
+    window.paths[0].ledgers.iter_mut().for_each(|ledger| ledger.count = 0);
+    metrics.publish_window(&window);
+    let shown = scrape(&metrics);
+    let link = |ledger| shown.value(LEDGER, &[("ledger", ledger), ("segment", "link:prober>mediary-eu")]);
+    assert_eq!((link("probe"), link("window")), (None, Some(0.002)));
+    assert_eq!(shown.value(LEDGER, &[("segment", "hop:mediary-eu")]), None);
+    let age = |segment| shown.value("insight_path_ledger_age_seconds", &[("segment", segment)]);
+    assert_eq!((age("hop:mediary-eu"), age("link:prober>mediary-eu")), (Some(4.0), Some(0.0)));
+}
+
+#[test]
 fn silent_segment_has_no_mean_and_a_count_of_zero() {
     let (metrics, window) = fixture();
     metrics.publish_window(&window);

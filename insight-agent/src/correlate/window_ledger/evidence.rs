@@ -1,0 +1,208 @@
+//! What the reports of the nodes say about one link, one hop, the service.
+
+use super::{Found, Mean};
+use crate::correlate::nodes::{NodeWindows, RecentWindow};
+use crate::model::ledger::{Evidence, Population, SERVICE};
+use crate::model::report::{SeriesKey, SeriesWindow};
+use crate::model::series::lost::Loss;
+use std::time::{Duration, Instant};
+
+/// A direction's residence is used when more than this share of the forwarder's writes could be
+/// paired with a read: below it, what was paired says little about the rest.
+const PAIRED_SHARE: f64 = 0.5;
+
+/// Exchanges are used when at least this share of them had their connection to themselves. The
+/// others are those that take longer, so with half of it the mean would be too small.
+const CLEAN_SHARE: f64 = 0.9;
+
+/// The kernel stamps a write when the call returns, 2 to 25 µs after the bytes left; a hop's time
+/// holds two writes.
+const HOP_BOUND: f64 = 50e-6;
+
+/// Why evidence that is there is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused(pub Loss);
+
+/// The reports that matter to one path.
+pub(super) struct Nodes<'a> {
+    windows: &'a NodeWindows,
+    /// Source and target: a hop stands in one of them.
+    regions: [&'a str; 2],
+    now: Instant,
+    fresh: Duration,
+}
+
+/// Out: away from the prober. Back: towards it. The closed set of a residence's `direction`.
+const DIRECTIONS: [&str; 2] = crate::model::series::residence::DIRECTIONS;
+
+impl<'a> Nodes<'a> {
+    pub(super) fn new(
+        windows: &'a NodeWindows,
+        regions: [&'a String; 2],
+        now: Instant,
+        fresh: Duration,
+    ) -> Self {
+        Self { windows, regions: regions.map(String::as_str), now, fresh }
+    }
+
+    /// When a node was last heard of.
+    pub(super) fn heard(&self, node: &str) -> Option<Instant> {
+        self.regions.iter().filter_map(|region| self.windows.heard(region, node)).max()
+    }
+
+    /// How long ago any of these nodes was last heard of; of none of them, any node of the target.
+    pub(super) fn silence(&self, nodes: &[&str]) -> Option<Duration> {
+        let last = if nodes.is_empty() {
+            self.windows.last_heard(self.regions[1])
+        } else {
+            nodes.iter().filter_map(|node| self.heard(node)).max()
+        };
+        last.map(|last| self.now.saturating_duration_since(last))
+    }
+
+    fn recent(&self, node: &str) -> Option<&'a RecentWindow> {
+        self.regions.iter().find_map(|region| self.windows.window(region, node, self.now, self.fresh))
+    }
+
+    fn age(&self, recent: &RecentWindow) -> Duration {
+        self.now.saturating_duration_since(recent.ended)
+    }
+
+    /// Round trip between two neighbours.
+    pub(super) fn link(&self, from: &str, to: &str, first_link: Option<Mean>) -> Option<Found> {
+        let floor = |node: &str, measurement: &str, labels: &[(&str, &str)], evidence| {
+            let recent = self.recent(node)?;
+            let series = series(recent, measurement, labels)?;
+            let mean = Mean { seconds: series.floor?, bound: 0.0, count: series.count };
+            let (node, age) = (Some(node.to_owned()), self.age(recent));
+            Some(Found { mean, evidence, population: Population::All, node, age })
+        };
+        floor(from, "socket_rtt", &[("peer", to), ("role", "connected")], Evidence::RttFloor)
+            .or_else(|| floor(to, "socket_rtt", &[("peer", from), ("role", "accepted")], Evidence::RttFloor))
+            .or_else(|| {
+                let found = floor(from, "link_handshake", &[("to", to)], Evidence::LinkProbe)?;
+                Some(Found { population: Population::Probe, ..found })
+            })
+            .or_else(|| first_link.map(|mean| Found::of_probe(mean, Evidence::Handshake)))
+    }
+
+    /// Receive wait + residence of a hop, out and back.
+    pub(super) fn hop(&self, before: &str, hop: &str, behind: &str) -> Result<Option<Found>, Refused> {
+        let Some(recent) = self.recent(hop) else { return Ok(None) };
+        let [out, back] = DIRECTIONS;
+        let parts = [
+            series(recent, "receive_wait", &[("peer", before), ("role", "accepted")]),
+            series(recent, "residence", &[("direction", out), ("peer", behind)]),
+            series(recent, "receive_wait", &[("peer", behind), ("role", "connected")]),
+            series(recent, "residence", &[("direction", back), ("peer", behind)]),
+        ];
+        for direction in DIRECTIONS {
+            match paired_share(recent, direction) {
+                Some(share) if share > PAIRED_SHARE => {}
+                Some(_) => return Err(Refused(Loss::Unpaired)),
+                // Nothing was forwarded; or its agent measures no residence.
+                None => return Ok(None),
+            }
+        }
+        let [Some(_), Some(_), Some(_), Some(_)] = parts else {
+            // Writes were paired, but with other neighbours than this path's.
+            return if parts[0].is_some() { Err(Refused(Loss::NoPeer)) } else { Ok(None) };
+        };
+        let parts = parts.into_iter().flatten();
+        let (seconds, count) =
+            parts.fold((0.0, u64::MAX), |(sum, least), part| (sum + part.mean, least.min(part.count)));
+        Ok(Some(Found {
+            mean: Mean { seconds, bound: HOP_BOUND, count },
+            evidence: Evidence::Kernel,
+            population: Population::All,
+            node: Some(hop.to_owned()),
+            age: self.age(recent),
+        }))
+    }
+
+    /// Receive → send over all receivers of the target region.
+    pub(super) fn service(&self) -> Option<Found> {
+        let (mut sum, mut count, mut age, mut only) = (0.0, 0, Duration::ZERO, Vec::new());
+        for (node, recent) in self.windows.fresh(self.regions[1], self.now, self.fresh) {
+            if let Some(times) = series(recent, "service_time", &[]) {
+                sum += times.mean * times.count as f64;
+                count += times.count;
+                age = age.max(self.age(recent));
+                only.push(node);
+            }
+        }
+        let node = if let [one] = only[..] { Some(one.to_owned()) } else { None };
+        let mean = Mean { seconds: sum / count as f64, bound: 0.0, count };
+        (count > 0).then_some(Found {
+            mean,
+            evidence: Evidence::Receiver,
+            population: Population::Probe,
+            node,
+            age,
+        })
+    }
+
+    /// Response of `from` minus turnaround of `to`, which are the ends of a stretch: `next` is whom
+    /// `from` asks, `previous` is who asks `to`.
+    pub(super) fn exchange(
+        &self,
+        (from, next): (&str, &str),
+        (previous, to): (&str, &str),
+    ) -> Result<Option<Found>, Refused> {
+        let (Some(near), Some(far)) = (self.recent(from), self.recent(to)) else { return Ok(None) };
+        let response = series(near, "response", &[("peer", next)]);
+        let turnaround = series(far, "turnaround", &[("peer", previous)]);
+        let (Some(response), Some(turnaround)) = (response, turnaround) else { return Ok(None) };
+        let shares = [clean_share(near, "response"), clean_share(far, "turnaround")];
+        if shares.iter().any(|share| *share < CLEAN_SHARE) {
+            return Err(Refused(Loss::Overlapped));
+        }
+        // What was left out could have been anything up to the mean of the rest.
+        let bound = (1.0 - shares[0]) * response.mean + (1.0 - shares[1]) * turnaround.mean;
+        let count = response.count.min(turnaround.count);
+        Ok(Some(Found {
+            mean: Mean { seconds: response.mean - turnaround.mean, bound, count },
+            evidence: Evidence::Exchange,
+            population: Population::All,
+            node: Some(if to == SERVICE { from.to_owned() } else { format!("{from}, {to}") }),
+            age: self.age(near).max(self.age(far)),
+        }))
+    }
+}
+
+/// A series of the window. **None**: it had no event.
+fn series<'a>(
+    recent: &'a RecentWindow,
+    measurement: &str,
+    labels: &[(&str, &str)],
+) -> Option<&'a SeriesWindow> {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    recent.window.series.get(&SeriesKey { measurement: measurement.to_owned(), labels })
+}
+
+fn count(recent: &RecentWindow, measurement: &str, labels: &[(&str, &str)]) -> u64 {
+    series(recent, measurement, labels).map_or(0, |series| series.count)
+}
+
+/// Writes of one direction that were paired with a read. **None**: there were no writes.
+fn paired_share(recent: &RecentWindow, direction: &str) -> Option<f64> {
+    let (mut paired, mut all) = (0, 0);
+    for (key, series) in &recent.window.series {
+        let is = |name, value: &str| key.labels.iter().any(|(n, v)| n == name && v == value);
+        if key.measurement == "pairs" && is("direction", direction) {
+            all += series.count;
+            paired += if is("outcome", "paired") { series.count } else { 0 };
+        }
+    }
+    (all > 0).then(|| paired as f64 / all as f64)
+}
+
+/// Exchanges that had their connection to themselves, of all that were seen. 1 of none.
+fn clean_share(recent: &RecentWindow, measurement: &str) -> f64 {
+    let mut clean = 0;
+    for (key, series) in &recent.window.series {
+        clean += if key.measurement == measurement { series.count } else { 0 };
+    }
+    let overlapped = count(recent, "lost", &[("loss", "overlapped"), ("measurement", measurement)]);
+    if clean + overlapped == 0 { 1.0 } else { clean as f64 / (clean + overlapped) as f64 }
+}
