@@ -23,6 +23,9 @@ globals! {
     /// Switch of `residence`.
     ON_RESIDENCE: u8;
 
+    /// Not 0: forwarders are configured, and `receive_wait` counts reads of theirs only.
+    FORWARDERS_ONLY: u8;
+
     /// Only sockets of the listed network namespaces.
     SCOPE_NETNS: u8;
     /// Only sockets below this cgroup. 0: of any.

@@ -4,14 +4,17 @@
 //! - **Hooks**: `sk_data_ready`, since 6.3:
 //!   <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L5237>; `tcp_rcv_space_adjust`, since 4.15, which
 //!   also sees splice and io_uring: <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L725>.
+//! - **Whose**: where forwarders are configured, reads by their threads only, so that an agent or
+//!   another process on the node is not in the hop's figure; elsewhere everybody's. The hook runs
+//!   in the thread that reads. Reads by others end a wait just as well, uncounted.
 //! - **Filtered**: listeners; peeks (`copied_seq` did not move); a lone FIN.
 //! - **Kept** in the socket's entry, until all is read.
 //! - **Lost**: `unstamped` (data-ready replaced by kTLS or a sockmap), `unreadable`.
 //! - Delay before data-ready (interrupt, softirq, GRO) is not in it.
 
-use crate::globals;
 use crate::memory::{Object, member};
 use crate::record::{duration, lose};
+use crate::{forwarders, globals};
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::receive::{self, Read};
@@ -48,7 +51,12 @@ pub fn on_read(sk: Object, socket: &mut Socket, now: u64) {
         lose(Measurement::ReceiveWait, Loss::Unreadable);
         return;
     };
-    match receive::read(socket, now, sequence.rcv_nxt, sequence.copied, sequence.state) {
+    let read = receive::read(socket, now, sequence.rcv_nxt, sequence.copied, sequence.state);
+    // Asked last: most calls of a busy reader come to nothing.
+    if read == Read::Nothing || !is_counted() {
+        return;
+    }
+    match read {
         Read::Nothing => {}
         Read::Unstamped => lose(Measurement::ReceiveWait, Loss::Unstamped),
         Read::Waited(ns) => {
@@ -58,4 +66,10 @@ pub fn on_read(sk: Object, socket: &mut Socket, now: u64) {
             duration(Measurement::ReceiveWait, distribution, socket.peer, ns);
         }
     }
+}
+
+/// Whether the current thread's reads are in the figures.
+#[inline(always)]
+fn is_counted() -> bool {
+    globals::FORWARDERS_ONLY.load() == 0 || forwarders::current_thread().is_some()
 }

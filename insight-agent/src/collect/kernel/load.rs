@@ -129,6 +129,7 @@ fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refu
     let scope = plan.cgroup.filter(|_| settings.scope.cgroup.is_some());
     let (id, level) = scope.map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
     let http2 = u8::from(settings.http2);
+    let forwarders_only = u8::from(settings.forwarders.is_some());
 
     let mut loader = EbpfLoader::new();
     loader
@@ -139,6 +140,7 @@ fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refu
         .override_global("BANKS", &banks, true)
         .override_global("SKIP_EXCHANGES", &settings.skip_exchanges, true)
         .override_global("HTTP2", &http2, true)
+        .override_global("FORWARDERS_ONLY", &forwarders_only, true)
         .override_global("SCOPE_NETNS", &netns, true)
         .override_global("SCOPE_CGROUP", &id, true)
         .override_global("SCOPE_CGROUP_LEVEL", &level, true);
