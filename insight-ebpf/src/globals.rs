@@ -39,7 +39,7 @@ globals! {
     BANKS: u32;
     /// Exchanges of a new connection that are left out: 1, or 2 where TLS comes first.
     SKIP_EXCHANGES: u16;
-    /// Not 0: sizes of HTTP/2 housekeeping are no request and no answer.
+    /// Not 0: sizes of HTTP/2 housekeeping are no request, no answer and no wait.
     HTTP2: u8;
 
     /// `sock_common.skc_family`.

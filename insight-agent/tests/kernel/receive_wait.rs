@@ -7,6 +7,9 @@ use insight_common::kernel::loss::{Loss, Measurement};
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
+/// As many bytes as an HTTP/2 PING has.
+const PING: [u8; 17] = [b'p'; 17];
+
 const DELAY: Duration = Duration::from_millis(30);
 
 #[test]
@@ -53,6 +56,35 @@ fn with_forwarders_configured_only_their_reads_count() {
     assert_eq!(waits.count, 1);
     assert!(waits.sum_ns <= seen.as_nanos() as u64, "the other's read ended its wait: {waits:?} in {seen:?}");
     assert_eq!(bench.snapshot().lost(Measurement::ReceiveWait, Loss::Unstamped), 0);
+}
+
+#[test]
+fn housekeeping_is_no_wait_and_hides_none() {
+    let name = "housekeeping_is_no_wait_and_hides_none";
+    // Losses are of the whole host, unless only this process is counted.
+    let alone = |settings: &mut Settings| settings.forwarders = Some(vec![std::process::id()]);
+    let Some(bench) = Bench::start(name, &[Measurement::ReceiveWait], alone) else { return };
+    let (mut near, mut far) = bench.connect();
+    for _ in 0..5 {
+        near.write_all(&PING).unwrap();
+        std::thread::sleep(DELAY);
+        far.read_exact(&mut [0; PING.len()]).unwrap();
+    }
+    let snapshot = bench.snapshot();
+    let counted = snapshot.durations.contains_key(&(Distribution::ReceiveWaitAccepted as u32, GROUP));
+    assert!(!counted, "nobody waits for a PING");
+    assert_eq!(snapshot.lost(Measurement::ReceiveWait, Loss::Unstamped), 0);
+
+    near.write_all(&PING).unwrap();
+    std::thread::sleep(2 * DELAY);
+    let written = Instant::now();
+    near.write_all(&REQUEST).unwrap();
+    std::thread::sleep(DELAY);
+    far.read_exact(&mut [0; PING.len() + REQUEST.len()]).unwrap();
+    let seen = written.elapsed();
+    let waits = bench.wait_for(Distribution::ReceiveWaitAccepted, 1);
+    assert_eq!(waits.count, 1);
+    assert_mean(&waits, DELAY, seen);
 }
 
 #[test]

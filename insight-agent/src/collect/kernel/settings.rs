@@ -19,7 +19,7 @@ pub struct Settings {
     pub forwarders: Option<Vec<u32>>,
     /// Exchanges of a new connection to leave out: 1 for SETTINGS, 2 where TLS comes first.
     pub skip_exchanges: u16,
-    /// Whether sizes of HTTP/2 housekeeping are no request and no answer.
+    /// Whether sizes of HTTP/2 housekeeping are no request, no answer and no wait.
     pub http2: bool,
 }
 
