@@ -6,6 +6,7 @@ use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{DISTRIBUTIONS, HISTOGRAM_HEAD, HistogramWords, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
+use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,6 +15,7 @@ pub struct Reader {
     histograms: Array<MapData, HistogramWords>,
     floors: PerCpuArray<MapData, FloorRing>,
     lost: PerCpuArray<MapData, u64>,
+    pairs: PerCpuArray<MapData, u64>,
     banks: u32,
     peers: u32,
 }
@@ -42,6 +44,7 @@ impl Reader {
             histograms: Array::try_from(take("HISTOGRAMS")?)?,
             floors: PerCpuArray::try_from(take("FLOORS")?)?,
             lost: PerCpuArray::try_from(take("LOST")?)?,
+            pairs: PerCpuArray::try_from(take("PAIRS")?)?,
             banks,
             peers,
         })
@@ -80,7 +83,27 @@ impl Reader {
                 }
             }
         }
+        for direction in Direction::ALL {
+            for outcome in PairOutcome::ALL {
+                let count = self.pairs.get(&outcome.counter(direction), 0)?.iter().sum();
+                snapshot.pairs.insert((direction, outcome), count);
+            }
+        }
+        settle_pairs(&mut snapshot);
         Ok(snapshot)
+    }
+}
+
+/// Writes without a pair are residence's losses: the kernel counts them once. Without a single
+/// write there is nothing to tell.
+fn settle_pairs(snapshot: &mut KernelSnapshot) {
+    if snapshot.pairs.values().all(|count| *count == 0) {
+        snapshot.pairs.clear();
+    }
+    for ((_, outcome), count) in &snapshot.pairs {
+        if let Some(loss) = outcome.loss().filter(|_| *count > 0) {
+            *snapshot.lost.entry((Measurement::Residence, loss)).or_default() += count;
+        }
     }
 }
 
@@ -116,6 +139,23 @@ mod tests {
             floor::lower(words, *second, *sample, *clean);
         }
         ring
+    }
+
+    #[test]
+    fn writes_without_a_pair_are_losses_of_residence_in_both_directions() {
+        let mut snapshot = KernelSnapshot::default();
+        let all = Direction::ALL.into_iter().flat_map(|d| PairOutcome::ALL.map(|outcome| (d, outcome)));
+        snapshot.pairs = all.map(|key| (key, 0)).collect();
+        let mut silent = snapshot.clone();
+        settle_pairs(&mut silent);
+        assert!(silent.pairs.is_empty() && silent.lost.is_empty());
+
+        snapshot.pairs.insert((Direction::Up, PairOutcome::Paired), 9);
+        snapshot.pairs.insert((Direction::Up, PairOutcome::NoRead), 2);
+        snapshot.pairs.insert((Direction::Down, PairOutcome::NoRead), 3);
+        settle_pairs(&mut snapshot);
+        assert_eq!(snapshot.lost, BTreeMap::from([((Measurement::Residence, Loss::Unstamped), 5)]));
+        assert_eq!(snapshot.pairs.len(), 8, "those without a write too, for whoever takes differences");
     }
 
     #[test]
