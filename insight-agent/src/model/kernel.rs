@@ -6,6 +6,7 @@ use insight_common::kernel::layout::{Distribution, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Whether a measurement runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,8 +149,13 @@ impl Durations {
 }
 
 /// Everything that the programs have counted, at an instant. Cumulative but for the floors.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KernelSnapshot {
+    /// When reading began: what happened before is in it.
+    pub taken: Instant,
+    /// The same instant on the clock of the programs, CLOCK_MONOTONIC, which the floors' seconds
+    /// are of. **Unit**: ns. 0: unknown.
+    pub taken_ns: u64,
     /// By distribution and peer group; groups are numbered as configured, 0 is everybody else.
     pub durations: BTreeMap<(u32, u8), Durations>,
     /// Minima of round trips: role, peer group, and the last seconds in rising order.
@@ -181,7 +187,31 @@ pub fn share_of(pairs: &Pairs, direction: Direction) -> Option<f64> {
     (all > 0).then(|| count(PairOutcome::Paired) as f64 / all as f64)
 }
 
+impl Default for KernelSnapshot {
+    /// Of now, without a clock of the kernel: what tests start from.
+    fn default() -> Self {
+        Self::at(Instant::now(), 0)
+    }
+}
+
 impl KernelSnapshot {
+    /// With nothing in it yet.
+    pub const fn at(taken: Instant, taken_ns: u64) -> Self {
+        Self {
+            taken,
+            taken_ns,
+            durations: BTreeMap::new(),
+            floors: Vec::new(),
+            lost: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+        }
+    }
+
+    /// How long before `now` it was taken. 0 if it was taken after.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.taken)
+    }
+
     /// One distribution over all peer groups.
     pub fn all_peers(&self, distribution: Distribution) -> Durations {
         let mut sum = Durations::default();

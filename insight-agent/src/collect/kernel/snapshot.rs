@@ -7,8 +7,10 @@ use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{DISTRIBUTIONS, HISTOGRAM_HEAD, HistogramWords, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
+use nix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Instant;
 
 /// The maps that are read.
 pub struct Reader {
@@ -56,7 +58,7 @@ impl Reader {
     /// # Errors
     /// A look-up failed, which an array's never does.
     pub fn read(&self) -> Result<KernelSnapshot, MapError> {
-        let mut snapshot = KernelSnapshot::default();
+        let mut snapshot = KernelSnapshot::at(Instant::now(), kernel_clock_ns());
         // Slots are numbered as `Distribution::slot` numbers them.
         for slot in 0..self.banks * DISTRIBUTIONS * self.peers {
             let words = self.histograms.get(&slot, 0)?;
@@ -105,6 +107,12 @@ fn settle_pairs(snapshot: &mut KernelSnapshot) {
             *snapshot.lost.entry((Measurement::Residence, loss)).or_default() += count;
         }
     }
+}
+
+/// The clock that the programs stamp with. 0: it cannot be read, which no kernel has said yet.
+fn kernel_clock_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
 fn durations_of(words: &HistogramWords) -> Durations {

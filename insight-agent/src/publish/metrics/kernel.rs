@@ -1,7 +1,8 @@
 //! Series of the sockets: what have the programs in the kernel counted?
 //!
 //! The kernel counts, the snapshot is cumulative, and a scrape shows the last one as it is: no
-//! histogram of ours stands between, so that count and sum stay exact.
+//! histogram of ours stands between, so that count and sum stay exact. One that has become old is
+//! not shown: a reader that died must not go on showing figures.
 
 use super::families::{CounterRow, GaugeRow, HistogramFamily, HistogramRow};
 use crate::model::kernel::{Durations, KernelSnapshot};
@@ -14,6 +15,7 @@ use insight_common::kernel::turn::Direction;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 const RTT: HistogramRow<2> = HistogramRow::of(&socket_rtt::SOCKET_RTT);
 const RTT_FLOOR: GaugeRow<2> = GaugeRow::of(&socket_rtt::SOCKET_RTT_FLOOR);
@@ -22,6 +24,9 @@ const TURNAROUND: HistogramRow<1> = HistogramRow::of(&turnaround::TURNAROUND);
 const RESPONSE: HistogramRow<1> = HistogramRow::of(&response::RESPONSE);
 const RESIDENCE: HistogramRow<2> = HistogramRow::of(&residence::RESIDENCE);
 const PAIRS: CounterRow<2> = CounterRow::of(&residence::PAIRS);
+
+/// How long a snapshot is shown. The maps are read once a second: ten readings have failed.
+const SHOWN_FOR: Duration = Duration::from_secs(10);
 
 /// The last snapshot.
 #[derive(Default)]
@@ -54,7 +59,9 @@ impl Sockets {
 
     fn families(&self) -> Vec<MetricFamily> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        shown.map_or_else(Vec::new, |shown| shown.families())
+        let now = Instant::now();
+        let fresh = shown.filter(|shown| shown.snapshot.age(now) <= SHOWN_FOR);
+        fresh.map_or_else(Vec::new, |shown| shown.families())
     }
 }
 

@@ -76,6 +76,21 @@ fn a_forwarders_writes_are_told_apart_by_direction_and_outcome() {
 }
 
 #[test]
+fn a_snapshot_whose_reader_has_died_is_no_longer_shown() {
+    let shown_at_age = |seconds| {
+        let metrics = Metrics::new(&agent(), WINDOW, &[]);
+        let mut aged = snapshot();
+        aged.taken = aged.taken.checked_sub(Duration::from_secs(seconds)).unwrap();
+        metrics.publish_kernel(aged, &["sg".to_owned()]);
+        let families = scrape(&metrics).families;
+        let of_sockets = |name: &&String| name.contains("_socket_") || name.contains("_forward_");
+        families.keys().filter(of_sockets).count()
+    };
+    assert_eq!(shown_at_age(8), 7, "every family of the kernel half");
+    assert_eq!(shown_at_age(11), 0);
+}
+
+#[test]
 fn losses_of_the_kernel_half_add_up_once() {
     let metrics = Metrics::new(&agent(), WINDOW, &[]);
     for _ in 0..3 {
