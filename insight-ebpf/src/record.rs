@@ -1,6 +1,6 @@
 //! Where figures go: histograms in banks, minima per second, and a counter for every loss.
 
-use crate::globals;
+use crate::{globals, lines};
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
@@ -40,6 +40,9 @@ fn add(counter: *mut u64, value: u64) {
 /// Counts a loss.
 #[inline(always)]
 pub fn lose(measurement: Measurement, loss: Loss) {
+    if matches!(loss, Loss::MapFull) {
+        lines::map_full(measurement);
+    }
     if let Some(counter) = LOST.get_ptr_mut(loss.counter(measurement)) {
         add(counter, 1);
     }

@@ -18,6 +18,9 @@ pub struct Reader {
     floors: PerCpuArray<MapData, FloorRing>,
     lost: PerCpuArray<MapData, u64>,
     pairs: PerCpuArray<MapData, u64>,
+    /// **None**: the loaded object writes none.
+    #[cfg(feature = "kernel-log")]
+    lines: Option<super::lines::Lines>,
     banks: u32,
     peers: u32,
 }
@@ -39,10 +42,14 @@ impl Reader {
     /// # Errors
     /// The object is another one than this reader was written for.
     pub fn new(ebpf: &mut Ebpf, banks: u32, peers: u32) -> Result<Self, MapError> {
+        #[cfg(feature = "kernel-log")]
+        let lines = super::lines::Lines::open(ebpf);
         let mut take = |name: &str| -> Result<Map, MapError> {
             ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
         };
         Ok(Self {
+            #[cfg(feature = "kernel-log")]
+            lines,
             histograms: Array::try_from(take("HISTOGRAMS")?)?,
             floors: PerCpuArray::try_from(take("FLOORS")?)?,
             lost: PerCpuArray::try_from(take("LOST")?)?,
@@ -58,6 +65,8 @@ impl Reader {
     /// # Errors
     /// A look-up failed, which an array's never does.
     pub fn read(&self) -> Result<KernelSnapshot, MapError> {
+        #[cfg(feature = "kernel-log")]
+        self.lines.iter().for_each(super::lines::Lines::forward);
         let mut snapshot = KernelSnapshot::at(Instant::now(), kernel_clock_ns());
         // Slots are numbered as `Distribution::slot` numbers them.
         for slot in 0..self.banks * DISTRIBUTIONS * self.peers {
