@@ -23,6 +23,9 @@ globals! {
     /// Switch of `residence`.
     ON_RESIDENCE: u8;
 
+    /// Not 0: forwarders are configured, and `receive_wait` counts reads of theirs only.
+    FORWARDERS_ONLY: u8;
+
     /// Only sockets of the listed network namespaces.
     SCOPE_NETNS: u8;
     /// Only sockets below this cgroup. 0: of any.
@@ -36,7 +39,7 @@ globals! {
     BANKS: u32;
     /// Exchanges of a new connection that are left out: 1, or 2 where TLS comes first.
     SKIP_EXCHANGES: u16;
-    /// Not 0: sizes of HTTP/2 housekeeping are no request and no answer.
+    /// Not 0: sizes of HTTP/2 housekeeping are no request, no answer and no wait.
     HTTP2: u8;
 
     /// `sock_common.skc_family`.

@@ -4,38 +4,30 @@
 //! - **Hooks**: `sk_data_ready`, since 6.3:
 //!   <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L5237>; `tcp_rcv_space_adjust`, since 4.15, which
 //!   also sees splice and io_uring: <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L725>.
-//! - **Filtered**: listeners; peeks (`copied_seq` did not move); a lone FIN.
+//! - **Whose**: where forwarders are configured, reads by their threads only, so that an agent or
+//!   another process on the node is not in the hop's figure; elsewhere everybody's. The hook runs
+//!   in the thread that reads. Reads by others end a wait just as well, uncounted.
+//! - **Filtered**: listeners; peeks (`copied_seq` did not move); a lone FIN; HTTP/2 housekeeping, by its
+//!   sizes: what comes behind it while it is unread has waited since its own arrival.
 //! - **Kept** in the socket's entry, until all is read.
 //! - **Lost**: `unstamped` (data-ready replaced by kTLS or a sockmap), `unreadable`.
 //! - Delay before data-ready (interrupt, softirq, GRO) is not in it.
 
-use crate::globals;
 use crate::memory::{Object, member};
 use crate::record::{duration, lose};
+use crate::{forwarders, globals};
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
-use insight_common::kernel::receive::{self, Read};
+use insight_common::kernel::receive::{self, Read, Sequence};
 
-/// `rcv_nxt`, `copied_seq` and state of a TCP socket.
-pub struct Sequence {
-    /// The next byte expected from the network.
-    pub rcv_nxt: u32,
-    /// The next byte that the application will read.
-    pub copied: u32,
-    /// TCP's state.
-    pub state: u8,
-}
-
-impl Sequence {
-    /// **None**: unreadable.
-    #[inline(always)]
-    pub fn of(sk: Object) -> Option<Self> {
-        Some(Self {
-            rcv_nxt: member(sk, globals::OFF_TCP_RCV_NXT.load())?,
-            copied: member(sk, globals::OFF_TCP_COPIED_SEQ.load())?,
-            state: member(sk, globals::OFF_SKC_STATE.load())?,
-        })
-    }
+/// How far a TCP socket's receiving side has come. **None**: unreadable.
+#[inline(always)]
+pub fn sequence_of(sk: Object) -> Option<Sequence> {
+    Some(Sequence {
+        rcv_nxt: member(sk, globals::OFF_TCP_RCV_NXT.load())?,
+        copied: member(sk, globals::OFF_TCP_COPIED_SEQ.load())?,
+        state: member(sk, globals::OFF_SKC_STATE.load())?,
+    })
 }
 
 /// The application may have read.
@@ -44,11 +36,16 @@ pub fn on_read(sk: Object, socket: &mut Socket, now: u64) {
     if globals::ON_RECEIVE_WAIT.load() == 0 {
         return;
     }
-    let Some(sequence) = Sequence::of(sk) else {
+    let Some(sequence) = sequence_of(sk) else {
         lose(Measurement::ReceiveWait, Loss::Unreadable);
         return;
     };
-    match receive::read(socket, now, sequence.rcv_nxt, sequence.copied, sequence.state) {
+    let read = receive::read(socket, now, &sequence, globals::HTTP2.load() != 0);
+    // Asked last: most calls of a busy reader come to nothing.
+    if read == Read::Nothing || !is_counted() {
+        return;
+    }
+    match read {
         Read::Nothing => {}
         Read::Unstamped => lose(Measurement::ReceiveWait, Loss::Unstamped),
         Read::Waited(ns) => {
@@ -58,4 +55,10 @@ pub fn on_read(sk: Object, socket: &mut Socket, now: u64) {
             duration(Measurement::ReceiveWait, distribution, socket.peer, ns);
         }
     }
+}
+
+/// Whether the current thread's reads are in the figures.
+#[inline(always)]
+fn is_counted() -> bool {
+    globals::FORWARDERS_ONLY.load() == 0 || forwarders::current_thread().is_some()
 }

@@ -1,6 +1,6 @@
 //! Where figures go: histograms in banks, minima per second, and a counter for every loss.
 
-use crate::globals;
+use crate::{globals, lines};
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
@@ -10,6 +10,7 @@ use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, bucket_of};
 use insight_common::kernel::floor::{self, FLOOR_WORDS, FloorRing};
 use insight_common::kernel::layout::{DISTRIBUTIONS, Distribution, HISTOGRAM_HEAD, HistogramWords};
 use insight_common::kernel::loss::{LOSS_COUNTERS, Loss, Measurement};
+use insight_common::kernel::turn::{Direction, PAIR_COUNTERS, PairOutcome};
 
 /// Bank by bank, distribution by distribution, peer by peer; 4 KiB each. The loader sets how many.
 #[map]
@@ -23,6 +24,10 @@ static FLOORS: PerCpuArray<FloorRing> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNTERS, 0);
 
+/// A forwarder's writes, by direction and by what was read before them.
+#[map]
+static PAIRS: PerCpuArray<u64> = PerCpuArray::with_max_entries(PAIR_COUNTERS, 0);
+
 /// Adds to a counter that other CPUs, or a softirq on this one, may be adding to as well.
 #[inline(always)]
 fn add(counter: *mut u64, value: u64) {
@@ -35,7 +40,18 @@ fn add(counter: *mut u64, value: u64) {
 /// Counts a loss.
 #[inline(always)]
 pub fn lose(measurement: Measurement, loss: Loss) {
+    if matches!(loss, Loss::MapFull) {
+        lines::map_full(measurement);
+    }
     if let Some(counter) = LOST.get_ptr_mut(loss.counter(measurement)) {
+        add(counter, 1);
+    }
+}
+
+/// Counts a forwarder's write.
+#[inline(always)]
+pub fn pair(direction: Direction, outcome: PairOutcome) {
+    if let Some(counter) = PAIRS.get_ptr_mut(outcome.counter(direction)) {
         add(counter, 1);
     }
 }

@@ -7,23 +7,21 @@
 //! - **Filtered**: threads of other processes than the forwarders; peeks; HTTP/2 housekeeping.
 //! - **Kept** per thread, overwritten by its next read, freed when it goes to sleep
 //!   (`sched_switch`, interruptible) or exits: a pair never spans a wait for something else.
-//! - **Lost**: `unstamped` (a write after a sleep), `same_socket`, `same_role`, `map_full`.
+//! - **Counted** by direction: `paired`, or `no_read` (a write after a sleep), `same_socket`,
+//!   `same_role`, which the reader reports as losses too. Where few writes are paired, those that
+//!   are may be pairs by chance: see `insight_agent::model::kernel::paired_share`.
+//! - **Lost** besides: `map_full`.
 //! - **Memory**: 8,192 threads of 4 + 24 bytes: about 0.7 MB.
 
-use crate::globals;
-use crate::record::{duration, lose};
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use crate::record::{duration, lose, pair};
+use crate::{forwarders, globals};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use insight_common::kernel::layout::{Distribution, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
-use insight_common::kernel::turn::{self, Forwarded, Turn};
+use insight_common::kernel::turn::{Direction, PairOutcome, Turn};
 
-/// Processes that forward.
-#[map]
-static FORWARDERS: HashMap<u32, u8> = HashMap::with_max_entries(64, 0);
-
-/// What each of their threads last read.
+/// What each thread of a forwarder threads last read.
 #[map]
 static TURNS: HashMap<u32, Turn> = HashMap::with_max_entries(8_192, 0);
 
@@ -34,20 +32,13 @@ const PEEK: i32 = 2;
 /// and one that waits for the disk are in other states, and stay in their turn.
 const INTERRUPTIBLE: u32 = 1;
 
-/// The thread, if its process forwards.
-#[inline(always)]
-fn forwarding_thread() -> Option<u32> {
-    let both = bpf_get_current_pid_tgid();
-    FORWARDERS.get_ptr((both >> 32) as u32).map(|_| both as u32)
-}
-
 /// A thread read.
 #[inline(always)]
 pub fn on_receive(sk: u64, socket: &Socket, flags: i32, now: u64) {
     if globals::ON_RESIDENCE.load() == 0 || flags & PEEK != 0 {
         return;
     }
-    let Some(thread) = forwarding_thread() else { return };
+    let Some(thread) = forwarders::current_thread() else { return };
     let turn = Turn { read_ns: now, socket: sk, role: socket.role, peer: socket.peer, unused: [0; 6] };
     if TURNS.insert(thread, turn, 0).is_err() {
         lose(Measurement::Residence, Loss::MapFull);
@@ -60,21 +51,25 @@ pub fn on_send(sk: u64, socket: &Socket, now: u64) {
     if globals::ON_RESIDENCE.load() == 0 {
         return;
     }
-    let Some(thread) = forwarding_thread() else { return };
+    let Some(thread) = forwarders::current_thread() else { return };
+    let direction = Direction::of_write(socket.role);
     let Some(turn) = TURNS.get_ptr(thread) else {
-        lose(Measurement::Residence, Loss::Unstamped);
+        pair(direction, PairOutcome::NoRead);
         return;
     };
     // SAFETY: entries are preallocated and never move; only this thread writes to its own.
     let turn = unsafe { &*turn };
-    // One read may feed several sockets: it stays.
-    match turn::written(turn, sk, socket.role, now) {
-        Ok(Forwarded::Up(ns)) => duration(Measurement::Residence, Distribution::ResidenceUp, socket.peer, ns),
-        Ok(Forwarded::Down(ns)) => {
-            duration(Measurement::Residence, Distribution::ResidenceDown, turn.peer, ns);
-        }
-        Err(loss) => lose(Measurement::Residence, loss),
+    let outcome = turn.written(sk, socket.role);
+    pair(direction, outcome);
+    if outcome != PairOutcome::Paired {
+        return;
     }
+    // The group is the upstream's either way. One read may feed several sockets: it stays.
+    let (distribution, peer) = match direction {
+        Direction::Up => (Distribution::ResidenceUp, socket.peer),
+        Direction::Down => (Distribution::ResidenceDown, turn.peer),
+    };
+    duration(Measurement::Residence, distribution, peer, turn.took_ns(now));
 }
 
 /// A thread leaves the CPU in `state`.

@@ -11,7 +11,7 @@
 use crate::globals;
 use crate::memory::{Object, member};
 use crate::record::lose;
-use crate::{scope, socket_rtt};
+use crate::{lines, scope, socket_rtt};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
@@ -55,6 +55,7 @@ pub fn on_state(sk: Object, old: i32, new: i32) {
             if let Some(socket) = entry(sk as u64) {
                 socket.peer = peer_of(sk, socket.role);
                 socket_rtt::on_peer_known(socket);
+                lines::socket_known(sk, socket.role, socket.peer);
             }
         }
         _ => {}
@@ -86,11 +87,8 @@ fn peer_of(sk: Object, role: u8) -> u8 {
         lose(Measurement::Sockets, Loss::Unreadable);
         return PEER_PENDING;
     };
-    let port = match Role::of(role) {
-        Some(Role::Connected) => member::<[u8; 2]>(sk, globals::OFF_SKC_DPORT.load()),
-        _ => member::<u16>(sk, globals::OFF_SKC_NUM.load()).map(u16::to_be_bytes),
-    };
-    if let Some(port) = port {
+    if let Some(port) = service_port(sk, role) {
+        let port = port.to_be_bytes();
         key.data[0] = port[0];
         key.data[1] = port[1];
         if let Some(group) = PEER_RULES.get(&key) {
@@ -100,6 +98,15 @@ fn peer_of(sk: Object, role: u8) -> u8 {
     key.data[0] = 0;
     key.data[1] = 0;
     PEER_RULES.get(&key).copied().unwrap_or(PEER_OTHER)
+}
+
+/// The port of the service at either end. **None**: unreadable.
+#[inline(always)]
+pub fn service_port(sk: Object, role: u8) -> Option<u16> {
+    match Role::of(role) {
+        Some(Role::Connected) => member::<u16>(sk, globals::OFF_SKC_DPORT.load()).map(u16::from_be),
+        _ => member::<u16>(sk, globals::OFF_SKC_NUM.load()),
+    }
 }
 
 /// The remote address as IPv6, or IPv4-mapped, with port 0.

@@ -39,6 +39,10 @@ enum Command {
         /// Only compare with what is committed
         #[arg(long)]
         check: bool,
+        /// Build the object that writes lines for people instead, below target/, for an agent with
+        /// the feature kernel-log
+        #[arg(long, conflicts_with = "check")]
+        kernel_log: bool,
     },
 }
 
@@ -60,7 +64,10 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::run(&root, &insight_lab::Interrupt::install()?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::BuildEbpf { check } => build_ebpf::run(&root, check).map(|()| ExitCode::SUCCESS),
+        Command::BuildEbpf { kernel_log: true, .. } => {
+            build_ebpf::run_logging(&root).map(|()| ExitCode::SUCCESS)
+        }
+        Command::BuildEbpf { check, .. } => build_ebpf::run(&root, check).map(|()| ExitCode::SUCCESS),
         Command::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -4,7 +4,9 @@ use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, lower_bound, upper
 use insight_common::kernel::floor::Floor;
 use insight_common::kernel::layout::{Distribution, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
+use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Whether a measurement runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,17 +153,69 @@ impl Durations {
 }
 
 /// Everything that the programs have counted, at an instant. Cumulative but for the floors.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KernelSnapshot {
+    /// When reading began: what happened before is in it.
+    pub taken: Instant,
+    /// The same instant on the clock of the programs, CLOCK_MONOTONIC, which the floors' seconds
+    /// are of. **Unit**: ns. 0: unknown.
+    pub taken_ns: u64,
     /// By distribution and peer group; groups are numbered as configured, 0 is everybody else.
     pub durations: BTreeMap<(u32, u8), Durations>,
     /// Minima of round trips: role, peer group, and the last seconds in rising order.
     pub floors: Vec<(Role, u8, Vec<Floor>)>,
     /// Losses that happened.
     pub lost: BTreeMap<(Measurement, Loss), u64>,
+    /// Writes of forwarders. **Empty**: none has written; else every direction and outcome is there.
+    pub pairs: Pairs,
+}
+
+/// Writes of forwarders, by the way they went and by what was read before them.
+pub type Pairs = BTreeMap<(Direction, PairOutcome), u64>;
+
+/// A direction's residence belongs into a ledger only if more than this share of its writes is
+/// paired. Below it the forwarder is of a kind that hands work between threads or waits in between,
+/// and a pair may be of two requests that have nothing to do with each other.
+pub const LEAST_PAIRED_SHARE: f64 = 0.5;
+
+/// Which share of a forwarder's writes in `direction` since the programs were loaded followed a
+/// read on the other side in the same turn. **Range**: 0 to 1. **None**: nothing was written.
+pub fn paired_share(snapshot: &KernelSnapshot, direction: Direction) -> Option<f64> {
+    share_of(&snapshot.pairs, direction)
+}
+
+/// As [`paired_share`], of the writes in `pairs`, which may be those of a window.
+pub fn share_of(pairs: &Pairs, direction: Direction) -> Option<f64> {
+    let count = |outcome| pairs.get(&(direction, outcome)).copied().unwrap_or(0);
+    let all: u64 = PairOutcome::ALL.into_iter().map(count).sum();
+    (all > 0).then(|| count(PairOutcome::Paired) as f64 / all as f64)
+}
+
+impl Default for KernelSnapshot {
+    /// Of now, without a clock of the kernel: what tests start from.
+    fn default() -> Self {
+        Self::at(Instant::now(), 0)
+    }
 }
 
 impl KernelSnapshot {
+    /// With nothing in it yet.
+    pub const fn at(taken: Instant, taken_ns: u64) -> Self {
+        Self {
+            taken,
+            taken_ns,
+            durations: BTreeMap::new(),
+            floors: Vec::new(),
+            lost: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+        }
+    }
+
+    /// How long before `now` it was taken. 0 if it was taken after.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.taken)
+    }
+
     /// One distribution over all peer groups.
     pub fn all_peers(&self, distribution: Distribution) -> Durations {
         let mut sum = Durations::default();
@@ -174,6 +228,17 @@ impl KernelSnapshot {
     /// How often `measurement` lost a sample by `loss`.
     pub fn lost(&self, measurement: Measurement, loss: Loss) -> u64 {
         self.lost.get(&(measurement, loss)).copied().unwrap_or(0)
+    }
+
+    /// Writes of forwarders after `earlier`. **None**: `earlier` holds more, so the programs were
+    /// loaded anew.
+    pub fn pairs_since(&self, earlier: &Self) -> Option<Pairs> {
+        let before = |key| earlier.pairs.get(key).copied().unwrap_or(0);
+        // An empty later snapshot would hide a restart.
+        if self.pairs.is_empty() && !earlier.pairs.is_empty() {
+            return None;
+        }
+        self.pairs.iter().map(|(key, now)| Some((*key, now.checked_sub(before(key))?))).collect()
     }
 
     /// The clean minimum of the seconds that are kept. **Unit**: ns. **None**: no clean sample,
@@ -215,6 +280,33 @@ mod tests {
     fn a_quantile_lies_in_its_bucket() {
         let read = of(&[1_000, 2_000, 4_000]).quantile_ns(0.7).unwrap();
         assert!((read - 2_000.0).abs() < 2_000.0 / 16.0 + 1.0, "{read}");
+    }
+
+    fn pairs(counts: &[(Direction, PairOutcome, u64)]) -> KernelSnapshot {
+        let pairs = counts.iter().map(|&(direction, outcome, count)| ((direction, outcome), count));
+        KernelSnapshot { pairs: pairs.collect(), ..KernelSnapshot::default() }
+    }
+
+    #[test]
+    fn the_paired_share_is_of_all_writes_in_one_direction() {
+        let snapshot = pairs(&[
+            (Direction::Up, PairOutcome::Paired, 3),
+            (Direction::Up, PairOutcome::NoRead, 1),
+            (Direction::Up, PairOutcome::SameSocket, 1),
+            (Direction::Up, PairOutcome::SameRole, 1),
+        ]);
+        assert_eq!(paired_share(&snapshot, Direction::Up), Some(0.5));
+        assert_eq!(paired_share(&snapshot, Direction::Down), None, "nothing was written");
+    }
+
+    #[test]
+    fn writes_of_a_window_are_the_difference_and_a_restart_is_none() {
+        let early = pairs(&[(Direction::Up, PairOutcome::Paired, 3)]);
+        let late = pairs(&[(Direction::Up, PairOutcome::Paired, 3), (Direction::Up, PairOutcome::NoRead, 2)]);
+        let window = late.pairs_since(&early).unwrap();
+        assert_eq!(share_of(&window, Direction::Up), Some(0.0));
+        assert_eq!(pairs(&[]).pairs_since(&early), None);
+        assert_eq!(pairs(&[(Direction::Up, PairOutcome::Paired, 2)]).pairs_since(&early), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 mod agent;
 mod cost;
 mod exchange;
+#[cfg(feature = "kernel-log")]
+mod lines;
 mod receive_wait;
 mod residence;
 mod rtt;

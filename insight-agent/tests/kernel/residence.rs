@@ -3,6 +3,7 @@
 use crate::support::{ANSWER, Bench, GROUP, REQUEST, assert_mean};
 use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::{Loss, Measurement};
+use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -63,6 +64,11 @@ fn work_between_read_and_write_is_residence() {
     assert_mean(&up, WORK, seen);
     let down = bench.wait_for(Distribution::ResidenceDown, 1);
     assert!(down.count >= u64::from(ROUNDS) - 1, "{down:?}, lost {:?}", snapshot.lost);
+    let snapshot = bench.snapshot();
+    for (direction, samples) in [(Direction::Up, &up), (Direction::Down, &down)] {
+        let paired = snapshot.pairs[&(direction, PairOutcome::Paired)];
+        assert!(paired >= samples.count, "each sample is a pair: {samples:?} in {:?}", snapshot.pairs);
+    }
     assert!(down.mean_ns().unwrap() < up.mean_ns().unwrap(), "the way back does no work: {down:?}");
 }
 
@@ -82,4 +88,8 @@ fn a_sleep_between_read_and_write_is_no_residence() {
         snapshot.lost(Measurement::Residence, Loss::SameSocket) >= u64::from(ROUNDS),
         "the service's own"
     );
+    let no_read = |direction| snapshot.pairs[&(direction, PairOutcome::NoRead)];
+    assert!(no_read(Direction::Up) >= u64::from(ROUNDS), "{:?}", snapshot.pairs);
+    let both = no_read(Direction::Up) + no_read(Direction::Down);
+    assert_eq!(snapshot.lost(Measurement::Residence, Loss::Unstamped), both, "one count, shown twice");
 }

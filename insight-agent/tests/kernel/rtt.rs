@@ -27,4 +27,10 @@ fn think_time_raises_round_trips_and_not_their_floor() {
         let floor = snapshot.clean_floor_ns(role, GROUP).unwrap();
         assert!(floor < 5_000_000, "{role:?}: the handshake's round trip reads {floor} ns");
     }
+    // One clock for both: the seconds that are kept are the last ones before the reading.
+    let read_in = snapshot.taken_ns / 1_000_000_000;
+    let kept = snapshot.floors.iter().filter(|(_, group, _)| *group == GROUP);
+    for second in kept.flat_map(|(.., seconds)| seconds).map(|floor| floor.second) {
+        assert!((read_in.saturating_sub(8)..=read_in).contains(&second), "{second} was read in {read_in}");
+    }
 }

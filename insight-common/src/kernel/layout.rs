@@ -104,9 +104,9 @@ impl Distribution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Socket {
-    /// When the oldest unread byte became readable. 0: nothing is unread.
+    /// When the oldest unread byte that counts became readable. 0: nothing is waited for.
     pub ready_ns: u64,
-    /// `copied_seq` at that time, to tell a read from a peek.
+    /// The sequence number of that byte, to tell a read from a peek.
     pub ready_seq: u32,
     /// `rcv_nxt` when data last arrived: what is beyond it is new.
     pub seen_seq: u32,
@@ -118,8 +118,8 @@ pub struct Socket {
     pub role: u8,
     /// A peer group, or [`PEER_PENDING`].
     pub peer: u8,
-    /// Not 0: `ready_ns` is when the application last read, not when data arrived.
-    pub rest: u8,
+    /// What is unread, and what `ready_ns` is the time of: see [`super::receive`].
+    pub unread: u8,
     /// Not 0: `seen_seq` is known.
     pub seen: u8,
 }
@@ -136,7 +136,7 @@ impl Socket {
             handshake_us: 0,
             role: role as u8,
             peer: PEER_PENDING,
-            rest: 0,
+            unread: 0,
             seen: 0,
         }
     }

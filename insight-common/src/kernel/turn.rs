@@ -19,29 +19,106 @@ pub struct Turn {
     pub unused: [u8; 6],
 }
 
-/// Which way bytes were forwarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forwarded {
-    /// Downstream to upstream, for so many ns: a request.
-    Up(u64),
-    /// Upstream to downstream, for so many ns: an answer.
-    Down(u64),
+/// Which way a forwarder's bytes go, told by the socket that they are written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Direction {
+    /// To a socket that it connected, upstream: a request.
+    Up = 0,
+    /// To a socket that it accepted, downstream: an answer.
+    Down = 1,
 }
 
-/// A thread that read as `turn` says writes to `socket`.
-///
-/// # Errors
-/// The two are not the two sides of a forwarding.
-#[inline(always)]
-pub fn written(turn: &Turn, socket: u64, role: u8, now: u64) -> Result<Forwarded, Loss> {
-    if turn.socket == socket {
-        return Err(Loss::SameSocket);
+impl Direction {
+    /// Both, by their number.
+    pub const ALL: [Self; 2] = [Self::Up, Self::Down];
+
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
     }
-    if turn.role == role {
-        return Err(Loss::SameRole);
+
+    /// Of a write to a socket with this [`Role`].
+    #[inline(always)]
+    pub const fn of_write(role: u8) -> Self {
+        if role == Role::Accepted as u8 { Self::Down } else { Self::Up }
     }
-    let took = now.saturating_sub(turn.read_ns);
-    Ok(if turn.role == Role::Accepted as u8 { Forwarded::Up(took) } else { Forwarded::Down(took) })
+}
+
+/// What looking for the read behind a write came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum PairOutcome {
+    /// Read on one side and written on the other in one turn: a residence.
+    Paired = 0,
+    /// The thread had read nothing in this turn: the write comes after a wait, or from a thread
+    /// that another one handed it to.
+    NoRead = 1,
+    /// Written to the socket that was read from: an answer, not a forwarding.
+    SameSocket = 2,
+    /// Written to another socket of the same side.
+    SameRole = 3,
+}
+
+/// How many outcomes there are.
+pub const PAIR_OUTCOMES: u32 = 4;
+
+/// Counters in the map.
+pub const PAIR_COUNTERS: u32 = PAIR_OUTCOMES * Direction::ALL.len() as u32;
+
+impl PairOutcome {
+    /// Every outcome, by its number.
+    pub const ALL: [Self; PAIR_OUTCOMES as usize] =
+        [Self::Paired, Self::NoRead, Self::SameSocket, Self::SameRole];
+
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Paired => "paired",
+            Self::NoRead => "no_read",
+            Self::SameSocket => "same_socket",
+            Self::SameRole => "same_role",
+        }
+    }
+
+    /// The index of its counter.
+    #[inline(always)]
+    pub const fn counter(self, direction: Direction) -> u32 {
+        direction as u32 * PAIR_OUTCOMES + self as u32
+    }
+
+    /// What residence loses by it. **None**: nothing, it is a sample.
+    pub const fn loss(self) -> Option<Loss> {
+        match self {
+            Self::Paired => None,
+            Self::NoRead => Some(Loss::Unstamped),
+            Self::SameSocket => Some(Loss::SameSocket),
+            Self::SameRole => Some(Loss::SameRole),
+        }
+    }
+}
+
+impl Turn {
+    /// The thread that read as this says writes to `socket`.
+    #[inline(always)]
+    pub const fn written(&self, socket: u64, role: u8) -> PairOutcome {
+        if self.socket == socket {
+            PairOutcome::SameSocket
+        } else if self.role == role {
+            PairOutcome::SameRole
+        } else {
+            PairOutcome::Paired
+        }
+    }
+
+    /// How long ago it read. **Unit**: ns.
+    #[inline(always)]
+    pub const fn took_ns(&self, now: u64) -> u64 {
+        now.saturating_sub(self.read_ns)
+    }
 }
 
 #[cfg(test)]
@@ -54,14 +131,32 @@ mod tests {
 
     #[test]
     fn what_was_read_downstream_goes_up_and_back() {
-        let connected = Role::Connected as u8;
-        assert_eq!(written(&turn(Role::Accepted), 2, connected, 150), Ok(Forwarded::Up(50)));
-        assert_eq!(written(&turn(Role::Connected), 2, Role::Accepted as u8, 150), Ok(Forwarded::Down(50)));
+        let (connected, accepted) = (Role::Connected as u8, Role::Accepted as u8);
+        assert_eq!(turn(Role::Accepted).written(2, connected), PairOutcome::Paired);
+        assert_eq!(turn(Role::Connected).written(2, accepted), PairOutcome::Paired);
+        assert_eq!(Direction::of_write(connected), Direction::Up);
+        assert_eq!(Direction::of_write(accepted), Direction::Down);
+        assert_eq!(turn(Role::Accepted).took_ns(150), 50);
+        assert_eq!(turn(Role::Accepted).took_ns(90), 0, "another CPU's clock");
     }
 
     #[test]
     fn an_answer_to_oneself_and_a_write_on_the_same_side_are_no_forwarding() {
-        assert_eq!(written(&turn(Role::Accepted), 1, Role::Accepted as u8, 150), Err(Loss::SameSocket));
-        assert_eq!(written(&turn(Role::Accepted), 2, Role::Accepted as u8, 150), Err(Loss::SameRole));
+        assert_eq!(turn(Role::Accepted).written(1, Role::Accepted as u8), PairOutcome::SameSocket);
+        assert_eq!(turn(Role::Accepted).written(2, Role::Accepted as u8), PairOutcome::SameRole);
+    }
+
+    #[test]
+    fn every_outcome_of_every_direction_has_its_own_counter_and_only_pairs_are_no_loss() {
+        let mut expected = 0;
+        for (number, direction) in Direction::ALL.into_iter().enumerate() {
+            assert_eq!(direction as usize, number);
+            for outcome in PairOutcome::ALL {
+                assert_eq!(outcome.counter(direction), expected);
+                assert_eq!(outcome.loss().is_none(), outcome == PairOutcome::Paired);
+                expected += 1;
+            }
+        }
+        assert_eq!(expected, PAIR_COUNTERS);
     }
 }

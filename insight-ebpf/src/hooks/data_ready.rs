@@ -2,12 +2,11 @@
 
 use super::now;
 use crate::memory::Object;
-use crate::receive_wait::Sequence;
+use crate::receive_wait::sequence_of;
 use crate::record::lose;
 use crate::{globals, response, sockets, turnaround};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use insight_common::kernel::exchange::is_control;
 use insight_common::kernel::layout::Role;
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::receive;
@@ -17,13 +16,12 @@ fn data_ready(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
     // No entry: not TCP, not in scope, a listener, or older than this program.
     let Some(socket) = sockets::entry(sk as u64) else { return 0 };
-    let Some(sequence) = Sequence::of(sk) else {
+    let Some(sequence) = sequence_of(sk) else {
         lose(Measurement::ReceiveWait, Loss::Unreadable);
         return 0;
     };
     let now = now();
-    let bytes = receive::ready(socket, now, sequence.rcv_nxt, sequence.copied, sequence.state);
-    if bytes == 0 || (globals::HTTP2.load() != 0 && is_control(bytes)) {
+    if !receive::ready(socket, now, &sequence, globals::HTTP2.load() != 0) {
         return 0;
     }
     match Role::of(socket.role) {

@@ -26,6 +26,12 @@ const OBJECT: &str = "insight-ebpf/prebuilt/insight.bpf.o";
 /// What it was built from, below the checkout.
 const RECORD: &str = "insight-ebpf/prebuilt/insight.bpf.toml";
 
+/// The object that writes lines for people, below the checkout; never committed.
+const LOGGING_OBJECT: &str = "target/bpf/insight-kernel-log.bpf.o";
+
+/// The feature that it is built with.
+const LOGGING: &str = "kernel-log";
+
 /// The kernel's own instruction set, little endian.
 const TARGET: &str = "bpfel-unknown-none";
 
@@ -37,7 +43,7 @@ const TARGET: &str = "bpfel-unknown-none";
 /// committed object is not what the sources build.
 pub fn run(root: &Path, check: bool) -> Result<()> {
     let toolchain = Toolchain::install(&root.join("target/tools"))?;
-    let fresh = build(root, &toolchain)?;
+    let fresh = build(root, &toolchain, None)?;
     let record = Record {
         toolchain: toolchain.identity(root)?,
         object: digest::of_bytes(&fresh),
@@ -51,6 +57,20 @@ pub fn run(root: &Path, check: bool) -> Result<()> {
     fs::write(&object, &fresh).with_context(|| format!("write {}", object.display()))?;
     fs::write(&listing, record.render()).with_context(|| format!("write {}", listing.display()))?;
     println!("{OBJECT}: {} bytes, sha256 {}", fresh.len(), record.object);
+    Ok(())
+}
+
+/// Installs what is missing, and builds the object that an agent with the feature `kernel-log`
+/// reads. It is for debugging: nothing compares it with anything.
+///
+/// # Errors
+/// The toolchain cannot be installed, or the kernel half does not compile.
+pub fn run_logging(root: &Path) -> Result<()> {
+    let toolchain = Toolchain::install(&root.join("target/tools"))?;
+    let object = build(root, &toolchain, Some(LOGGING))?;
+    let path = root.join(LOGGING_OBJECT);
+    fs::write(&path, &object).with_context(|| format!("write {}", path.display()))?;
+    println!("{LOGGING_OBJECT}: {} bytes", object.len());
     Ok(())
 }
 
@@ -80,7 +100,7 @@ fn compare(root: &Path, toolchain: &Toolchain, fresh: &[u8], record: &Record) ->
 }
 
 /// Compiles and links, and strips what only a debugger reads. The BTF stays.
-fn build(root: &Path, toolchain: &Toolchain) -> Result<Vec<u8>> {
+fn build(root: &Path, toolchain: &Toolchain, feature: Option<&str>) -> Result<Vec<u8>> {
     // Sources must lie unpacked before their folder's name can be mapped away.
     succeed(cargo::command(root).args(["fetch", "--quiet", "--locked"]))?;
     let target = root.join("target/bpf");
@@ -89,6 +109,7 @@ fn build(root: &Path, toolchain: &Toolchain) -> Result<Vec<u8>> {
         .args(["build", "--quiet", "--locked", "-p", "insight-ebpf", "--profile", "bpf"])
         .args(["--target", TARGET, "--target-dir"])
         .arg(&target)
+        .args(feature.iter().flat_map(|feature| ["--features", feature]))
         .env("RUSTC", toolchain.rustc())
         // The compiler's own crates for this target use features that are not stable yet.
         .env("RUSTC_BOOTSTRAP", "1")

@@ -65,6 +65,7 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
     } else {
         run.tally.fail("tests (nothing to run: the build failed)");
     }
+    run.step("kernel log", Run::kernel_log);
     // Shares its metadata with clippy's, so it costs seconds; a dead link in the docs is a defect.
     run.cargo_step(
         "documentation",
@@ -127,6 +128,18 @@ impl Run<'_> {
                 .with_context(|| format!("run cargo {}", arguments.join(" ")))?;
             Ok(if status.success() { Verdict::Passed } else { Verdict::Failed })
         })
+    }
+
+    /// The test of the object that writes lines, which needs an agent built with that feature.
+    fn kernel_log(&mut self) -> Result<Verdict> {
+        if let Some(missing) = build_ebpf::missing_toolchain(self.root) {
+            return Ok(Verdict::Skipped(format!("missing: {missing}")));
+        }
+        let mut command =
+            self.cargo(&["test", "-p", "insight-agent", "--features", "kernel-log", "--locked"]);
+        let status = command.args(["--test", "kernel", "lines"]).stdin(Stdio::null()).status();
+        let status = status.context("run cargo test of the feature kernel-log")?;
+        Ok(if status.success() { Verdict::Passed } else { Verdict::Failed })
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {

@@ -12,6 +12,7 @@ use aya::programs::{BtfTracePoint, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
 use insight_common::kernel::layout::{DISTRIBUTIONS, MAX_BANKS, MAX_PEERS};
 use insight_common::kernel::loss::Measurement;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kernel half, as committed: users need no compiler for it.
@@ -19,6 +20,15 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../insight-ebpf/prebuilt/insight.bpf.o"
 ));
+
+/// What is loaded.
+fn object() -> Cow<'static, [u8]> {
+    #[cfg(feature = "kernel-log")]
+    if let Some(object) = super::lines::object() {
+        return Cow::Owned(object);
+    }
+    Cow::Borrowed(OBJECT)
+}
 
 /// A program that the kernel did not take, and why.
 #[derive(Debug)]
@@ -129,6 +139,7 @@ fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refu
     let scope = plan.cgroup.filter(|_| settings.scope.cgroup.is_some());
     let (id, level) = scope.map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
     let http2 = u8::from(settings.http2);
+    let forwarders_only = u8::from(settings.forwarders.is_some());
 
     let mut loader = EbpfLoader::new();
     loader
@@ -139,6 +150,7 @@ fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refu
         .override_global("BANKS", &banks, true)
         .override_global("SKIP_EXCHANGES", &settings.skip_exchanges, true)
         .override_global("HTTP2", &http2, true)
+        .override_global("FORWARDERS_ONLY", &forwarders_only, true)
         .override_global("SCOPE_NETNS", &netns, true)
         .override_global("SCOPE_CGROUP", &id, true)
         .override_global("SCOPE_CGROUP_LEVEL", &level, true);
@@ -148,7 +160,7 @@ fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refu
     for (name, value) in plan.offsets {
         loader.override_global(name, value, true);
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|error| whole(&error))?;
+    let mut ebpf = loader.load(&object()).map_err(|error| whole(&error))?;
     fill(&mut ebpf, settings).map_err(|error| whole(&error))?;
 
     let wanted: BTreeSet<Hook> = active.iter().flat_map(|measurement| hooks_of(*measurement)).collect();

@@ -9,6 +9,8 @@ pub mod btf;
 pub mod cost;
 pub mod forwarders;
 pub mod hooks;
+#[cfg(feature = "kernel-log")]
+pub mod lines;
 mod load;
 mod offsets;
 mod peers;

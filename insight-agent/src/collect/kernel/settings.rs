@@ -14,11 +14,12 @@ pub struct Settings {
     /// Named groups of addresses; group 0 is everybody else. **Length**: at most 63.
     pub peers: Vec<PeerGroup>,
     /// Processes that forward, by their id in the initial namespace. **Length**: at most 64.
-    /// **None**: nothing here forwards. Empty: none is running yet.
+    /// **None**: nothing here forwards. Empty: none is running yet. With a list, even an empty
+    /// one, receive wait counts reads by these processes only.
     pub forwarders: Option<Vec<u32>>,
     /// Exchanges of a new connection to leave out: 1 for SETTINGS, 2 where TLS comes first.
     pub skip_exchanges: u16,
-    /// Whether sizes of HTTP/2 housekeeping are no request and no answer.
+    /// Whether sizes of HTTP/2 housekeeping are no request, no answer and no wait.
     pub http2: bool,
 }
 

@@ -6,14 +6,21 @@ use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{DISTRIBUTIONS, HISTOGRAM_HEAD, HistogramWords, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
+use insight_common::kernel::turn::{Direction, PairOutcome};
+use nix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Instant;
 
 /// The maps that are read.
 pub struct Reader {
     histograms: Array<MapData, HistogramWords>,
     floors: PerCpuArray<MapData, FloorRing>,
     lost: PerCpuArray<MapData, u64>,
+    pairs: PerCpuArray<MapData, u64>,
+    /// **None**: the loaded object writes none.
+    #[cfg(feature = "kernel-log")]
+    lines: Option<super::lines::Lines>,
     banks: u32,
     peers: u32,
 }
@@ -35,13 +42,18 @@ impl Reader {
     /// # Errors
     /// The object is another one than this reader was written for.
     pub fn new(ebpf: &mut Ebpf, banks: u32, peers: u32) -> Result<Self, MapError> {
+        #[cfg(feature = "kernel-log")]
+        let lines = super::lines::Lines::open(ebpf);
         let mut take = |name: &str| -> Result<Map, MapError> {
             ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
         };
         Ok(Self {
+            #[cfg(feature = "kernel-log")]
+            lines,
             histograms: Array::try_from(take("HISTOGRAMS")?)?,
             floors: PerCpuArray::try_from(take("FLOORS")?)?,
             lost: PerCpuArray::try_from(take("LOST")?)?,
+            pairs: PerCpuArray::try_from(take("PAIRS")?)?,
             banks,
             peers,
         })
@@ -53,7 +65,9 @@ impl Reader {
     /// # Errors
     /// A look-up failed, which an array's never does.
     pub fn read(&self) -> Result<KernelSnapshot, MapError> {
-        let mut snapshot = KernelSnapshot::default();
+        #[cfg(feature = "kernel-log")]
+        self.lines.iter().for_each(super::lines::Lines::forward);
+        let mut snapshot = KernelSnapshot::at(Instant::now(), kernel_clock_ns());
         // Slots are numbered as `Distribution::slot` numbers them.
         for slot in 0..self.banks * DISTRIBUTIONS * self.peers {
             let words = self.histograms.get(&slot, 0)?;
@@ -80,8 +94,34 @@ impl Reader {
                 }
             }
         }
+        for direction in Direction::ALL {
+            for outcome in PairOutcome::ALL {
+                let count = self.pairs.get(&outcome.counter(direction), 0)?.iter().sum();
+                snapshot.pairs.insert((direction, outcome), count);
+            }
+        }
+        settle_pairs(&mut snapshot);
         Ok(snapshot)
     }
+}
+
+/// Writes without a pair are residence's losses: the kernel counts them once. Without a single
+/// write there is nothing to tell.
+fn settle_pairs(snapshot: &mut KernelSnapshot) {
+    if snapshot.pairs.values().all(|count| *count == 0) {
+        snapshot.pairs.clear();
+    }
+    for ((_, outcome), count) in &snapshot.pairs {
+        if let Some(loss) = outcome.loss().filter(|_| *count > 0) {
+            *snapshot.lost.entry((Measurement::Residence, loss)).or_default() += count;
+        }
+    }
+}
+
+/// The clock that the programs stamp with. 0: it cannot be read, which no kernel has said yet.
+fn kernel_clock_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
 fn durations_of(words: &HistogramWords) -> Durations {
@@ -116,6 +156,23 @@ mod tests {
             floor::lower(words, *second, *sample, *clean);
         }
         ring
+    }
+
+    #[test]
+    fn writes_without_a_pair_are_losses_of_residence_in_both_directions() {
+        let mut snapshot = KernelSnapshot::default();
+        let all = Direction::ALL.into_iter().flat_map(|d| PairOutcome::ALL.map(|outcome| (d, outcome)));
+        snapshot.pairs = all.map(|key| (key, 0)).collect();
+        let mut silent = snapshot.clone();
+        settle_pairs(&mut silent);
+        assert!(silent.pairs.is_empty() && silent.lost.is_empty());
+
+        snapshot.pairs.insert((Direction::Up, PairOutcome::Paired), 9);
+        snapshot.pairs.insert((Direction::Up, PairOutcome::NoRead), 2);
+        snapshot.pairs.insert((Direction::Down, PairOutcome::NoRead), 3);
+        settle_pairs(&mut snapshot);
+        assert_eq!(snapshot.lost, BTreeMap::from([((Measurement::Residence, Loss::Unstamped), 5)]));
+        assert_eq!(snapshot.pairs.len(), 8, "those without a write too, for whoever takes differences");
     }
 
     #[test]

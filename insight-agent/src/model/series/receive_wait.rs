@@ -6,7 +6,8 @@ use super::{Kind, Series};
 /// Data ready to application read.
 pub const RECEIVE_WAIT: Series = Series {
     name: "insight_socket_receive_wait_seconds",
-    help: "How long received data waited until the application read it, in seconds.",
+    help: "How long received data waited until the application read it, in seconds. \
+           With forwarders configured: reads by forwarders only.",
     kind: Kind::Histogram(&BOUNDS),
     labels: &[ROLE],
     bound: "roles (2)",

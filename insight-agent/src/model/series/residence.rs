@@ -15,5 +15,30 @@ pub const RESIDENCE: Series = Series {
     bound: "directions (2) x peer groups (64)",
 };
 
+/// What can have preceded a forwarder's write: the names of `insight_common`'s outcomes.
+pub const OUTCOMES: [&str; 4] = ["paired", "no_read", "same_socket", "same_role"];
+
+/// A forwarder's writes: how far [`RESIDENCE`] can be trusted.
+pub const PAIRS: Series = Series {
+    name: "insight_forward_pairs_total",
+    help: "Writes of forwarders, by whether the same thread had read on the other side in the same turn. \
+           A direction's residence is good for a ledger only if more than half are paired.",
+    kind: Kind::Counter,
+    labels: &[closed("direction", &DIRECTIONS), closed("outcome", &OUTCOMES)],
+    bound: "directions (2) x outcomes (4)",
+};
+
 /// This file's families.
-pub const SERIES: &[Series] = &[RESIDENCE];
+pub const SERIES: &[Series] = &[RESIDENCE, PAIRS];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insight_common::kernel::turn::{Direction, PairOutcome};
+
+    #[test]
+    fn the_kernel_halfs_names_are_in_the_table() {
+        assert_eq!(Direction::ALL.map(Direction::name), DIRECTIONS);
+        assert_eq!(PairOutcome::ALL.map(PairOutcome::name), OUTCOMES);
+    }
+}

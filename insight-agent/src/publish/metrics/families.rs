@@ -8,7 +8,7 @@
 use crate::model::series::{Kind, Series};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{
-    Bucket, Gauge, Histogram as ProtoHistogram, LabelPair, Metric, MetricFamily, MetricType,
+    Bucket, Counter, Gauge, Histogram as ProtoHistogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use std::collections::{BTreeMap, HashMap};
@@ -34,6 +34,45 @@ impl<const N: usize> CounterRow<N> {
         let vec = IntCounterVec::new(opts, &label_names(self.0)).expect(VALID);
         registry.register(Box::new(vec.clone())).expect(VALID);
         Counters { vec }
+    }
+}
+
+impl<const N: usize> CounterRow<N> {
+    /// What the registry checks for uniqueness.
+    pub(super) fn desc(self) -> Desc {
+        desc_of(self.0)
+    }
+
+    /// An empty family of this row, for counters that are counted elsewhere.
+    pub(super) fn family(self) -> CounterFamily<N> {
+        CounterFamily { series: self.0, values: BTreeMap::new() }
+    }
+}
+
+/// The series of one counter while a scrape builds them.
+pub(super) struct CounterFamily<const N: usize> {
+    series: &'static Series,
+    /// By label values, as in [`GaugeFamily`].
+    values: BTreeMap<[String; N], u64>,
+}
+
+impl<const N: usize> CounterFamily<N> {
+    /// Adds a series.
+    pub(super) fn put(&mut self, labels: [&str; N], count: u64) {
+        self.values.insert(labels.map(str::to_owned), count);
+    }
+
+    /// The family as the registry collects it; without a series the registry leaves it out.
+    pub(super) fn into_proto(self) -> MetricFamily {
+        let metrics = self.values.into_iter().map(|(values, count)| {
+            let mut counter = Counter::default();
+            counter.set_value(count as f64);
+            let mut metric = Metric::default();
+            metric.set_counter(counter);
+            metric.set_label(label_pairs(self.series, values));
+            metric
+        });
+        family_of(self.series, MetricType::COUNTER, metrics.collect())
     }
 }
 

@@ -1,18 +1,21 @@
 //! Series of the sockets: what have the programs in the kernel counted?
 //!
 //! The kernel counts, the snapshot is cumulative, and a scrape shows the last one as it is: no
-//! histogram of ours stands between, so that count and sum stay exact.
+//! histogram of ours stands between, so that count and sum stay exact. One that has become old is
+//! not shown: a reader that died must not go on showing figures.
 
-use super::families::{GaugeRow, HistogramFamily, HistogramRow};
+use super::families::{CounterRow, GaugeRow, HistogramFamily, HistogramRow};
 use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::series::kernel::OTHER;
 use crate::model::series::{receive_wait, residence, response, socket_rtt, turnaround};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
 use insight_common::kernel::layout::{Distribution, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
+use insight_common::kernel::turn::Direction;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 const RTT: HistogramRow<2> = HistogramRow::of(&socket_rtt::SOCKET_RTT);
 const RTT_FLOOR: GaugeRow<2> = GaugeRow::of(&socket_rtt::SOCKET_RTT_FLOOR);
@@ -20,6 +23,10 @@ const RECEIVE_WAIT: HistogramRow<1> = HistogramRow::of(&receive_wait::RECEIVE_WA
 const TURNAROUND: HistogramRow<1> = HistogramRow::of(&turnaround::TURNAROUND);
 const RESPONSE: HistogramRow<1> = HistogramRow::of(&response::RESPONSE);
 const RESIDENCE: HistogramRow<2> = HistogramRow::of(&residence::RESIDENCE);
+const PAIRS: CounterRow<2> = CounterRow::of(&residence::PAIRS);
+
+/// How long a snapshot is shown. The maps are read once a second: ten readings have failed.
+const SHOWN_FOR: Duration = Duration::from_secs(10);
 
 /// The last snapshot.
 #[derive(Default)]
@@ -52,7 +59,9 @@ impl Sockets {
 
     fn families(&self) -> Vec<MetricFamily> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        shown.map_or_else(Vec::new, |shown| shown.families())
+        let now = Instant::now();
+        let fresh = shown.filter(|shown| shown.snapshot.age(now) <= SHOWN_FOR);
+        fresh.map_or_else(Vec::new, |shown| shown.families())
     }
 }
 
@@ -77,9 +86,9 @@ impl Shown {
             } else if is(Distribution::Response) {
                 put(&mut response, [peer], durations);
             } else if is(Distribution::ResidenceUp) {
-                put(&mut residence, [residence::DIRECTIONS[0], peer], durations);
+                put(&mut residence, [Direction::Up.name(), peer], durations);
             } else if is(Distribution::ResidenceDown) {
-                put(&mut residence, [residence::DIRECTIONS[1], peer], durations);
+                put(&mut residence, [Direction::Down.name(), peer], durations);
             }
         }
         let waits = [Distribution::ReceiveWaitConnected, Distribution::ReceiveWaitAccepted];
@@ -88,6 +97,10 @@ impl Shown {
             if durations.count > 0 {
                 put(&mut wait, [role.name()], &durations);
             }
+        }
+        let mut pairs = PAIRS.family();
+        for (&(direction, outcome), &count) in &self.snapshot.pairs {
+            pairs.put([direction.name(), outcome.name()], count);
         }
         let mut floor = RTT_FLOOR.family();
         for (role, group, _) in &self.snapshot.floors {
@@ -101,6 +114,7 @@ impl Shown {
             turnaround.into_proto(),
             response.into_proto(),
             residence.into_proto(),
+            pairs.into_proto(),
         ]
     }
 }
@@ -131,6 +145,7 @@ impl KernelCollector {
             TURNAROUND.desc(),
             RESPONSE.desc(),
             RESIDENCE.desc(),
+            PAIRS.desc(),
         ];
         Self { sockets, descs }
     }

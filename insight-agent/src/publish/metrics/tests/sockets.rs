@@ -6,6 +6,7 @@ use insight_common::histogram::{EXPORT_POWER, bucket_of};
 use insight_common::kernel::floor::Floor;
 use insight_common::kernel::layout::{DISTRIBUTIONS, Distribution, Role};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
+use insight_common::kernel::turn::{Direction, PairOutcome};
 
 fn durations(values: &[u64]) -> Durations {
     let mut durations = Durations::default();
@@ -27,6 +28,8 @@ pub(super) fn snapshot() -> KernelSnapshot {
     let floor = Floor { second: 9, any_ns: 1, clean_ns: 2_000_000, clean_count: 1 };
     snapshot.floors.push((Role::Connected, 1, vec![floor]));
     snapshot.floors.push((Role::Accepted, 1, vec![Floor { clean_count: 0, ..floor }]));
+    snapshot.pairs.insert((Direction::Up, PairOutcome::Paired), 7);
+    snapshot.pairs.insert((Direction::Down, PairOutcome::SameRole), 0);
     snapshot.lost.insert((Measurement::Response, KernelLoss::Overlapped), 3);
     snapshot
 }
@@ -59,6 +62,32 @@ fn a_floor_without_clean_samples_is_absent() {
     let shown = shown();
     let floor = |role| shown.value("insight_socket_rtt_floor_seconds", &[("peer", "sg"), ("role", role)]);
     assert_eq!((floor("connected"), floor("accepted")), (Some(0.002), None));
+}
+
+#[test]
+fn a_forwarders_writes_are_told_apart_by_direction_and_outcome() {
+    let shown = shown();
+    let count = |direction, outcome| {
+        shown.value("insight_forward_pairs_total", &[("direction", direction), ("outcome", outcome)])
+    };
+    assert_eq!(count("up", "paired"), Some(7.0));
+    assert_eq!(count("down", "same_role"), Some(0.0), "so that an increase shows");
+    assert_eq!(count("up", "no_read"), None, "not in the snapshot");
+}
+
+#[test]
+fn a_snapshot_whose_reader_has_died_is_no_longer_shown() {
+    let shown_at_age = |seconds| {
+        let metrics = Metrics::new(&agent(), WINDOW, &[]);
+        let mut aged = snapshot();
+        aged.taken = aged.taken.checked_sub(Duration::from_secs(seconds)).unwrap();
+        metrics.publish_kernel(aged, &["sg".to_owned()]);
+        let families = scrape(&metrics).families;
+        let of_sockets = |name: &&String| name.contains("_socket_") || name.contains("_forward_");
+        families.keys().filter(of_sockets).count()
+    };
+    assert_eq!(shown_at_age(8), 7, "every family of the kernel half");
+    assert_eq!(shown_at_age(11), 0);
 }
 
 #[test]
