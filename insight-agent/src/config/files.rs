@@ -77,14 +77,31 @@ pub(super) fn secret(
 
 /// Refuses a token file without a token. Its content is never repeated.
 pub(super) fn require_token(path: &Path, site: &Site, findings: &mut Findings<'_>) {
-    let mut content = Vec::new();
-    // An unreadable file has been reported by `readable`.
-    let read = File::open(path).and_then(|file| file.take(TOKEN_READ_BYTES).read_to_end(&mut content));
-    if read.is_ok() && content.trim_ascii().is_empty() {
+    if content(path).is_some_and(|content| content.trim_ascii().is_empty()) {
         findings.error(
             site,
             "the file holds no token",
             "write a token into it, for example with: openssl rand -hex 32",
         );
     }
+}
+
+/// Refuses a file without a token, or with one that no header can carry.
+pub(super) fn require_sendable_token(path: &Path, site: &Site, findings: &mut Findings<'_>) {
+    require_token(path, site, findings);
+    let Some(content) = content(path) else { return };
+    if content.trim_ascii().iter().any(|byte| !byte.is_ascii_graphic()) {
+        findings.error(
+            site,
+            "the file holds more than one word of visible ASCII, which no header can carry",
+            "write one line with the token and nothing else",
+        );
+    }
+}
+
+/// The beginning of a token file. **None**: unreadable, which `readable` has reported.
+fn content(path: &Path) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(TOKEN_READ_BYTES).read_to_end(&mut content));
+    read.is_ok().then_some(content)
 }

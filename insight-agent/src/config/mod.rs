@@ -22,7 +22,7 @@ mod values;
 pub use errors::{ConfigError, ConfigErrors};
 pub use quantity::QuantityError;
 pub use settings::{
-    Admin, Agent, Config, Grpc, Kernel, LogFormat, Metrics, Peer, Probe, Probing, Route, ServerTls, Way,
+    Admin, Agent, Config, Grpc, Kernel, LogFormat, Metrics, Node, Peer, Probe, Probing, Route, ServerTls, Way,
 };
 pub use template::{Placeholder, Template};
 pub use values::HostPort;

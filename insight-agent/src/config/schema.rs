@@ -153,6 +153,7 @@ pub const SECTIONS: &[Section] = &[
             key("grpc", Kind::Table, Derived("all defaults"), ""),
             key("probing", Kind::Table, Derived("all defaults"), ""),
             key("kernel", Kind::Table, Derived("all defaults"), ""),
+            key("node", Kind::Tables, Derived("no other agent is asked"), ""),
             key("route", Kind::Tables, Derived("no routes"), ""),
             key("probe", Kind::Tables, Derived("a pure receiver"), ""),
         ],
@@ -189,6 +190,9 @@ pub const SECTIONS: &[Section] = &[
             key("max_payload", Kind::Size { most: PAYLOAD_MOST }, Value("\"4MiB\""), "\"4MiB\""),
             key("reflection", Kind::Flag, Value("true"), "true"),
             key("drill_delay_file", Kind::Text, Derived("no drill"), "\"/run/insight/drill-delay-ms\""),
+            key("reports", Kind::Flag, Value("true"), "true"),
+            key("token_file", Kind::Text, Derived("no token"), "\"report.token\""),
+            key("insecure", Kind::Flag, Value("false"), "false"),
             key("tls", Kind::Table, Derived("plaintext"), ""),
         ],
     },
@@ -230,6 +234,17 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        path: "node",
+        keys: &[
+            key("name", Kind::Text, Required, "\"mediary-a\""),
+            key("address", Kind::Text, Required, "\"mediary-a.example:19749\""),
+            key("authority", Kind::Text, Derived("the address"), "\"mediary-a.example\""),
+            key("token_file", Kind::Text, Derived("no token"), "\"report.token\""),
+            key("tls", Kind::Table, Derived("plaintext"), ""),
+        ],
+    },
+    Section { path: "node.tls", keys: TLS_KEYS },
+    Section {
         path: "route",
         keys: &[
             key("name", Kind::Text, Required, "\"eu-sg\""),
@@ -238,6 +253,7 @@ pub const SECTIONS: &[Section] = &[
             key("origin", Kind::Text, Derived("agent.name"), "\"eu-1\""),
             key("hops", Kind::List, Value("[]"), "[\"mediary-a\", \"mediary-b\"]"),
             key("metadata", Kind::Pairs, Derived("none"), ""),
+            key("report_token_file", Kind::Text, Derived("no token"), "\"report-sg.token\""),
             key("tls", Kind::Table, Derived("plaintext"), ""),
             key("envoy_hop", Kind::Text, Derived("the header is not read"), "\"mediary-a\""),
             key("server_timing", Kind::Table, Derived("the header is not read"), ""),
@@ -298,7 +314,7 @@ pub(super) fn section(path: &str) -> Option<&'static Section> {
 
 /// How the header of a table is written, such as `[admin]` or `[[probe]]`.
 pub fn header(path: &str) -> String {
-    let listed = ["route", "probe", "kernel.peer"].contains(&path);
+    let listed = ["node", "route", "probe", "kernel.peer"].contains(&path);
     if listed { format!("[[{path}]]") } else { format!("[{path}]") }
 }
 

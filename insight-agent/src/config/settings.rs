@@ -25,6 +25,8 @@ pub struct Config {
     pub probing: Probing,
     /// `[kernel]`
     pub kernel: Kernel,
+    /// Every `[[node]]`, in the order of the file; names are unique, none is the agent's own.
+    pub nodes: Vec<Node>,
     /// Every `[[route]]`, in the order of the file.
     pub routes: Vec<Route>,
     /// Every `[[probe]]`, in the order of the file; empty for a pure receiver.
@@ -73,7 +75,7 @@ pub struct Admin {
     pub insecure: bool,
 }
 
-/// The listener of the gRPC services: the receiver, health, reflection.
+/// The listener of the gRPC services: the receiver, reports, health, reflection.
 #[derive(Debug, Clone)]
 pub struct Grpc {
     /// Where it binds.
@@ -87,6 +89,12 @@ pub struct Grpc {
     /// File with milliseconds that the receiver adds to every answer, to rehearse an incident; it
     /// may come and go while the agent runs. **None**: no drills.
     pub drill_delay_file: Option<PathBuf>,
+    /// Whether other agents may fetch this agent's figures.
+    pub reports: bool,
+    /// File with the bearer token that readers of reports must present. **None**: none is asked for.
+    pub token_file: Option<PathBuf>,
+    /// Whether the risk of open reports beyond loopback is accepted.
+    pub insecure: bool,
     /// **None**: plaintext HTTP/2.
     pub tls: Option<ServerTls>,
 }
@@ -145,6 +153,21 @@ pub struct Peer {
     pub ports: Vec<u16>,
 }
 
+/// One `[[node]]`: an agent of this region, on a hop, whose reports are fetched.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The hop's name as routes have it; the agent there must call itself so.
+    pub name: String,
+    /// Its gRPC listener.
+    pub address: HostPort,
+    /// The HTTP/2 `:authority`.
+    pub authority: String,
+    /// File with the bearer token that is presented to it. **None**: none is.
+    pub token_file: Option<PathBuf>,
+    /// **None**: plaintext HTTP/2 with prior knowledge.
+    pub tls: Option<TlsPlan>,
+}
+
 /// One `[[route]]`: a way into the forwarding layer.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -160,6 +183,9 @@ pub struct Route {
     pub hops: Vec<String>,
     /// Ordered by name; names are lower case.
     pub metadata: Vec<(String, Template)>,
+    /// File with the bearer token that is presented when the target region's report is fetched
+    /// along this route. **None**: none is.
+    pub report_token_file: Option<PathBuf>,
     /// **None**: plaintext HTTP/2 with prior knowledge.
     pub tls: Option<TlsPlan>,
     /// The hop whose Envoy writes `x-envoy-upstream-service-time`. **None**: not read.

@@ -10,9 +10,11 @@ use std::os::unix::fs::PermissionsExt;
 const EXAMPLE: &str = include_str!("../../../deploy/insight.toml");
 
 /// What the example's comments name, relative to its folder.
-const NAMED_FILES: [&str; 7] = [
+const NAMED_FILES: [&str; 9] = [
     "web.yml",
     "admin.token",
+    "report.token",
+    "report-sg.token",
     "tls/server.pem",
     "tls/server.key",
     "tls/ca.pem",
@@ -91,6 +93,7 @@ fn the_example_loads_without_warnings() {
 fn every_setting_of_the_example_can_be_switched_on() {
     let loaded = load(&folder_with(&switched_on()));
     assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.config.nodes.len(), 1);
     assert_eq!(loaded.config.routes.len(), 1);
     assert_eq!(loaded.config.probes.len(), 4);
     assert_eq!(loaded.config.probe_plans().len(), 4);

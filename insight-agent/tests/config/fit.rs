@@ -106,8 +106,9 @@ fn an_open_admin_listener_needs_a_token_or_an_accepted_risk() {
 }
 
 #[test]
-fn an_open_receiver_is_neither_error_nor_warning() {
-    assert_eq!(warnings_of(&inserted(AGENT, "[grpc]\nlisten = \"[::]:19749\"")), Vec::<String>::new());
+fn an_open_receiver_without_reports_is_neither_error_nor_warning() {
+    let open = "[grpc]\nlisten = \"[::]:19749\"\nreports = false";
+    assert_eq!(warnings_of(&inserted(AGENT, open)), Vec::<String>::new());
 }
 
 #[test]

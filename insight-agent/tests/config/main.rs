@@ -9,6 +9,7 @@ mod fit;
 mod links;
 mod plans;
 mod readme;
+mod reports;
 mod support;
 mod tables;
 mod values;

@@ -72,12 +72,42 @@ fn grpc(
     let reflection = table.flag("reflection", findings);
     let drill_delay_file = files::planned(table, "drill_delay_file", base, findings);
     let tls_stated = table.states("tls");
-    let tls = table.table("tls", findings).and_then(|tls| server_tls(&tls, base, findings));
+    let tls_table = table.table("tls", findings);
+    let asks_for_certificates = tls_table.as_ref().is_some_and(|tls| tls.states("client_ca_file"));
+    let tls = tls_table.and_then(|tls| server_tls(&tls, base, findings));
+    let reports = table.flag("reports", findings);
+    let token_stated = table.states("token_file");
+    let token_file = files::secret(table, "token_file", base, findings);
+    if let Some(file) = &token_file {
+        files::require_sendable_token(&file.value, &file.site, findings);
+    }
+    let insecure = table.flag("insecure", findings);
     if tls_stated && tls.is_none() {
         return None;
     }
+    let (listen, reports, insecure) = (listen?, reports?.value, insecure?);
+    let guarded = token_stated || asks_for_certificates || !reports;
+    if !is_loopback(listen.value.ip()) && !guarded {
+        if insecure.value {
+            findings.warn(
+                &insecure.site,
+                format!("anyone who reaches {} may read every figure of this region's nodes", listen.value),
+                "set grpc.token_file or grpc.tls.client_ca_file, or grpc.reports = false",
+            );
+        } else {
+            findings.error(
+                &listen.site,
+                "node reports are reachable from other hosts",
+                "set grpc.token_file, or grpc.tls.client_ca_file, or grpc.reports = false to serve none, or \
+                 grpc.insecure = true to accept the risk",
+            );
+        }
+    }
     Some(Grpc {
-        listen: listen?.value,
+        listen: listen.value,
+        reports,
+        token_file: token_file.map(|file| file.value),
+        insecure: insecure.value,
         max_delay: max_delay?.value,
         max_payload_bytes: max_payload?.value,
         reflection: reflection?.value,

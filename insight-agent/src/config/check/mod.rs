@@ -3,6 +3,7 @@
 mod kernel;
 mod link;
 mod listeners;
+mod node;
 mod probe;
 mod route;
 mod tls;
@@ -40,8 +41,10 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
 
     let kernel = kernel::read(&root.table_or_defaults("kernel", findings), base, findings);
 
+    let node_tables = root.tables("node", findings);
     let route_tables = root.tables("route", findings);
     let probe_tables = root.tables("probe", findings);
+    let node_names = names(&node_tables, findings);
     let route_names = names(&route_tables, findings);
     let probe_names = names(&probe_tables, findings);
     let around = Surroundings {
@@ -51,6 +54,12 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
         probing: probing.as_ref(),
     };
     // All of them are read before any is judged missing: no error hides another.
+    node::refuse_too_many(&node_tables, findings);
+    let nodes: Vec<_> = node_tables
+        .iter()
+        .zip(node_names)
+        .map(|(table, name)| node::read(table, name, &around, findings))
+        .collect();
     let routes: Vec<_> = route_tables
         .iter()
         .zip(route_names)
@@ -62,6 +71,7 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
         .map(|(table, name)| probe::read(table, name, &around, &routes, findings))
         .collect();
     link::refuse_twins(&probe_tables, &probes, findings);
+    let nodes: Vec<_> = nodes.into_iter().collect::<Option<_>>()?;
     let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
     let probes: Vec<_> = probes.into_iter().collect::<Option<_>>()?;
     probe::warn_of_empty_services(&probe_tables, &probes, &routes, findings);
@@ -74,6 +84,7 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
         grpc,
         probing: probing?.probing,
         kernel: kernel?,
+        nodes,
         routes,
         probes,
     })

@@ -1,6 +1,6 @@
 //! One `[[route]]`: its address, its hops, and the metadata that tells the forwarding layer the way.
 
-use super::{Surroundings, offer_name, tls};
+use super::{Surroundings, node, offer_name, tls};
 use crate::config::errors::{Complaint, Findings, Stated};
 use crate::config::settings::Route;
 use crate::config::table::Table;
@@ -27,6 +27,7 @@ pub(super) fn read(
     let origin = table.text("origin", findings, values::name);
     let hops = hops(table, findings);
     let metadata = metadata(table, findings);
+    let report_token_file = node::token(table, "report_token_file", around, findings);
     let tls = tls::read(table, around.base, findings);
     let envoy_hop = table.string("envoy_hop", findings);
     let server_timing = server_timing(table, hops.as_ref(), findings);
@@ -56,6 +57,7 @@ pub(super) fn read(
         origin,
         hops: hops.value,
         metadata,
+        report_token_file,
         tls,
         envoy_hop: envoy_hop.map(|hop| hop.value),
         server_timing,
