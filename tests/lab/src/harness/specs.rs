@@ -4,7 +4,7 @@ use super::agent_config::Agents;
 use super::launch::DeathSignal;
 use super::node::{NodeSpec, Ready};
 use super::options::{Forwarder, LabOptions};
-use super::real;
+use super::{files, real};
 use crate::namespaces::{NodePlace, Places, WAN_DEVICE};
 use crate::topology::Topology;
 use anyhow::{Context, Result};
@@ -48,11 +48,11 @@ pub(super) fn all(
     options: &LabOptions,
     at: &Topology,
     folder: &Path,
-    receiver_delay: &Path,
     places: Option<&Places>,
 ) -> Result<Vec<NodeSpec>> {
-    let build = Build { options, folder };
-    let agents = Agents { options, at, places };
+    let build = Build { options, folder, kernel: places.is_some() };
+    let (drill, token) = (&files::receiver_delay(folder), &files::report_token(folder));
+    let agents = Agents { options, at, places, drill, token };
     let mut specs = vec![
         build.embedded("service-b", "service", at.service_b, &["service"]),
         build.embedded(
@@ -63,16 +63,13 @@ pub(super) fn all(
         ),
     ];
     if options.start_agents {
-        specs.push(build.agent("insight-sg", &agents.sg(receiver_delay)?, at.insight_sg.metrics)?);
+        specs.push(build.agent("insight-sg", &agents.sg()?, at.insight_sg.metrics)?);
     }
     let by_service = [("insight", at.insight_sg.grpc), ("business", at.service_b), ("background", at.slow_b)];
     specs.push(build.forwarder("gateway-b", at.gateway_b, "x-target-service", &by_service)?);
     specs.push(build.forwarder("mediary-b", at.mediary_b, "x-target-region", &[("sg", at.gateway_b)])?);
     specs.push(build.wan(at, places)?);
     specs.push(build.forwarder("mediary-a", at.mediary_a, "x-target-region", &[("sg", at.wan)])?);
-    if options.background_rps > 0.0 {
-        specs.push(build.load(at));
-    }
     if options.node_agents {
         for (name, node, region) in NODE_AGENTS {
             let addresses = at.agent(node).with_context(|| format!("{name}: no addresses"))?;
@@ -80,6 +77,10 @@ pub(super) fn all(
             let process = process_name(forwards.with_context(|| format!("{name}: nothing forwards there"))?);
             specs.push(build.agent(name, &agents.node(node, region, &process)?, addresses.metrics)?);
         }
+    }
+    // Behind the nodes' agents: these measure only connections that are opened after their start.
+    if options.background_rps > 0.0 {
+        specs.push(build.load(at));
     }
     if options.start_agents {
         specs.push(build.agent("insight-eu", &agents.eu()?, at.insight_eu.metrics)?);
@@ -111,6 +112,8 @@ fn file_name(spec: &NodeSpec) -> String {
 struct Build<'a> {
     options: &'a LabOptions,
     folder: &'a Path,
+    /// Whether agents measure in the kernel.
+    kernel: bool,
 }
 
 impl Build<'_> {
@@ -183,7 +186,7 @@ impl Build<'_> {
             program: self.options.agent_binary.clone(),
             arguments: vec!["run".into(), "--config".into(), path.into()],
             death_signal: DeathSignal::Kill,
-            ready: Ready::Http(metrics),
+            ready: if self.kernel { Ready::Measures(metrics) } else { Ready::Http(metrics) },
             place: None,
         })
     }
