@@ -119,6 +119,9 @@ pub(crate) struct ForwarderArgs {
     /// KEY=VALUE=ADDRESS:PORT: where requests with this metadata go (first match wins)
     #[arg(long = "route")]
     pub routes: Vec<Route>,
+    /// Append no x-insight-hop
+    #[arg(long)]
+    pub silent: bool,
     /// Where requests go that no route matches; without it they are refused
     #[arg(long)]
     pub default: Option<SocketAddr>,
@@ -134,6 +137,7 @@ impl ForwarderArgs {
     pub fn options(self) -> ForwarderOptions {
         ForwarderOptions {
             name: self.name,
+            silent: self.silent,
             listen: self.listen,
             control: self.control,
             routes: Routes::new(self.routes, self.default),
@@ -227,6 +231,12 @@ pub(crate) struct Up {
     /// One more agent on each forwarding node (needs --agent)
     #[arg(long, requires = "agent")]
     pub node_agents: bool,
+    /// Without x-insight-hop: the hops tell nothing of themselves
+    #[arg(long)]
+    pub no_hop_headers: bool,
+    /// No probes of single links (with --isolation namespaces)
+    #[arg(long)]
+    pub no_link_probes: bool,
     /// Faults in force from the start, for example wan-delay=40ms
     #[arg(long = "fault")]
     pub faults: Vec<Fault>,

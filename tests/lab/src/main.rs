@@ -65,6 +65,8 @@ fn run_lab(up: Up) -> Result<()> {
     options.keep = up.keep;
     options.isolation = up.isolation;
     options.node_agents = up.node_agents;
+    options.hop_headers = !up.no_hop_headers;
+    options.link_probes = !up.no_link_probes;
     let mut lab = Lab::start(options)?;
     for fault in &up.faults {
         lab.inject(fault)?;

@@ -11,6 +11,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 pub const CLAIM_PORT: u16 = 19700;
 /// Port of every component's control protocol, on the component's own address.
 pub const CONTROL_PORT: u16 = 19701;
+/// Port of the gRPC listener of the agents on forwarding nodes: not the receiver's, since peer
+/// groups of the kernel measurements tell by the port who calls a service and who asks an agent.
+const REPORT_PORT: u16 = 19750;
 /// Second octets a run may claim. Below 32 lies what people use by hand (127.0.0.1, 127.0.1.1).
 pub const SUBNETS: std::ops::RangeInclusive<u8> = 32..=250;
 
@@ -21,7 +24,7 @@ pub struct AgentAddresses {
     pub metrics: SocketAddr,
     /// Administration: API and reload.
     pub admin: SocketAddr,
-    /// gRPC: the receiver and, on other agents, reports.
+    /// gRPC: the receiver and reports; on forwarding nodes reports only.
     pub grpc: SocketAddr,
 }
 
@@ -72,18 +75,20 @@ impl Topology {
             admin: at(third, host, 19748),
             grpc: at(third, host, 19749),
         };
+        let beside =
+            |third: u8, host: u8| AgentAddresses { grpc: at(third, host, REPORT_PORT), ..agent(third, host) };
         Topology {
             subnet,
             claim: at(0, 1, CLAIM_PORT),
             insight_eu: agent(1, 10),
             mediary_a: at(1, 20, 15080),
-            mediary_a_agent: agent(1, 20),
+            mediary_a_agent: beside(1, 20),
             wan: at(9, 1, 15080),
             wan_control: at(9, 1, CONTROL_PORT),
             mediary_b: at(2, 20, 15080),
-            mediary_b_agent: agent(2, 20),
+            mediary_b_agent: beside(2, 20),
             gateway_b: at(2, 30, 15081),
-            gateway_b_agent: agent(2, 30),
+            gateway_b_agent: beside(2, 30),
             service_b: at(2, 40, 50051),
             slow_b: at(2, 41, 50051),
             insight_sg: agent(2, 10),

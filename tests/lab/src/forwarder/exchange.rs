@@ -131,7 +131,8 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Appends this hop's value: `append` puts it behind those of the hops it answers for.
+    /// Appends this hop's value, unless it is silent: `append` puts it behind those of the hops it
+    /// answers for.
     fn append_hop(
         &self,
         headers: &mut http::HeaderMap,
@@ -139,6 +140,9 @@ impl Forwarder {
         upstream: Option<Duration>,
         connect: Option<Duration>,
     ) {
+        if self.options.silent {
+            return;
+        }
         let value = hop_value(&self.options.name, arrived.elapsed(), upstream, connect);
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.append(HOP_HEADER, value);

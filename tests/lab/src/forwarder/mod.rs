@@ -38,6 +38,8 @@ const MAX_DELAY_US: u64 = 60_000_000;
 pub struct ForwarderOptions {
     /// The hop's name, first in its header value.
     pub name: String,
+    /// Appends no header value: a hop that nobody configured for Insight.
+    pub silent: bool,
     /// Where downstreams connect.
     pub listen: SocketAddr,
     /// Where the control protocol is served.

@@ -3,7 +3,7 @@
 use super::lab::{Lab, READY};
 use super::node::Node;
 use super::options::Forwarder;
-use super::{real, specs};
+use super::{files, real, specs};
 use crate::control;
 use crate::fault::Fault;
 use crate::forwarder::{ForwarderRequest, ForwarderState};
@@ -12,7 +12,6 @@ use crate::service::{ServiceRequest, ServiceState, ServiceTime};
 use crate::topology::Topology;
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 impl Lab {
@@ -64,7 +63,7 @@ impl Lab {
     pub(super) fn set_service(&self) -> Result<()> {
         let delay = self.added("service-slow");
         // The receiver must never read half a number: write aside, then rename.
-        let (file, fresh) = (self.receiver_delay_file(), self.folder.join("receiver-delay-ms.new"));
+        let (file, fresh) = (files::receiver_delay(&self.folder), self.folder.join("receiver-delay-ms.new"));
         fs::write(&fresh, format!("{}\n", delay.as_secs_f64() * 1e3))
             .and_then(|()| fs::rename(&fresh, &file))
             .with_context(|| format!("write {}", file.display()))?;
@@ -98,10 +97,6 @@ impl Lab {
             _ => None,
         });
         self.places.as_ref().map_or(Ok(()), |places| places.limit_cpu("mediary-a", quota))
-    }
-
-    pub(super) fn receiver_delay_file(&self) -> PathBuf {
-        self.folder.join("receiver-delay-ms")
     }
 }
 

@@ -3,8 +3,8 @@
 use super::node::{self, Node};
 use super::options::{Isolation, LabOptions};
 use super::record::{Identity, Record, boot_id};
-use super::specs;
 use super::sweep::{create_run_folder, remove_run_folder, sweep};
+use super::{files, specs};
 use crate::control;
 use crate::fault::Fault;
 use crate::namespaces::{NodePlace, Places};
@@ -12,7 +12,6 @@ use crate::relay::{RelayRequest, RelaySettings, RelayState};
 use crate::topology::{AgentAddresses, Topology};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -95,7 +94,7 @@ impl Lab {
             over: false,
             _claim: claim,
         };
-        fs::write(lab.receiver_delay_file(), "0\n").context("lab: write the receiver's delay")?;
+        files::write(&lab.folder).context("lab")?;
         if lab.options.isolation == Isolation::Namespaces {
             let places = Places::create(harness, topology.subnet)?;
             lab.topology = places.topology(&topology);
@@ -103,8 +102,7 @@ impl Lab {
             lab.record.places = places.all();
             lab.places = Some(places);
         }
-        let (delay_file, places) = (lab.receiver_delay_file(), lab.places.as_ref());
-        for spec in specs::all(&lab.options, &lab.topology, &lab.folder, &delay_file, places)? {
+        for spec in specs::all(&lab.options, &lab.topology, &lab.folder, lab.places.as_ref())? {
             let is_wan = spec.name == "wan";
             lab.nodes.push(Node::new(spec));
             lab.start_node(lab.nodes.len() - 1)?;
@@ -177,6 +175,11 @@ impl Lab {
     /// The folder with configurations, logs and `lab.json`.
     pub fn run_dir(&self) -> &Path {
         &self.folder
+    }
+
+    /// The file with the token that readers of the agents' reports must present.
+    pub fn report_token_file(&self) -> PathBuf {
+        files::report_token(&self.folder)
     }
 
     /// Every node, from the services towards the sender.

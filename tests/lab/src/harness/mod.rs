@@ -7,6 +7,7 @@
 //! folder ([`crate::namespaces`]).
 
 mod agent_config;
+mod files;
 mod injection;
 pub mod interrupt;
 pub mod lab;

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(10);
 /// How long killed workers may take to be gone. They are not scheduled before everybody else.
 const DYING: Duration = Duration::from_secs(2);
+/// Most of an agent's metrics that is read, in bytes: many times what one has.
+const LARGEST_METRICS: u64 = 16 << 20;
 /// Most of a log that an error quotes, in bytes.
 const LOG_TAIL: usize = 2000;
 
@@ -31,6 +33,9 @@ pub(super) enum Ready {
     Accepts(SocketAddr),
     /// It answers `GET /-/ready` with 200 here.
     Http(SocketAddr),
+    /// As above, and its kernel measurements are attached or have failed: its `/metrics` tells their
+    /// states. Sockets that are opened before that are never measured.
+    Measures(SocketAddr),
     /// It has this many threads besides its first one.
     Threads(u32),
 }
@@ -132,6 +137,9 @@ impl Node {
                     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
                 }
                 Ready::Http(address) => http_ready(address).unwrap_or(false),
+                Ready::Measures(address) => {
+                    http_ready(address).unwrap_or(false) && kernel_told(address).unwrap_or(false)
+                }
                 Ready::Threads(count) => self.threads() > count as usize,
             };
             if ready {
@@ -205,10 +213,24 @@ pub(super) fn end_all(nodes: &mut [Node], patience: Duration) {
 
 /// Whether `GET /-/ready` at `address` answers 200.
 fn http_ready(address: SocketAddr) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    write!(stream, "GET /-/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut stream = ask(address, "/-/ready")?;
     let mut status = [0; 12];
     stream.read_exact(&mut status)?;
     Ok(status.starts_with(b"HTTP/1.") && status.ends_with(b" 200"))
+}
+
+/// Whether an agent's metrics tell what became of its kernel measurements.
+fn kernel_told(address: SocketAddr) -> std::io::Result<bool> {
+    let mut metrics = Vec::new();
+    ask(address, "/metrics")?.take(LARGEST_METRICS).read_to_end(&mut metrics)?;
+    let told = |line: &str| line.starts_with("insight_measurement_state{") && line.contains("\"socket_rtt\"");
+    Ok(String::from_utf8_lossy(&metrics).lines().any(told))
+}
+
+/// Sends a GET; the answer is still to be read.
+fn ask(address: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    Ok(stream)
 }

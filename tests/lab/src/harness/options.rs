@@ -100,6 +100,12 @@ pub struct LabOptions {
     /// Start one more agent on each forwarding node, without probes, in the node's namespace and
     /// cgroups: node `agent@mediary-a` and so on; default false. Independent of `start_agents`.
     pub node_agents: bool,
+    /// The hops tell what a request took in them (`x-insight-hop`); default true. Without it a
+    /// ledger has to stand on what the nodes' agents measure.
+    pub hop_headers: bool,
+    /// Every agent on the path measures the link to the next hop by a probe of its own; default
+    /// true. Only in namespaces: on loopback all links are the same.
+    pub link_probes: bool,
 }
 
 impl LabOptions {
@@ -117,6 +123,8 @@ impl LabOptions {
             probe_interval: Duration::from_millis(100),
             isolation: Isolation::default(),
             node_agents: false,
+            hop_headers: true,
+            link_probes: true,
         }
     }
 }

@@ -39,14 +39,21 @@ fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(daemons).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Writes the configuration of an nginx hop into `folder` and returns its path.
+/// Writes the configuration of an nginx hop into `folder` and returns its path. `tells`: with the
+/// operators' snippet.
 pub(super) fn write_nginx(
     folder: &Path,
     name: &str,
     listen: SocketAddr,
     upstream: SocketAddr,
+    tells: bool,
 ) -> Result<PathBuf> {
-    let snippet = write(folder, &format!("{name}.insight-hop.conf"), NGINX_SNIPPET)?;
+    let include = if tells {
+        let snippet = write(folder, &format!("{name}.insight-hop.conf"), NGINX_SNIPPET)?;
+        format!("include {};", snippet.display())
+    } else {
+        String::new()
+    };
     // Workers of a master that runs as root would become another user, who may not enter the
     // run's folder; anybody else's workers stay who they are.
     let user = if geteuid().is_root() { "user root root;" } else { "" };
@@ -57,7 +64,7 @@ pub(super) fn write_nginx(
             ("name", name),
             ("listen", &listen.to_string()),
             ("upstream", &upstream.to_string()),
-            ("snippet", &snippet.display().to_string()),
+            ("include", &include),
         ],
     );
     write(folder, &format!("{name}.conf"), &text)
@@ -66,15 +73,16 @@ pub(super) fn write_nginx(
 /// Where an HAProxy hop leads: requests whose metadata has this value, to this address.
 pub(super) type HaproxyRoute = (&'static str, SocketAddr);
 
-/// Writes the configuration of an HAProxy hop into `folder` and returns its path.
+/// Writes the configuration of an HAProxy hop into `folder` and returns its path: requests are
+/// routed by the value of a metadata key. `tells`: with the operators' snippet.
 pub(super) fn write_haproxy(
     folder: &Path,
     name: &str,
     listen: SocketAddr,
-    key: &str,
-    routes: &[HaproxyRoute],
+    (key, routes): (&str, &[HaproxyRoute]),
+    tells: bool,
 ) -> Result<PathBuf> {
-    let (frontend_part, backend_part) = haproxy_parts()?;
+    let (frontend_part, backend_part) = if tells { haproxy_parts()? } else { ("", "") };
     let lua = write(folder, &format!("{name}.lua"), DELAY_LUA)?;
     let route =
         |(value, _): &HaproxyRoute| format!("    use_backend {value} if {{ req.hdr({key}) -m str {value} }}");
@@ -156,12 +164,27 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_hop_has_nothing_of_the_snippets() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = "127.0.0.1:1".parse().unwrap();
+        let routes = ("x-target-service", &[("one", address)][..]);
+        let nginx = write_nginx(folder.path(), "mediary-a", address, address, false).unwrap();
+        let haproxy = write_haproxy(folder.path(), "gw", address, routes, false).unwrap();
+        for file in [nginx, haproxy] {
+            let text = fs::read_to_string(file).unwrap();
+            assert!(!text.contains("insight-hop") && !text.contains("txn.insight"), "{text}");
+            assert!(!text.contains("{{"), "{text}");
+        }
+    }
+
+    #[test]
     fn no_template_keeps_a_placeholder() {
         let folder = tempfile::tempdir().unwrap();
         let address = "127.0.0.1:1".parse().unwrap();
-        let nginx = write_nginx(folder.path(), "mediary-a", address, address).unwrap();
+        let nginx = write_nginx(folder.path(), "mediary-a", address, address, true).unwrap();
         let haproxy =
-            write_haproxy(folder.path(), "gw", address, "x-target-service", &[("one", address)]).unwrap();
+            write_haproxy(folder.path(), "gw", address, ("x-target-service", &[("one", address)]), true)
+                .unwrap();
         for file in [nginx, haproxy] {
             let text = fs::read_to_string(file).unwrap();
             assert!(!text.contains("{{") && !text.contains("}}"), "{text}");

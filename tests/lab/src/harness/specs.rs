@@ -1,9 +1,10 @@
 //! What each node of a run is started with: the topology turned into command lines and files.
 
+use super::agent_config::Agents;
 use super::launch::DeathSignal;
 use super::node::{NodeSpec, Ready};
 use super::options::{Forwarder, LabOptions};
-use super::{agent_config, real};
+use super::{files, real};
 use crate::namespaces::{NodePlace, Places, WAN_DEVICE};
 use crate::topology::Topology;
 use anyhow::{Context, Result};
@@ -47,10 +48,11 @@ pub(super) fn all(
     options: &LabOptions,
     at: &Topology,
     folder: &Path,
-    receiver_delay: &Path,
     places: Option<&Places>,
 ) -> Result<Vec<NodeSpec>> {
-    let build = Build { options, folder };
+    let build = Build { options, folder, kernel: places.is_some() };
+    let (drill, token) = (&files::receiver_delay(folder), &files::report_token(folder));
+    let agents = Agents { options, at, places, drill, token };
     let mut specs = vec![
         build.embedded("service-b", "service", at.service_b, &["service"]),
         build.embedded(
@@ -61,30 +63,27 @@ pub(super) fn all(
         ),
     ];
     if options.start_agents {
-        let config = agent_config::sg(at, options.probe_interval, receiver_delay);
-        specs.push(build.agent("insight-sg", &config, at.insight_sg.metrics)?);
+        specs.push(build.agent("insight-sg", &agents.sg()?, at.insight_sg.metrics)?);
     }
     let by_service = [("insight", at.insight_sg.grpc), ("business", at.service_b), ("background", at.slow_b)];
     specs.push(build.forwarder("gateway-b", at.gateway_b, "x-target-service", &by_service)?);
     specs.push(build.forwarder("mediary-b", at.mediary_b, "x-target-region", &[("sg", at.gateway_b)])?);
     specs.push(build.wan(at, places)?);
     specs.push(build.forwarder("mediary-a", at.mediary_a, "x-target-region", &[("sg", at.wan)])?);
-    if options.background_rps > 0.0 {
-        specs.push(build.load(at));
-    }
     if options.node_agents {
         for (name, node, region) in NODE_AGENTS {
             let addresses = at.agent(node).with_context(|| format!("{name}: no addresses"))?;
-            specs.push(build.agent(
-                name,
-                &agent_config::node(node, region, &addresses),
-                addresses.metrics,
-            )?);
+            let forwards = specs.iter().find(|spec| spec.name == node);
+            let process = process_name(forwards.with_context(|| format!("{name}: nothing forwards there"))?);
+            specs.push(build.agent(name, &agents.node(node, region, &process)?, addresses.metrics)?);
         }
     }
+    // Behind the nodes' agents: these measure only connections that are opened after their start.
+    if options.background_rps > 0.0 {
+        specs.push(build.load(at));
+    }
     if options.start_agents {
-        let config = agent_config::eu(at, options.probe_interval, &options.prober_config_extra);
-        specs.push(build.agent("insight-eu", &config, at.insight_eu.metrics)?);
+        specs.push(build.agent("insight-eu", &agents.eu()?, at.insight_eu.metrics)?);
     }
     for spec in &mut specs {
         spec.place = places.and_then(|places| places.of(spec.name)).cloned();
@@ -97,12 +96,24 @@ pub(super) fn program_name(spec: &NodeSpec, options: &LabOptions) -> String {
     if spec.program == options.lab_binary {
         return "embedded".to_owned();
     }
+    file_name(spec)
+}
+
+/// The name of a node's processes in `/proc/PID/comm`.
+fn process_name(spec: &NodeSpec) -> String {
+    // The kernel keeps 15 bytes of it.
+    file_name(spec).chars().take(15).collect()
+}
+
+fn file_name(spec: &NodeSpec) -> String {
     spec.program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 struct Build<'a> {
     options: &'a LabOptions,
     folder: &'a Path,
+    /// Whether agents measure in the kernel.
+    kernel: bool,
 }
 
 impl Build<'_> {
@@ -175,7 +186,7 @@ impl Build<'_> {
             program: self.options.agent_binary.clone(),
             arguments: vec!["run".into(), "--config".into(), path.into()],
             death_signal: DeathSignal::Kill,
-            ready: Ready::Http(metrics),
+            ready: if self.kernel { Ready::Measures(metrics) } else { Ready::Http(metrics) },
             place: None,
         })
     }
@@ -192,6 +203,9 @@ impl Build<'_> {
         match (self.options.forwarder, routes) {
             (Forwarder::Embedded, _) => {
                 let mut arguments = vec!["forwarder".to_owned(), "--name".to_owned(), name.to_owned()];
+                if !self.options.hop_headers {
+                    arguments.push("--silent".to_owned());
+                }
                 for (value, upstream) in routes {
                     arguments.extend(["--route".to_owned(), format!("{key}={value}={upstream}")]);
                 }
@@ -205,7 +219,7 @@ impl Build<'_> {
 
     fn nginx(&self, name: &'static str, listen: SocketAddr, next: SocketAddr) -> Result<NodeSpec> {
         let program = real::nginx_available().context("nginx is not installed: apt-get install nginx")?;
-        let config = real::write_nginx(self.folder, name, listen, next)?;
+        let config = real::write_nginx(self.folder, name, listen, next, self.options.hop_headers)?;
         let arguments: Vec<OsString> =
             vec!["-p".into(), self.folder.into(), "-e".into(), "stderr".into(), "-c".into(), config.into()];
         let ready = Ready::Accepts(listen);
@@ -222,7 +236,7 @@ impl Build<'_> {
     ) -> Result<NodeSpec> {
         let program =
             real::haproxy_available().context("haproxy is not installed: apt-get install haproxy")?;
-        let config = real::write_haproxy(self.folder, name, listen, key, routes)?;
+        let config = real::write_haproxy(self.folder, name, listen, (key, routes), self.options.hop_headers)?;
         // -db: stay in the foreground, one process.
         let arguments: Vec<OsString> = vec!["-db".into(), "-f".into(), config.into()];
         let ready = Ready::Accepts(listen);

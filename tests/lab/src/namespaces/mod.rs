@@ -27,4 +27,7 @@ pub(crate) use inside::move_into;
 pub(crate) use network::WAN_DEVICE;
 pub(crate) use place::Places;
 pub use place::{NodePlace, namespaces_available};
+#[cfg(test)]
+pub(crate) use plan::apart as topology_apart;
+pub(crate) use plan::near_end_of_wan;
 pub(crate) use sweep::sweep;

@@ -49,13 +49,16 @@ pub(super) struct Seat {
     pub index: u8,
 }
 
+/// Last octets of the WAN's two ends: mediary-a's and mediary-b's.
+const WAN_ENDS: (u8, u8) = (129, 130);
+
 /// Every node. One that a run does not start keeps an empty seat: namespaces are cheap.
 pub(super) const SEATS: [Seat; 9] = [
     seat(0, "insight-eu", Region::Eu, 10),
-    Seat { wan: Some((129, 130)), ..seat(1, "mediary-a", Region::Eu, 20) },
+    Seat { wan: Some(WAN_ENDS), ..seat(1, "mediary-a", Region::Eu, 20) },
     seat(2, "load", Region::Eu, 30),
     seat(3, "wan", Region::Between, 133),
-    Seat { wan: Some((130, 129)), ..seat(4, "mediary-b", Region::Sg, 84) },
+    Seat { wan: Some((WAN_ENDS.1, WAN_ENDS.0)), ..seat(4, "mediary-b", Region::Sg, 84) },
     seat(5, "gateway-b", Region::Sg, 94),
     seat(6, "service-b", Region::Sg, 104),
     seat(7, "slow-b", Region::Sg, 105),
@@ -89,8 +92,13 @@ pub(super) const fn traffic(subnet: u8, host: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 19, subnet, host)
 }
 
+/// Mediary-a's end of the WAN: the address from which mediary-b is called.
+pub(crate) const fn near_end_of_wan(subnet: u8) -> Ipv4Addr {
+    traffic(subnet, WAN_ENDS.0)
+}
+
 /// Where everything of a run listens when its nodes stand apart. The claim stays what it was.
-pub(super) fn apart(claimed: &Topology) -> Topology {
+pub(crate) fn apart(claimed: &Topology) -> Topology {
     let address = |node: &str| -> Ipv4Addr {
         let seat = SEATS.iter().find(|seat| seat.node == node);
         seat.expect("only names of SEATS are asked for").address(claimed.subnet)
@@ -102,7 +110,7 @@ pub(super) fn apart(claimed: &Topology) -> Topology {
         grpc: moved(node, at.grpc),
     };
     // Only mediary-a calls mediary-b, and only over the WAN: there it listens, and nowhere else.
-    let far_end = SocketAddr::new(traffic(claimed.subnet, 130).into(), claimed.mediary_b.port());
+    let far_end = SocketAddr::new(traffic(claimed.subnet, WAN_ENDS.1).into(), claimed.mediary_b.port());
     Topology {
         insight_eu: agent("insight-eu", &claimed.insight_eu),
         mediary_a: moved("mediary-a", claimed.mediary_a),

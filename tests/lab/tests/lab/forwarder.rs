@@ -18,6 +18,7 @@ async fn forward(name: &str, listen: SocketAddr, upstream: SocketAddr) {
     let route = format!("x-to=one={upstream}").parse().unwrap();
     let options = ForwarderOptions {
         name: name.to_owned(),
+        silent: false,
         listen,
         control: Topology::control(listen),
         routes: Routes::new(vec![route], None),
