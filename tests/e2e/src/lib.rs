@@ -6,6 +6,7 @@
 //! | [`peers`] | next hops that misbehave in one way each |
 //! | [`loopback`] | addresses that no other test uses |
 //! | [`path`] | a lab of two regions, and its path as `/metrics` shows it |
+//! | [`nodes`] | a lab with an agent on every node, and the ledger that their reports make |
 //! | [`demo`] | the built demo, run by an unprivileged user |
 //! | [`process`] | any program as a child that never outlives its test |
 //! | [`equipment`] | the real programs that tests talk to, or the reason for a skip |
@@ -20,6 +21,7 @@ pub mod equipment;
 pub mod exposition;
 pub mod http;
 pub mod loopback;
+pub mod nodes;
 pub mod path;
 pub mod peers;
 pub mod process;

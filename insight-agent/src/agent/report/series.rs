@@ -75,6 +75,10 @@ pub(super) fn of_kernel(
             series.insert(key(measurement.name(), &labels), distribution(durations, floors));
         }
     }
+    for (&(direction, outcome), &events) in &snapshot.pairs {
+        let labels = [("direction", direction.name()), ("outcome", outcome.name())];
+        series.insert(key("pairs", &labels), count(events));
+    }
     series
 }
 

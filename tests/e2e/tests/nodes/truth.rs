@@ -1,0 +1,142 @@
+//! A known delay, injected at one place, comes back at that place and nowhere else.
+
+use insight_e2e::nodes::{Measured, Nodes};
+use insight_lab::{Fault, Forwarder};
+use std::ops::RangeInclusive;
+
+/// Windows of one second that a figure is the median of.
+const WINDOWS: u32 = 5;
+/// How far an entry may move that the fault does not touch, in seconds.
+const QUIET: f64 = 0.004;
+
+/// A fault, the entry it must appear in, and what that entry must rise by, in seconds.
+const CASES: [(&str, &str, RangeInclusive<f64>); 3] = [
+    ("wan-delay=40ms", "link:mediary-a>mediary-b", 0.036..=0.046),
+    ("gateway-slow=30ms", "hop:gateway-b", 0.026..=0.036),
+    ("service-slow=30ms", "service", 0.026..=0.036),
+];
+
+fn every_fault_in_turn(nodes: &mut Nodes) -> Measured {
+    nodes.wait_for_the_whole();
+    let before = nodes.measure(WINDOWS);
+    println!("without fault: {before:#?}");
+    for (fault, place, rise) in CASES {
+        let fault: Fault = fault.parse().unwrap();
+        nodes.lab.inject(&fault).unwrap();
+        let with = nodes.measure(WINDOWS);
+        nodes.lab.clear(&fault).unwrap();
+        judge(&fault, place, &rise, &before, &with);
+    }
+    before
+}
+
+fn judge(fault: &Fault, place: &str, rise: &RangeInclusive<f64>, before: &Measured, with: &Measured) {
+    let moved = |name: &str| with.seconds(name) - before.seconds(name);
+    let here = moved(place);
+    let others: Vec<(&str, f64)> = before
+        .seconds
+        .keys()
+        .filter(|name| ![place, "end-to-end"].contains(&name.as_str()))
+        .map(|name| (name.as_str(), moved(name)))
+        .collect();
+    let widest = others.iter().map(|(_, moved)| moved.abs()).fold(0.0, f64::max);
+    println!("{fault}: {place} {:+.2} ms, the others at most {:.2} ms", here * 1e3, widest * 1e3);
+    assert!(rise.contains(&here), "{fault}: {place} moved by {here} s, not {rise:?}: {before:#?} {with:#?}");
+    for (name, moved) in others {
+        assert!(moved.abs() <= QUIET, "{fault}: {name} moved by {moved} s: {before:#?} {with:#?}");
+    }
+}
+
+fn injected_truth_comes_back(test: &str, forwarder: Forwarder) {
+    let mut alone = None;
+    for background_rps in [0.0, 50.0] {
+        println!("{forwarder}, {background_rps} requests/s of other traffic");
+        let Some(mut nodes) = Nodes::start(test, forwarder, |options| options.background_rps = background_rps)
+        else {
+            return;
+        };
+        let quiet = every_fault_in_turn(&mut nodes);
+        nodes.lab.stop().unwrap();
+        for hop in ["hop:mediary-a", "hop:mediary-b", "hop:gateway-b"] {
+            assert_eq!(quiet.sources[hop], "kernel", "{hop}");
+        }
+        let alone: &Measured = alone.get_or_insert(quiet.clone());
+        for (name, seconds) in &quiet.seconds {
+            let apart = seconds - alone.seconds(name);
+            assert!(apart.abs() <= QUIET, "other traffic moves {name} by {apart} s: {alone:#?} {quiet:#?}");
+        }
+    }
+}
+
+#[test]
+fn nginx_mediaries_give_injected_delays_back() {
+    injected_truth_comes_back("nginx_mediaries_give_injected_delays_back", Forwarder::Nginx);
+}
+
+#[test]
+fn haproxy_mediaries_give_injected_delays_back() {
+    injected_truth_comes_back("haproxy_mediaries_give_injected_delays_back", Forwarder::Haproxy);
+}
+
+/// The hops write no headers: what is known of them is known from their kernels.
+fn a_busy_mediary_is_found_by_its_kernel(test: &str, forwarder: Forwarder) {
+    let Some(mut nodes) = Nodes::start(test, forwarder, |options| {
+        options.hop_headers = false;
+        options.background_rps = 50.0;
+    }) else {
+        return;
+    };
+    nodes.wait_for_the_whole();
+    let before = nodes.measure(WINDOWS);
+    let fault: Fault = "mediary-a-busy=8".parse().unwrap();
+    nodes.lab.inject(&fault).unwrap();
+    let with = nodes.measure(2 * WINDOWS);
+    nodes.lab.clear(&fault).unwrap();
+    assert_eq!((before.sources["hop:mediary-a"].as_str(), with.sources["hop:mediary-a"].as_str()), ("kernel", "kernel"));
+    judge(&fault, "hop:mediary-a", &(0.004..=0.5), &before, &with);
+    let total = with.seconds("end-to-end") - before.seconds("end-to-end");
+    println!("end to end {:+.2} ms", total * 1e3);
+    nodes.lab.stop().unwrap();
+}
+
+#[test]
+fn a_busy_nginx_is_found_by_its_kernel_alone() {
+    a_busy_mediary_is_found_by_its_kernel("a_busy_nginx_is_found_by_its_kernel_alone", Forwarder::Nginx);
+}
+
+#[test]
+fn a_busy_haproxy_is_found_by_its_kernel_alone() {
+    a_busy_mediary_is_found_by_its_kernel("a_busy_haproxy_is_found_by_its_kernel_alone", Forwarder::Haproxy);
+}
+
+#[test]
+fn shared_connections_never_make_a_link_shorter() {
+    let test = "shared_connections_never_make_a_link_shorter";
+    for links in [true, false] {
+        let Some(mut nodes) = Nodes::start(test, Forwarder::Haproxy, |options| {
+            options.background_rps = 200.0;
+            // Without link probes nobody opens a connection over the WAN while requests go on.
+            options.link_probes = links;
+        }) else {
+            return;
+        };
+        nodes.wait_for("the link before the fault, or that it is refused", |ledger| {
+            ledger.entry("link:mediary-a>mediary-b").map(|_| ())
+        });
+        let wan: Fault = "wan-delay=40ms".parse().unwrap();
+        nodes.lab.inject(&wan).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(6));
+        for _ in 0..8 {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            let ledger = nodes.ledger().unwrap();
+            // The WAN alone, or with the hops beside it.
+            let over_the_wan = |name: &str| name.ends_with(">mediary-b") || name.ends_with(">gateway-b");
+            let (name, link) = ledger.entries.iter().find(|(name, _)| over_the_wan(name)).unwrap();
+            println!("link probes {links}: {name} {:?} of {:?}", link.seconds, link.source);
+            // Its own 20 ms, and the 40 of the fault.
+            assert!(link.seconds.is_none_or(|seconds| (0.056..=0.066).contains(&seconds)), "{ledger:#?}");
+            assert!(!links || link.seconds.is_some(), "a link probe knows it: {ledger:#?}");
+        }
+        nodes.lab.stop().unwrap();
+    }
+}
