@@ -8,6 +8,7 @@
 mod agent;
 mod cost;
 mod exchange;
+mod forwarding;
 #[cfg(feature = "kernel-log")]
 mod lines;
 mod receive_wait;
