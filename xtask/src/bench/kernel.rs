@@ -105,8 +105,10 @@ fn measure(ground: &Ground<'_>, args: &Args, load_generator: String) -> Result<R
     for (number, slots) in order(args.rounds, &mut random).into_iter().enumerate() {
         let mut round = Vec::new();
         for slot in slots {
-            conditions.other_agents = conditions.other_agents.max(other_agents()?);
+            let before = other_agents()?;
             round.push((slot, ground.half(slot.has_agent())?));
+            // Who came and went in between is not seen; tests of others last longer than a half.
+            conditions.disturbed_halves += usize::from(before.max(other_agents()?) > 0);
         }
         let round: Round = round.try_into().ok().context("a round has four halves")?;
         eprintln!("round {} of {}: {}", number + 1, args.rounds, progress(&round));
@@ -158,7 +160,7 @@ fn conditions(ground: &Ground<'_>, args: &Args, load_generator: String) -> Resul
         cpus: ground.placement.forwarder.len().max(1) + ground.placement.others.len(),
         placement: ground.placement.clone(),
         load_average: load_average.and_then(|text| text.split(' ').next()?.parse().ok()),
-        other_agents: 0,
+        disturbed_halves: 0,
     })
 }
 

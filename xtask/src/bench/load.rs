@@ -1,6 +1,6 @@
 //! The load of a half: h2load in a closed loop, and what its log says.
 //!
-//! h2load up to 1.6x prints only the extremes, the mean and the deviation of the latencies, so
+//! h2load 1.52 prints only the extremes, the mean and the deviation of the latencies, so
 //! percentiles come out of its per-request log (`--log-file`).
 
 use super::statistics::percentile;
@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-/// Connections, each with one request under way: every message is then a read of its own, the
-/// most events per request that a forwarder can be made to cause.
+/// Connections, each with one request under way: no two requests of a caller share a read, so a
+/// request causes more events than it does with several streams on a connection.
 pub const CONNECTIONS: u32 = 16;
 
 /// Left out at the start: connections are opened, on the upstream side too, and caches warm up.
