@@ -1,5 +1,6 @@
 //! `cargo xtask`: every developer command of Insight.
 
+mod bench;
 mod build_ebpf;
 mod cargo;
 mod codegen;
@@ -26,6 +27,11 @@ enum Command {
     Demo(demo::Args),
     /// Run every check and every test; the last line counts them
     Test(test::Args),
+    /// Measure what Insight itself costs; prints a table
+    Bench {
+        #[command(subcommand)]
+        bench: bench::Bench,
+    },
     /// Install what the tests and the demo talk to: Debian packages (as root), a Python environment
     Setup,
     /// Generate Rust from proto/ (commit the result)
@@ -60,6 +66,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(&root, &args),
         Command::Test(args) => test::run(&root, &args),
+        Command::Bench { bench } => bench::run(&root, &bench).map(|()| ExitCode::SUCCESS),
         Command::Setup => {
             setup::run(&root, &insight_lab::Interrupt::install()?)?;
             Ok(ExitCode::SUCCESS)

@@ -11,8 +11,8 @@ mod live;
 mod nodes;
 mod paint;
 mod plain;
-mod poll;
-mod programs;
+pub(crate) mod poll;
+pub(crate) mod programs;
 mod prometheus;
 mod session;
 mod status;
@@ -190,7 +190,7 @@ fn addresses(lab: &Lab, prometheus: Option<&Prometheus>) -> String {
 }
 
 /// The last lines of a log.
-fn log_tail(path: &Path) -> String {
+pub(crate) fn log_tail(path: &Path) -> String {
     const LINES: usize = 15;
     let text = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -199,7 +199,7 @@ fn log_tail(path: &Path) -> String {
 }
 
 /// As `println!`, but a reader that has gone away is an error and no panic.
-fn print_line(line: &str) -> Result<()> {
+pub(crate) fn print_line(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("write to stdout")
 }
