@@ -10,8 +10,9 @@
 //!   <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L898>. Raw samples since 6.10; before, the
 //!   kernel's moving average, counted as `smoothed`.
 //! - **Kept** in the socket's entry: the handshake's sample until the peer group is known.
-//! - **Lost**: `no_peer`, `smoothed`. Sockets outside the scope have the callback switched off at
-//!   their first sample.
+//! - **Lost**: `no_peer`, `smoothed`.
+//! - The callback is asked for on sockets in scope and never switched off: another agent on this
+//!   kernel may want it on a socket that is none of ours.
 
 use crate::record::{duration, floor, lose};
 use crate::{globals, sockets};
@@ -51,7 +52,7 @@ fn address(ctx: &SockOpsContext) -> u64 {
 #[inline(always)]
 fn on_established(ctx: &SockOpsContext) {
     let Some(socket) = sockets::entry(address(ctx)) else { return };
-    set_flag(ctx, true);
+    ask_for_samples(ctx);
     // SAFETY: as in `address`. At this time the average is of one sample: the handshake's.
     socket.handshake_us = unsafe { (*ctx.ops).srtt_us } >> 3;
     if socket.peer != PEER_PENDING {
@@ -73,10 +74,8 @@ pub fn on_peer_known(socket: &mut Socket) {
 
 #[inline(always)]
 fn on_sample(ctx: &SockOpsContext) {
-    let Some(socket) = sockets::entry(address(ctx)) else {
-        set_flag(ctx, false);
-        return;
-    };
+    // None of ours: another agent asked for this callback.
+    let Some(socket) = sockets::entry(address(ctx)) else { return };
     let mut sample_us = ctx.arg(0);
     if sample_us == 0 {
         // SAFETY: as in `address`.
@@ -98,12 +97,10 @@ fn record(socket: &Socket, sample_us: u32, clean: bool) {
     floor(accepted, socket.peer, unsafe { bpf_ktime_get_ns() }, ns, clean);
 }
 
-/// Asks for RTT callbacks, or for no more of them. Flags that other agents set stay.
+/// Asks for RTT callbacks. Flags that other agents set stay.
 #[inline(always)]
-fn set_flag(ctx: &SockOpsContext, on: bool) {
-    let others = ctx.cb_flags() & !BPF_SOCK_OPS_RTT_CB_FLAG;
-    let flags = if on { others | BPF_SOCK_OPS_RTT_CB_FLAG } else { others };
+fn ask_for_samples(ctx: &SockOpsContext) {
     // It answers with the flags that this kernel does not know: without RTT callbacks there are
     // no samples, and the count says so.
-    let _ = ctx.set_cb_flags(flags as i32);
+    let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_RTT_CB_FLAG) as i32);
 }
