@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 /// terminal back too, before its message is printed.
 pub struct Live {
     terminal: DefaultTerminal,
+    keys: Keys,
 }
 
 impl Live {
@@ -18,8 +19,8 @@ impl Live {
     ///
     /// # Errors
     /// It cannot be switched.
-    pub fn enter() -> Result<Self> {
-        Ok(Self { terminal: ratatui::try_init().context("take over the terminal")? })
+    pub fn enter(keys: Keys) -> Result<Self> {
+        Ok(Self { terminal: ratatui::try_init().context("take over the terminal")?, keys })
     }
 
     /// Draws, then waits for `beat` for a key. **None**: none that means anything came.
@@ -36,7 +37,7 @@ impl Live {
             }
             match event::read().context("read a key")? {
                 Event::Key(key) => {
-                    if let Some(wish) = wish(&key) {
+                    if let Some(wish) = self.keys.wish(&key) {
                         return Ok(Some(wish));
                     }
                 }
@@ -62,22 +63,44 @@ pub enum Wish {
     Toggle(Fault),
 }
 
-/// The keys, for the picture's last line.
-pub const KEYS: &str = "w g s m faults  q quits";
+/// The keys of faults: those of every run, and those of a run in namespaces.
+const FAULTS: [(char, &str); 4] =
+    [('w', "wan-delay"), ('g', "gateway-slow"), ('s', "service-slow"), ('m', "mediary-a-down")];
+const NAMESPACE_FAULTS: [(char, &str); 2] = [('b', "mediary-a-busy"), ('t', "mediary-a-throttled")];
 
-/// `q`, Escape, and Ctrl-C, which raw mode delivers as a key and not as a signal; and the first
-/// letter of each fault.
-fn wish(key: &KeyEvent) -> Option<Wish> {
-    if key.kind != KeyEventKind::Press {
-        return None;
+/// Which keys mean something.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys {
+    /// Whether the run can be given the faults that need namespaces.
+    pub namespaces: bool,
+}
+
+impl Keys {
+    fn faults(self) -> impl Iterator<Item = (char, &'static str)> {
+        let more = if self.namespaces { &NAMESPACE_FAULTS[..] } else { &[] };
+        FAULTS.iter().chain(more).copied()
     }
-    match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
-        (KeyCode::Char('c'), true) | (KeyCode::Char('q') | KeyCode::Esc, false) => Some(Wish::Quit),
-        (KeyCode::Char(letter), false) => {
-            let name = Fault::NAMES.into_iter().find(|name| name.starts_with(letter))?;
-            name.parse().ok().map(Wish::Toggle)
+
+    /// The keys, for the picture's last line.
+    pub fn hint(self) -> String {
+        let letters: String = self.faults().map(|(letter, _)| format!("{letter} ")).collect();
+        format!("{letters}faults  q quits")
+    }
+
+    /// `q`, Escape, and Ctrl-C, which raw mode delivers as a key and not as a signal; and the
+    /// letter of each fault.
+    fn wish(self, key: &KeyEvent) -> Option<Wish> {
+        if key.kind != KeyEventKind::Press {
+            return None;
         }
-        _ => None,
+        match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
+            (KeyCode::Char('c'), true) | (KeyCode::Char('q') | KeyCode::Esc, false) => Some(Wish::Quit),
+            (KeyCode::Char(letter), false) => {
+                let (_, name) = self.faults().find(|(key, _)| *key == letter)?;
+                name.parse().ok().map(Wish::Toggle)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -86,7 +109,7 @@ mod tests {
     use super::*;
 
     fn pressed(code: KeyCode, modifiers: KeyModifiers) -> Option<Wish> {
-        wish(&KeyEvent::new(code, modifiers))
+        Keys { namespaces: true }.wish(&KeyEvent::new(code, modifiers))
     }
 
     #[test]
@@ -99,14 +122,28 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_has_the_key_that_the_last_line_names() {
-        for name in Fault::NAMES {
-            let letter = name.chars().next().unwrap();
-            assert!(KEYS.split(' ').any(|word| word == letter.to_string()), "{letter} is not in {KEYS:?}");
-            let Some(Wish::Toggle(fault)) = pressed(KeyCode::Char(letter), KeyModifiers::NONE) else {
-                panic!("{letter} toggles nothing");
-            };
-            assert_eq!(fault.name(), name);
+    fn every_fault_has_a_key_of_its_own_that_the_last_line_names() {
+        let keys = Keys { namespaces: true };
+        let mut letters: Vec<char> = keys.faults().map(|(letter, _)| letter).collect();
+        let hint = keys.hint();
+        assert!(
+            letters.iter().all(|letter| hint.split(' ').any(|word| word == letter.to_string())),
+            "{hint}"
+        );
+        for name in Fault::NAMES.into_iter().chain(Fault::NAMESPACE_NAMES) {
+            let (letter, _) = keys.faults().find(|(_, of)| *of == name).unwrap();
+            let wish = pressed(KeyCode::Char(letter), KeyModifiers::NONE);
+            assert!(matches!(wish, Some(Wish::Toggle(fault)) if fault.name() == name), "{name}: {wish:?}");
         }
+        letters.sort_unstable();
+        letters.dedup();
+        assert_eq!(letters.len(), Fault::NAMES.len() + Fault::NAMESPACE_NAMES.len());
+    }
+
+    #[test]
+    fn without_namespaces_their_faults_have_no_key() {
+        let keys = Keys { namespaces: false };
+        assert_eq!(keys.hint(), "w g s m faults  q quits");
+        assert_eq!(keys.wish(&KeyEvent::new(KeyCode::Char('b'), KeyModifiers::NONE)), None);
     }
 }

@@ -5,7 +5,10 @@
 //! Whatever ends it, no process and no file of it stays behind.
 
 mod chain;
+mod isolation;
+mod ledgers;
 mod live;
+mod nodes;
 mod paint;
 mod plain;
 mod poll;
@@ -14,13 +17,14 @@ mod prometheus;
 mod session;
 mod status;
 mod summary;
+mod table;
 mod view;
 
 use crate::setup;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use insight_lab::fault::parse_duration;
-use insight_lab::{Fault, Forwarder, Interrupt, Lab, LabOptions};
+use insight_lab::{Fault, Forwarder, Interrupt, Isolation, Lab, LabOptions};
 use prometheus::Prometheus;
 use session::{Face, Session};
 use std::io::{IsTerminal, Write};
@@ -30,6 +34,9 @@ use std::time::Duration;
 
 /// The probe whose figures the demo is about.
 const MAIN_PROBE: &str = "sg-insight";
+
+/// The forwarding nodes, in path order; those of a run in namespaces have agents.
+const HOPS: [&str; 3] = ["mediary-a", "mediary-b", "gateway-b"];
 
 /// How long a run lasts where nobody sits before it to quit.
 const UNATTENDED: Duration = Duration::from_secs(30);
@@ -46,7 +53,11 @@ pub struct Args {
     /// End after this time, such as 20s (default: when you quit; 30s without a terminal)
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// What goes wrong: wan-delay=40ms, gateway-slow=30ms, service-slow=30ms, mediary-a-down (repeatable)
+    /// What keeps the nodes apart
+    #[arg(long, default_value = "auto")]
+    isolation: isolation::Choice,
+    /// What goes wrong: wan-delay=40ms, gateway-slow=30ms, service-slow=30ms, mediary-a-down; in
+    /// namespaces also mediary-a-busy=6 (threads), mediary-a-throttled=20ms (repeatable)
     #[arg(long, value_name = "NAME[=TIME]")]
     fault: Vec<Fault>,
     /// Let the faults begin this long after the start, so that the change is seen
@@ -55,7 +66,7 @@ pub struct Args {
     /// Requests per second of other traffic through the same hops
     #[arg(long, value_name = "RPS", default_value_t = 0.0)]
     background: f64,
-    /// Also start a real Prometheus that scrapes both agents every second
+    /// Also start a real Prometheus that scrapes all agents every second
     #[arg(long)]
     prometheus: bool,
     /// What stands on stdout: text (a live view on a terminal), or one JSON object at the end
@@ -85,6 +96,10 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
         setup::run(root, &interrupt)?;
     }
     check_packages(args)?;
+    let (isolation, told) = args.isolation.decide(&args.fault, insight_lab::namespaces_available)?;
+    if let Some(line) = told {
+        eprintln!("{line}");
+    }
     let programs = programs::locate(root)?;
     let face = match args.output {
         Output::Json => Face::Silent,
@@ -93,10 +108,13 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
     };
     let duration = args.duration.or((!face.is_live()).then_some(UNATTENDED));
 
-    eprintln!("starting two regions with {} forwarders", args.forwarder);
+    let apart = if isolation == Isolation::Namespaces { ", each node in a namespace of its own" } else { "" };
+    eprintln!("starting two regions with {} forwarders{apart}", args.forwarder);
     let options = LabOptions {
         forwarder: args.forwarder,
         background_rps: args.background,
+        isolation,
+        node_agents: isolation == Isolation::Namespaces,
         ..LabOptions::new(&programs.agent, &programs.lab)
     };
     let mut lab = Lab::start(options).context("start the lab")?;
@@ -160,6 +178,11 @@ fn addresses(lab: &Lab, prometheus: Option<&Prometheus>) -> String {
         sg.admin,
         lab.run_dir().display()
     );
+    for node in HOPS {
+        if let Some(at) = lab.agent(node) {
+            text += &format!("\n{node} metrics http://{}/metrics", at.metrics);
+        }
+    }
     if let Some(prometheus) = prometheus {
         text += &format!("\nprometheus {}", prometheus.url());
     }

@@ -1,4 +1,4 @@
-//! A real Prometheus beside the lab, scraping both agents.
+//! A real Prometheus beside the lab, scraping all agents.
 
 use super::poll;
 use anyhow::{Context, Result, bail};
@@ -35,9 +35,10 @@ impl Prometheus {
         let folder = lab.run_dir().join("prometheus");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let (config, log) = (folder.join("prometheus.yml"), folder.join("prometheus.log"));
-        fs::write(&config, configuration(lab.eu().metrics, lab.sg().metrics))
+        fs::write(&config, configuration(&targets(lab)))
             .with_context(|| format!("write {}", config.display()))?;
-        let listen = listen_address(lab.eu().metrics)?;
+        // In namespaces too the run's claim stays on loopback, where the harness is.
+        let listen = listen_address(lab.addresses().claim)?;
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         // Through the lab's launcher, which ties the program's life to ours.
         let child = Command::new(lab_binary)
@@ -94,19 +95,44 @@ impl Drop for Prometheus {
 }
 
 /// 127.S.0.9:9090 in the lab's own subnet 127.S.0.0/16.
-fn listen_address(agent: SocketAddr) -> Result<SocketAddr> {
-    match agent.ip() {
+fn listen_address(claim: SocketAddr) -> Result<SocketAddr> {
+    match claim.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => Ok((Ipv4Addr::new(127, ip.octets()[1], 0, 9), 9090).into()),
-        ip => bail!("the lab's agent listens on {ip}: expected an address of 127.0.0.0/8"),
+        ip => bail!("the lab's claim is on {ip}: expected an address of 127.0.0.0/8"),
     }
 }
 
-fn configuration(eu: SocketAddr, sg: SocketAddr) -> String {
-    format!(
-        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: insight\n    \
-         static_configs:\n      - targets: ['{eu}']\n        labels: {{region: eu}}\n      - targets: ['{sg}']\n        \
-         labels: {{region: sg}}\n"
-    )
+/// Every agent of the run, with its region.
+fn targets(lab: &Lab) -> Vec<(SocketAddr, &'static str)> {
+    let nodes = [
+        ("insight-eu", "eu"),
+        ("mediary-a", "eu"),
+        ("mediary-b", "sg"),
+        ("gateway-b", "sg"),
+        ("insight-sg", "sg"),
+    ];
+    nodes.into_iter().filter_map(|(node, region)| Some((lab.agent(node)?.metrics, region))).collect()
+}
+
+fn configuration(targets: &[(SocketAddr, &str)]) -> String {
+    let mut text = String::from(
+        "global:
+  scrape_interval: 1s
+  scrape_timeout: 1s
+scrape_configs:
+  - job_name: insight
+    \
+         static_configs:
+",
+    );
+    for (address, region) in targets {
+        text += &format!(
+            "      - targets: ['{address}']
+        labels: {{region: {region}}}
+"
+        );
+    }
+    text
 }
 
 #[cfg(test)]
@@ -115,14 +141,17 @@ mod tests {
 
     #[test]
     fn it_listens_inside_the_subnet_of_the_run() {
-        let listen = listen_address("127.77.1.10:19747".parse().unwrap()).unwrap();
+        let listen = listen_address("127.77.0.1:19700".parse().unwrap()).unwrap();
         assert_eq!(listen, "127.77.0.9:9090".parse().unwrap());
         assert!(listen_address("10.0.0.1:19747".parse().unwrap()).is_err());
     }
 
     #[test]
-    fn both_agents_are_scraped_every_second() {
-        let text = configuration("127.77.1.10:1".parse().unwrap(), "127.77.2.10:2".parse().unwrap());
+    fn every_agent_is_scraped_every_second() {
+        let text = configuration(&[
+            ("127.77.1.10:1".parse().unwrap(), "eu"),
+            ("127.77.2.10:2".parse().unwrap(), "sg"),
+        ]);
         let expected = "\
 global:
   scrape_interval: 1s

@@ -1,6 +1,6 @@
 //! One run of the demo: answers come in, faults begin, pictures go out, until it ends.
 
-use super::live::{KEYS, Live, Wish};
+use super::live::{Keys, Live, Wish};
 use super::status::Status;
 use super::summary::Summary;
 use super::view::View;
@@ -49,6 +49,8 @@ pub struct Session<'a> {
     trouble: Option<String>,
     /// The address of Prometheus, if it runs.
     prometheus: Option<String>,
+    /// Whether the run's nodes have namespaces.
+    namespaces: bool,
 }
 
 impl<'a> Session<'a> {
@@ -74,6 +76,7 @@ impl<'a> Session<'a> {
             active: Vec::new(),
             trouble: None,
             prometheus,
+            namespaces: lab.place("mediary-a").is_some(),
         })
     }
 
@@ -85,8 +88,9 @@ impl<'a> Session<'a> {
     pub fn run(&mut self, lab: &mut Lab, face: Face) -> Result<()> {
         match face {
             Face::Live => {
-                let mut live = Live::enter()?;
-                self.until_the_end(lab, |session| live.show(&session.view(KEYS), BEAT))?;
+                let keys = Keys { namespaces: self.namespaces };
+                let (mut live, hint) = (Live::enter(keys)?, keys.hint());
+                self.until_the_end(lab, |session| live.show(&session.view(&hint), BEAT))?;
                 drop(live);
                 print(&self.snapshot())
             }

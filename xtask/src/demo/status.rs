@@ -84,6 +84,10 @@ pub struct Segment {
     pub bound_seconds: Option<f64>,
     /// The evidence.
     pub source: Option<String>,
+    /// Whose report it is from. **None**: nobody's, or unknown.
+    pub node: Option<String>,
+    /// Age of the figure when the agent answered. **None**: that of its ledger.
+    pub age_seconds: Option<f64>,
     /// `probe` or `all`.
     pub population: Option<String>,
     /// Requests with evidence.
@@ -159,6 +163,29 @@ pub struct Measurement {
     /// Why not active.
     #[serde(deserialize_with = "null_is_default")]
     pub reason: String,
+}
+
+impl Ledger {
+    /// Whether it is about what the nodes report, and not about the probe's own requests.
+    pub fn is_window(&self) -> bool {
+        self.kind.as_deref() == Some("window")
+    }
+
+    /// Age of the window's end; where only the entries tell one, that of the youngest.
+    pub fn age(&self) -> Option<f64> {
+        let youngest = || self.segments.iter().filter_map(|s| s.age_seconds).reduce(f64::min);
+        self.age_seconds.or_else(youngest)
+    }
+}
+
+impl Segment {
+    /// Its name, with the silent hops that it covers too.
+    pub fn name(&self) -> String {
+        match self.merged.is_empty() {
+            true => self.name.clone(),
+            false => format!("{} (with {})", self.name, self.merged.join(", ")),
+        }
+    }
 }
 
 impl Status {

@@ -25,7 +25,7 @@ impl Summary {
             let window = status.agent.window_seconds.unwrap_or(1.0);
             for ledger in status.paths.iter().flat_map(|path| &path.ledgers) {
                 // On the agent's own clock, so that it does not matter when we happened to ask.
-                let Some(end) = ledger.age_seconds.map(|age| uptime - age) else { continue };
+                let Some(end) = ledger.age().map(|age| uptime - age) else { continue };
                 let sum = self.sum_of(ledger);
                 // Windows follow each other at their length; half of it tells two apart for sure.
                 if sum.last_end.is_none_or(|last| end > last + window / 2.0) {
@@ -137,17 +137,24 @@ struct SegmentSum {
     /// Requests by evidence and population: the run's figure is named after the most frequent.
     sources: BTreeMap<String, u64>,
     populations: BTreeMap<String, u64>,
+    /// As of the last window: whose report it was, how old, and which silent hops it covered.
+    node: Option<String>,
+    age_seconds: Option<f64>,
+    merged: Vec<String>,
 }
 
 impl SegmentSum {
     fn add(&mut self, segment: &Segment) {
         self.seconds.add(segment.seconds, segment.count);
         self.count += segment.count;
+        self.node.clone_from(&segment.node);
+        self.age_seconds = segment.age_seconds;
+        self.merged.clone_from(&segment.merged);
         if let Some(source) = &segment.source {
-            *self.sources.entry(source.clone()).or_default() += segment.count;
+            *self.sources.entry(source.clone()).or_default() += segment.count.max(1);
         }
         if let Some(population) = &segment.population {
-            *self.populations.entry(population.clone()).or_default() += segment.count;
+            *self.populations.entry(population.clone()).or_default() += segment.count.max(1);
         }
     }
 
@@ -161,6 +168,9 @@ impl SegmentSum {
             "source": most(&self.sources),
             "population": most(&self.populations),
             "count": self.count,
+            "node": self.node,
+            "age_seconds": self.age_seconds,
+            "merged": self.merged,
         })
     }
 }
@@ -175,6 +185,8 @@ struct Mean {
 impl Mean {
     fn add(&mut self, value: Option<f64>, weight: u64) {
         if let Some(value) = value {
+            // A floor has no count, and is a figure nevertheless.
+            let weight = weight.max(1);
             self.sum += value * weight as f64;
             self.weight += weight;
         }
@@ -264,6 +276,37 @@ mod tests {
         let names: Vec<&str> =
             ledger["segments"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["link:a>b", "hop:b", "link:b>c", "link:a>c", "service"]);
+    }
+
+    #[test]
+    fn the_windows_ledger_stands_beside_the_probes_with_who_said_it_and_how_long_ago() {
+        let mut summary = Summary::default();
+        summary.take(&answer(1.0, 0.0, json!([]), Value::Null, 0));
+        let mut both = answer(9.0, 0.0, hop(json!(2.0), 5), json!(0.5), 5);
+        let segments = json!([
+            {"name": "hop:a", "seconds": 0.1, "count": 700, "source": "kernel", "population": "all", "node": "a",
+             "age_seconds": 0.4},
+            {"name": "link:a>b", "seconds": 0.02, "source": "rtt_floor", "population": "all", "node": "a",
+             "age_seconds": 0.4, "merged": ["x"]},
+            {"name": "hop:b", "seconds": null, "count": 0, "node": "b", "age_seconds": 31.5},
+        ]);
+        let window = json!({"kind": "window", "probe": "sg-insight", "segments": segments});
+        both.paths[0].ledgers.push(serde_json::from_value(window).unwrap());
+        summary.take(&both);
+        let run = summary.to_json(&[]);
+        assert_eq!(run["ledgers"][0]["kind"], "probe");
+        assert_eq!(run["ledgers"][0]["segments"][0]["node"], Value::Null);
+        let window = &run["ledgers"][1];
+        assert_eq!((&window["kind"], &window["unexplained_seconds"]), (&json!("window"), &Value::Null));
+        let [hop, link, silent] = [0, 1, 2].map(|index| &window["segments"][index]);
+        assert_eq!(
+            (&hop["seconds"], &hop["source"], &hop["count"]),
+            (&json!(0.1), &json!("kernel"), &json!(700))
+        );
+        assert_eq!((&hop["node"], &hop["age_seconds"]), (&json!("a"), &json!(0.4)));
+        // A floor without a count is a figure all the same.
+        assert_eq!((&link["seconds"], &link["merged"]), (&json!(0.02), &json!(["x"])));
+        assert_eq!((&silent["seconds"], &silent["age_seconds"]), (&Value::Null, &json!(31.5)));
     }
 
     #[test]

@@ -94,10 +94,127 @@ fn everything_fits_80_by_24() {
  sg-insight reused            90     90    22.40    31.00    22.50  none
  sg-service fresh             12      7        —        —        —  1 deadline…
 
- measurements: 1 active · failed tcp_info at eu (refused)
+ measurements  eu  1 active · failed tcp_info (refused)
  no fault · no background load                                          q quits
 ",
     );
+}
+
+/// The status of a run in namespaces: the nodes report, one of them not for a while.
+fn status_with_reports() -> Status {
+    let segment = |name: &str, ms: Option<f64>, source: &str, population: &str, node: &str, age: f64| {
+        json!({"name": name, "seconds": ms.map(|ms| ms / 1e3), "source": ms.map(|_| source), "node": node,
+               "population": population, "count": ms.map_or(0, |_| 1139), "age_seconds": age})
+    };
+    let window = json!({
+    "kind": "window", "probe": "sg-insight", "count": 10, "age_seconds": 0.7, "end_to_end_seconds": 0.0225,
+    "unexplained_seconds": 0.0011,
+    "segments": [
+        segment("link:eu>mediary-a", Some(0.075), "rtt_floor", "all", "eu", 0.7),
+        segment("hop:mediary-a", Some(0.122), "kernel", "all", "mediary-a", 0.7),
+        segment("link:mediary-a>mediary-b", Some(20.18), "link_probe", "probe", "mediary-a", 0.7),
+        segment("hop:mediary-b", None, "", "all", "mediary-b", 34.2),
+        segment("link:mediary-b>gateway-b", Some(0.015), "link_probe", "probe", "mediary-b", 0.7),
+        segment("hop:gateway-b", Some(0.2), "kernel", "all", "gateway-b", 0.7),
+        segment("service", Some(0.05), "receiver", "probe", "eu", 0.7),
+    ]});
+    let mut status = status();
+    status.paths[0].ledgers.push(serde_json::from_value(window).unwrap());
+    for (node, name, state, reason) in [
+        ("mediary-a", "residence", "active", ""),
+        ("mediary-a", "socket_rtt", "active", ""),
+        ("mediary-b", "socket_rtt", "failed", "no_cgroup"),
+    ] {
+        let measurement = json!({"node": node, "name": name, "state": state, "reason": reason});
+        status.measurements.push(serde_json::from_value(measurement).unwrap());
+    }
+    status
+}
+
+#[test]
+fn with_reports_both_ledgers_stand_side_by_side_in_80_columns() {
+    let view = View { status: Some(status_with_reports()), ..view() };
+    assert_picture(
+        &shown(&view, 80, 24),
+        "
+ Insight  eu → sg  median 22.40 ms                             nginx  9 of 30 s
+
+ eu ──────── mediary-a ═ WAN ══ mediary-b ──────── gateway-b ──────── service
+     0.081     0.412    20.31       —      0.100     0.377    0.100    0.050
+
+ sg-insight, ms             probe  window  evidence (*: all)            n   age
+ link:eu>mediary-a          0.081   0.075  handshake/rtt_floor*   10/1.1k  0.7s
+ hop:mediary-a              0.412   0.122  header/kernel*         10/1.1k  0.7s
+ link:mediary-a>mediary-b   20.31   20.18  difference/link_probe  10/1.1k  0.7s
+ hop:mediary-b                  —       —  —/—                       10/0   34s
+ link:mediary-b>gateway-b   0.100   0.015  difference/link_probe  10/1.1k  0.7s
+ hop:gateway-b              0.377   0.200  header/kernel*         10/1.1k  0.7s
+ link:gateway-b>service     0.100       —  difference/—              10/—
+ service                    0.050   0.050  receiver/receiver      10/1.1k  0.7s
+ transfer                   0.020       —  prober/—                  10/—
+ unexplained               -0.020   1.100
+ end to end                 22.50   22.50  prober                   10/10  0.7s
+ probes since start         sent     ok   p50 ms   p99 ms  mean ms  failed
+ sg-insight reused            90     90    22.40    31.00    22.50  none
+ sg-service fresh             12      7        —        —        —  1 deadline…
+ measurements  eu         1 active · failed tcp_info (refused)
+               mediary-a  all 2 active
+               mediary-b  0 active · failed socket_rtt (no_cgroup)
+ no fault · no background load                                          q quits
+",
+    );
+}
+
+#[test]
+fn with_room_each_node_has_a_line_and_evidence_its_full_name() {
+    let view = View { status: Some(status_with_reports()), ..view() };
+    assert_picture(
+        &shown(&view, 110, 32),
+        "
+ Insight  eu → sg  median 22.40 ms                                                           nginx  9 of 30 s
+
+ eu ─────────────── mediary-a ═════ WAN ═════ mediary-b ─────────────── gateway-b ─────────────── service
+         0.081        0.412        20.31          —          0.100        0.377        0.100       0.050
+
+ sg-insight, ms              probe   window  share           evidence (*: all traffic)               n    age
+ link:eu>mediary-a           0.081    0.075  ▏               handshake / rtt_floor*            10/1.1k   0.7s
+ hop:mediary-a               0.412    0.122  ▎               hop_header / kernel*              10/1.1k   0.7s
+ link:mediary-a>mediary-b    20.31    20.18  █████████████▌  header_difference / link_probe    10/1.1k   0.7s
+ hop:mediary-b                   —        —                  — / —                                10/0    34s
+ link:mediary-b>gateway-b    0.100    0.015  ▏               header_difference / link_probe    10/1.1k   0.7s
+ hop:gateway-b               0.377    0.200  ▎               hop_header / kernel*              10/1.1k   0.7s
+ link:gateway-b>service      0.100        —  ▏               header_difference / —                10/—
+ service                     0.050    0.050  ▏               receiver / receiver               10/1.1k   0.7s
+ transfer                    0.020        —  ▏               prober / —                           10/—
+ unexplained                -0.020    1.100
+ end to end                  22.50    22.50                  prober                              10/10   0.7s
+
+ probes since start         sent     ok   p50 ms   p99 ms  mean ms  failed
+ sg-insight reused            90     90    22.40    31.00    22.50  none
+ sg-service fresh             12      7        —        —        —  1 deadline, 4 unavailable
+
+ measurements  eu         1 active · failed tcp_info (refused)
+               mediary-a  all 2 active
+               mediary-b  0 active · failed socket_rtt (no_cgroup)
+ no fault · no background load                                                                        q quits
+",
+    );
+}
+
+#[test]
+fn a_low_terminal_keeps_the_ledgers_and_the_keys() {
+    let mut status = status_with_reports();
+    for _ in 0..3 {
+        status.probes.extend(status.probes.clone());
+    }
+    let view = View { status: Some(status), ..view() };
+    for height in [19, 21, 24, 40] {
+        let lines = shown(&view, 80, height);
+        let text = lines.join("\n");
+        assert!(text.contains("hop:gateway-b") && text.contains("end to end"), "{height}:\n{text}");
+        assert!(lines[..].iter().any(|line| line.ends_with("q quits")), "{height}:\n{text}");
+    }
+    assert!(shown(&view, 80, 24).join("\n").contains("more, in a taller window"));
 }
 
 #[test]
@@ -127,11 +244,13 @@ fn a_wide_terminal_shows_the_bounds() {
 
 #[test]
 fn no_line_is_wider_than_the_terminal() {
-    let mut view = view();
-    view.notice = Some("the agent does not answer: ".repeat(9));
-    for width in [80, 81, 100, 133] {
-        for line in view.lines(width, 24) {
-            assert!(line.width() <= usize::from(width), "{width}: {line:?}");
+    for status in [status(), status_with_reports()] {
+        let notice = Some("the agent does not answer: ".repeat(9));
+        let view = View { status: Some(status), notice, ..view() };
+        for width in [80, 81, 99, 100, 101, 133] {
+            for line in view.lines(width, 24) {
+                assert!(line.width() <= usize::from(width), "{width}: {line:?}");
+            }
         }
     }
 }
@@ -176,16 +295,6 @@ fn figures_keep_their_digits_and_never_become_zero_for_none() {
     let shown = [None, Some(0.0), Some(-0.0000001), Some(0.0000812), Some(0.0203), Some(0.1234), Some(1.5)];
     assert_eq!(shown.map(milliseconds), ["—", "0.000", "0.000", "0.081", "20.30", "123.4", "1500"]);
     assert_eq!(milliseconds(Some(-0.0003)), "-0.300");
-}
-
-#[test]
-fn a_bar_is_proportional_and_a_small_share_is_still_seen() {
-    assert_eq!(bar_of(0.5, 10), "█████");
-    assert_eq!(bar_of(1.7, 4), "████");
-    assert_eq!(bar_of(0.55, 10), "█████▌");
-    assert_eq!(bar_of(0.0001, 10), "▏");
-    assert_eq!(bar_of(0.0, 10), "");
-    assert_eq!(bar_of(-0.2, 10), "");
 }
 
 #[test]
