@@ -5,10 +5,12 @@
 
 pub mod agent;
 pub mod cli;
+pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod correlate;
 pub mod model;
 pub mod proto;
 pub mod publish;
+pub mod secret;
 pub mod serve;

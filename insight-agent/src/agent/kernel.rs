@@ -3,10 +3,11 @@
 //! Loading takes a quarter of a second and reading some milliseconds of system calls, so neither
 //! is for an async worker. The programs end with the thread.
 
+use super::report::{Floors, OwnReport};
 use crate::collect::kernel::settings::{PeerGroup, Scope, Settings};
 use crate::collect::kernel::{Kernel, Problem, forwarders, spec};
 use crate::config;
-use crate::model::kernel::{Reason, State};
+use crate::model::kernel::{KernelSnapshot, Reason, State};
 use crate::model::status::{MeasurementState, MeasurementStatus};
 use crate::publish::metrics::Metrics;
 use std::os::unix::fs::MetadataExt;
@@ -14,14 +15,15 @@ use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often the maps are read. The kernel keeps minima for eight seconds, so twice as seldom
-/// would do; half as long would only cost.
-const PERIOD: Duration = Duration::from_secs(1);
+/// How often the maps are read. A report is of the last reading, so this is how old its figures may
+/// be when somebody asks: half of the shortest window. Half of it would only cost; the kernel's own
+/// limit, eight seconds of minima, is far.
+const PERIOD: Duration = Duration::from_millis(500);
 
 /// Reads between two looks for new workers of the forwarders.
-const LOOK_EVERY: u32 = 5;
+const LOOK_EVERY: u32 = 10;
 
 /// States as of the last start, empty before it and where kernel measurements are off.
 pub(super) type States = Arc<Mutex<Vec<MeasurementStatus>>>;
@@ -41,6 +43,7 @@ impl KernelThread {
         config: &config::Config,
         metrics: Arc<Metrics>,
         states: States,
+        own: Arc<OwnReport>,
     ) -> std::io::Result<Option<Self>> {
         if !config.kernel.enabled {
             return Ok(None);
@@ -49,15 +52,17 @@ impl KernelThread {
         let (wanted, node) = (config.kernel.clone(), config.agent.name.clone());
         let work = move || {
             let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
+            let mut watch = Watch { own, metrics, states, node, peers, asked_to_stop: false };
             let mut kernel = match settings(&wanted) {
                 Ok(settings) => Kernel::start(&settings),
                 Err(problem) => Kernel::failed(&problem),
             };
-            let found = states_of(&kernel, &node);
+            let found = states_of(&kernel, &watch.node);
             for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
                 tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
             }
-            *states.lock().unwrap_or_else(PoisonError::into_inner) = found;
+            *watch.states.lock().unwrap_or_else(PoisonError::into_inner) = found;
+            let mut floors = Floors::default();
             let mut reads = 0_u32;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
                 reads = reads.wrapping_add(1);
@@ -67,10 +72,15 @@ impl KernelThread {
                         tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
                     }
                 }
+                let before = Instant::now();
                 if let Some(snapshot) = kernel.snapshot() {
-                    metrics.publish_kernel(snapshot, &peers);
+                    let at = before + before.elapsed() / 2;
+                    floors.gather(&snapshot, watch.own.clock());
+                    watch.metrics.publish_kernel(snapshot.clone(), &watch.peers);
+                    watch.own.keep(at, snapshot, floors.clone());
                 }
             }
+            watch.asked_to_stop = true;
         };
         let thread = std::thread::Builder::new().name("kernel".into()).spawn(work)?;
         Ok(Some(Self { stop, thread }))
@@ -81,6 +91,45 @@ impl KernelThread {
         drop(self.stop);
         // A panic of that thread has been printed; there is nothing left to stop.
         let _ = self.thread.join();
+    }
+}
+
+/// Notices that the thread ends although nobody asked it to, which only a panic can bring about:
+/// what it measured has then stopped, and must not look idle.
+struct Watch {
+    own: Arc<OwnReport>,
+    metrics: Arc<Metrics>,
+    states: States,
+    node: String,
+    peers: Vec<String>,
+    asked_to_stop: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.asked_to_stop {
+            return;
+        }
+        tracing::error!("the kernel thread ended unexpectedly: kernel measurements have stopped");
+        self.own.forget_kernel();
+        self.metrics.publish_kernel(KernelSnapshot::default(), &self.peers);
+        let problem = Problem {
+            state: State::Failed(Reason::Stopped),
+            detail: "the thread that reads the kernel's maps ended: see the log, and restart the agent"
+                .into(),
+        };
+        let stopped = states_of(&Kernel::failed(&problem), &self.node);
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if states.is_empty() {
+            // It ended while it was loading them.
+            *states = stopped;
+            return;
+        }
+        for state in states.iter_mut().filter(|state| state.state == MeasurementState::Active) {
+            if let Some(stopped) = stopped.iter().find(|stopped| stopped.name == state.name) {
+                state.clone_from(stopped);
+            }
+        }
     }
 }
 

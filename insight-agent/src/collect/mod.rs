@@ -2,4 +2,8 @@
 
 pub mod host;
 pub mod kernel;
+pub mod nodes;
 pub mod probe;
+mod tls;
+
+pub use tls::TlsError;

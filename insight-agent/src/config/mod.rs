@@ -20,6 +20,7 @@ mod template;
 mod values;
 
 pub use errors::{ConfigError, ConfigErrors};
+pub use plans::ReportWay;
 pub use quantity::QuantityError;
 pub use settings::{
     Admin, Agent, Config, Grpc, Kernel, LogFormat, Metrics, Node, Peer, Probe, Probing, Route, ServerTls, Way,

@@ -2,10 +2,40 @@
 
 use super::settings::{Config, Probe, Way};
 use super::template::Placeholder;
-use crate::model::plan::{ProbePlan, RoutePlan};
-use std::collections::BTreeMap;
+use crate::model::plan::{Mode, ProbePlan, RoutePlan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// How the reports of another region's nodes are fetched.
+#[derive(Debug, Clone)]
+pub struct ReportWay {
+    /// The region.
+    pub region: String,
+    /// Along which route, filled in for the first white-box probe of that region that takes one.
+    pub route: RoutePlan,
+    /// File with the token that the region's receiver asks for. **None**: none is presented.
+    pub token_file: Option<PathBuf>,
+}
 
 impl Config {
+    /// One way for each other region that a white-box probe asks along a route, in the order of the
+    /// file. Direct probes and black-box ones reach no receiver that could tell of its region.
+    pub fn report_ways(&self) -> Vec<ReportWay> {
+        let mut seen = BTreeSet::from([self.agent.region.as_str()]);
+        let mut ways = Vec::new();
+        for probe in self.probes.iter().filter(|probe| probe.mode == Mode::WhiteBox) {
+            let Way::Route(name) = &probe.way else { continue };
+            let Some(route) = self.route_plan(probe) else { continue };
+            if !seen.insert(&probe.target) {
+                continue;
+            }
+            let configured = self.routes.iter().find(|route| route.name == *name);
+            let token_file = configured.and_then(|route| route.report_token_file.clone());
+            ways.push(ReportWay { region: probe.target.clone(), route, token_file });
+        }
+        ways
+    }
+
     /// One plan per probe, in the order of the file: templates filled in, routes resolved.
     pub fn probe_plans(&self) -> Vec<ProbePlan> {
         self.probes.iter().filter_map(|probe| self.plan(probe)).collect()

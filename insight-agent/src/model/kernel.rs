@@ -57,11 +57,13 @@ pub enum Reason {
     NoCgroup,
     /// A network namespace of the scope is missing.
     NoNamespace,
+    /// The thread that reads the maps ended, and the programs with it.
+    Stopped,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Off,
         Self::NoForwarder,
         Self::NoBtf,
@@ -71,6 +73,7 @@ impl Reason {
         Self::Permission,
         Self::NoCgroup,
         Self::NoNamespace,
+        Self::Stopped,
     ];
 
     /// The label's value.
@@ -85,6 +88,7 @@ impl Reason {
             Self::Permission => "permission",
             Self::NoCgroup => "no_cgroup",
             Self::NoNamespace => "no_namespace",
+            Self::Stopped => "stopped",
         }
     }
 }

@@ -190,6 +190,11 @@ pub struct RoutePlan {
 }
 
 impl RoutePlan {
+    /// The route as messages name it.
+    pub fn described(&self) -> String {
+        format!("route {:?}", self.name)
+    }
+
     /// The next hop as `host:port`, IPv6 in brackets.
     pub fn address(&self) -> String {
         let Self { host, port, .. } = self;

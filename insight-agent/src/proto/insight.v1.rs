@@ -13,8 +13,10 @@ pub struct NodeReport {
     /// last time knows that every figure began anew.
     #[prost(fixed64, tag = "3")]
     pub epoch: u64,
-    /// How long the agent had been running when the figures were read, in nanoseconds, on its
-    /// monotonic clock. The difference of two reports is the exact length of their window.
+    /// How long the agent had been running when the figures were read (not: when it was asked), in
+    /// nanoseconds, on its monotonic clock. The difference of two reports is the exact length of their
+    /// window. It counts from the last whole second of that clock before the start, so that its
+    /// seconds begin when the clock's do: those of `Floor.second` among them.
     #[prost(uint64, tag = "4")]
     pub uptime_ns: u64,
     /// One entry per series that exists, in the order of measurement and labels.
@@ -68,7 +70,7 @@ pub struct SeriesLabel {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Floor {
-    /// The second, counted from the agent's start.
+    /// The second, counted as `NodeReport.uptime_ns` is: second 7 is an uptime from 7 s to 8 s.
     #[prost(uint32, tag = "1")]
     pub second: u32,
     /// The smallest duration in it, in nanoseconds.

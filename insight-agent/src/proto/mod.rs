@@ -8,5 +8,7 @@ pub mod v1 {
     include!("insight.v1.rs");
 }
 
+pub mod report;
+
 /// The serialised `google.protobuf.FileDescriptorSet` of the package, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("insight.v1.fds");

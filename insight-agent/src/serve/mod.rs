@@ -1,18 +1,22 @@
-//! gRPC services that others call: the Probe receiver, health and reflection.
+//! gRPC services that others call: the Probe receiver, node reports, health and reflection.
 //!
 //! They share one listener and one thread of their own: the receiver's figures are durations of
 //! that thread, and whatever else the agent does must not be part of them.
 
 mod accept;
 mod drill;
+mod node;
 mod probe;
-pub mod report;
+mod service_time;
 mod stamp;
 
 pub use drill::Drill;
+pub use node::{MAX_NODES, MAX_REGION_BYTES, NodeReports, OwnReport, RegionNodes, Reports};
 pub use probe::Receiver;
+pub use service_time::ServiceTimes;
 
 use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::v1::node_server::NodeServer;
 use crate::proto::v1::probe_server::ProbeServer;
 use std::future::Future;
 use std::path::PathBuf;
@@ -40,6 +44,8 @@ pub struct GrpcOptions {
     /// Where the cumulative runqueue wait of the calling thread is read, see
     /// [`probe::Receiver`].
     pub thread_wait: fn() -> Option<Duration>,
+    /// The reports to serve; `None` serves none.
+    pub reports: Option<Reports>,
 }
 
 /// PEM files of the gRPC listener's TLS.
@@ -80,6 +86,9 @@ pub enum ServeError {
 /// HTTP/2 bytes beyond the payload that a message of `max_payload` needs (field tags, names).
 const MESSAGE_OVERHEAD: usize = 64 * 1024;
 
+/// Largest question for a report: it is empty, and may grow some fields.
+const REPORT_QUESTION: usize = 1024;
+
 /// Requests that one connection may have under way.
 const MAX_STREAMS: u32 = 256;
 
@@ -109,6 +118,15 @@ pub async fn serve_grpc(
         .max_encoding_message_size(limit);
     health.set_serving::<ProbeServer<Receiver>>().await;
 
+    let node = options.reports.clone().map(|reports| {
+        NodeServer::new(NodeReports::new(options.region.clone(), reports))
+            .max_decoding_message_size(REPORT_QUESTION)
+            .max_encoding_message_size(MAX_REGION_BYTES)
+    });
+    if node.is_some() {
+        health.set_serving::<NodeServer<NodeReports>>().await;
+    }
+
     let mut server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
@@ -117,7 +135,7 @@ pub async fn serve_grpc(
     if let Some(tls) = &options.tls {
         server = server.tls_config(tls_config(tls)?)?;
     }
-    let mut router = server.add_service(probe).add_service(health_service);
+    let mut router = server.add_service(probe).add_optional_service(node).add_service(health_service);
     if options.reflection {
         let builder = || {
             tonic_reflection::server::Builder::configure()

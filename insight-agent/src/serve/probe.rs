@@ -66,8 +66,12 @@ impl Probe for Receiver {
         let wait = (self.options.thread_wait)()
             .zip(wait_before)
             .map(|(after, before)| nanoseconds(after.saturating_sub(before)));
+        let took = arrived.elapsed();
+        if let Some(reports) = &self.options.reports {
+            reports.service_times.record(took);
+        }
         Ok(Response::new(MeasureResponse {
-            receive_to_send_ns: nanoseconds(arrived.elapsed()),
+            receive_to_send_ns: nanoseconds(took),
             runqueue_wait_ns: wait,
             applied_delay_ns: nanoseconds(applied),
             received_payload_bytes: u32::try_from(request.payload.len()).unwrap_or(u32::MAX),

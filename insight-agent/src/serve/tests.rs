@@ -15,6 +15,7 @@ fn options() -> GrpcOptions {
         reflection: true,
         tls: None,
         thread_wait: crate::collect::host::schedstat::read_thread_wait,
+        reports: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::clocked_io::{ClockedIo, IoClock};
 use super::failure::{self, MAX_HEADER_BYTES, SetupPhase};
 use super::tcp_info::read_tcp_info;
-use super::tls::RouteTls;
+use crate::collect::tls::RouteTls;
 use crate::model::outcome::Failure;
 use crate::model::plan::ProbePlan;
 use crate::model::sample::Phases;

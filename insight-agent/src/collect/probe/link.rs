@@ -8,8 +8,8 @@ use super::connect::{Driver, Ended, NotOpened, Opened, connect_tcp, end_reason, 
 use super::failure;
 use super::ping::{PingPolicy, Pinger};
 use super::session::{ProbeError, starved};
-use super::tls::RouteTls;
 use crate::collect::host::schedstat::read_thread_wait;
+use crate::collect::tls::RouteTls;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass};
 use crate::model::plan::{Connection, ProbePlan};
@@ -60,7 +60,8 @@ impl LinkProbe {
     /// A TLS file is missing or unusable.
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let route = &plan.route;
-        let tls = route.tls.as_ref().map(|tls| RouteTls::new(&route.name, &route.host, tls)).transpose()?;
+        let tls =
+            route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
         Ok(Self { plan, tls, line: Mutex::new(None), pings: PingPolicy::default() })
     }
 

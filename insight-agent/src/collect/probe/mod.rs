@@ -14,7 +14,6 @@ mod ping;
 mod schedule;
 mod session;
 mod tcp_info;
-mod tls;
 
 pub use link::LinkProbe;
 pub use schedule::{Prober, ProberError};

@@ -5,8 +5,8 @@ use super::clocked_io::IoClock;
 use super::connect::{Driver, Ended, NotOpened, Opened, end_reason, open};
 use super::ping::{PingPolicy, Pinger};
 use super::tcp_info::read_tcp_info;
-use super::tls::{RouteTls, TlsError};
 use crate::collect::host::schedstat::read_thread_wait;
+use crate::collect::tls::{RouteTls, TlsError};
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::Failure;
 use crate::model::plan::{Connection, ProbePlan};
@@ -93,7 +93,8 @@ impl Probe {
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let head = RequestHead::new(&plan)?;
         let route = &plan.route;
-        let tls = route.tls.as_ref().map(|tls| RouteTls::new(&route.name, &route.host, tls)).transpose()?;
+        let tls =
+            route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
         Ok(Self { plan, head, tls, reused: Mutex::new(None), pings: PingPolicy::default() })
     }
 

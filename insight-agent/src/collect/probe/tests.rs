@@ -52,6 +52,7 @@ async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
         reflection: false,
         tls,
         thread_wait: read_thread_wait,
+        reports: None,
     };
     tokio::spawn(serve_grpc(listener, options, Drill::default(), std::future::pending()));
     address

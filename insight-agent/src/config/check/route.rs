@@ -28,6 +28,13 @@ pub(super) fn read(
     let hops = hops(table, findings);
     let metadata = metadata(table, findings);
     let report_token_file = node::token(table, "report_token_file", around, findings);
+    if table.states("report_token_file") && metadata.iter().any(|(name, _)| name == "authorization") {
+        findings.error(
+            &table.stated_site("report_token_file", findings),
+            "route.metadata carries an authorization already, and a question has one",
+            "let the forwarding layer read another name, or remove this key",
+        );
+    }
     let tls = tls::read(table, around.base, findings);
     let envoy_hop = table.string("envoy_hop", findings);
     let server_timing = server_timing(table, hops.as_ref(), findings);

@@ -8,7 +8,7 @@ const fn constant(name: &'static str, what: &'static str) -> Label {
 }
 
 /// Why a measurement is not active. The closed set of the `reason` label.
-pub const REASONS: [&str; 13] = [
+pub const REASONS: [&str; 14] = [
     "",
     "off",
     "warming_up",
@@ -22,6 +22,7 @@ pub const REASONS: [&str; 13] = [
     "permission",
     "no_cgroup",
     "no_namespace",
+    "stopped",
 ];
 
 /// Which program runs.

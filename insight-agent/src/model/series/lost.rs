@@ -4,7 +4,7 @@ use super::{Kind, Series, closed};
 use insight_common::kernel::loss::Loss as KernelLoss;
 
 /// Measurements that can lose something.
-pub const MEASUREMENTS: [&str; 11] = [
+pub const MEASUREMENTS: [&str; 12] = [
     "probe",
     "hop_headers",
     "service_timing",
@@ -16,6 +16,7 @@ pub const MEASUREMENTS: [&str; 11] = [
     "turnaround",
     "response",
     "residence",
+    "report",
 ];
 
 /// Ways of losing something. The closed set of the `loss` label.
@@ -113,7 +114,7 @@ pub const LOST: Series = Series {
     help: "What a measurement lost, by kind of loss.",
     kind: Kind::Counter,
     labels: &[closed("measurement", &MEASUREMENTS), closed("loss", &Loss::NAMES)],
-    bound: "measurements (11) x losses (19)",
+    bound: "measurements (12) x losses (19)",
 };
 
 /// This file's families.

@@ -11,15 +11,14 @@ mod metrics;
 mod origin;
 mod patience;
 mod reply;
-mod secret;
 #[cfg(test)]
 mod tests;
 mod web_config;
 
+pub use crate::secret::Secret;
 pub use admin::{AdminListener, StatusSource, serve_admin};
 pub use bind::{BindError, bind};
 pub use metrics::{Exposition, MetricsListener, serve_metrics};
-pub use secret::Secret;
 pub use web_config::{WebConfig, WebConfigError};
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! A secret that can be compared and nothing else.
+//! Secrets: those that callers must present, and those that are presented to others.
 
 use ring::hmac;
 use std::fmt;
@@ -21,7 +21,7 @@ impl Secret {
         (!text.is_empty()).then(|| Self::new(text))
     }
 
-    pub(super) fn new(secret: &[u8]) -> Self {
+    pub(crate) fn new(secret: &[u8]) -> Self {
         Self { tag: hmac::sign(&key(), secret) }
     }
 
@@ -36,6 +36,36 @@ fn key() -> hmac::Key {
 }
 
 impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A bearer token to present. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bearer(String);
+
+impl Bearer {
+    /// The token in the text of a file, without white space around it. **None**: there is none, or
+    /// it is one that no header can carry.
+    pub fn from_text(text: &[u8]) -> Option<Self> {
+        let token = std::str::from_utf8(text).ok()?.trim();
+        let fits = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(token.to_owned()))
+    }
+
+    /// The value of an `authorization` header; it must never be logged.
+    pub fn header(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
+    /// A text of somebody else's without this token in it.
+    pub fn redact(&self, text: &str) -> String {
+        text.replace(&self.0, "***")
+    }
+}
+
+impl fmt::Debug for Bearer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
@@ -62,5 +92,15 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::new(b"s3cret")), "***");
+        assert_eq!(format!("{:?}", Bearer::from_text(b"s3cret\n").unwrap()), "***");
+    }
+
+    #[test]
+    fn a_token_to_present_is_one_word() {
+        assert_eq!(Bearer::from_text(b" abc\r\n").unwrap().header(), "Bearer abc");
+        for text in [&b""[..], b"\n", b"a b", b"a\nb", "\u{e9}".as_bytes(), b"\xff"] {
+            assert!(Bearer::from_text(text).is_none(), "{text:?}");
+        }
+        assert_eq!(Bearer::from_text(b"abc").unwrap().redact("got abc."), "got ***.");
     }
 }

@@ -1,4 +1,4 @@
-//! TLS towards the next hop: rustls with the ring provider, ALPN `h2` only.
+//! TLS towards a next hop or another agent: rustls with the ring provider, ALPN `h2` only.
 
 use crate::model::plan::TlsPlan;
 use rustls::pki_types::pem::PemObject;
@@ -7,16 +7,14 @@ use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why a route's TLS cannot be set up.
+/// Why the TLS of a route or a node cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A PEM file could not be read or holds nothing of what it should.
-    #[error(
-        "route {route:?}: tls.{key} = {path:?}: {what}: check that the file exists, is readable and is PEM"
-    )]
+    #[error("{of}: tls.{key} = {path:?}: {what}: check that the file exists, is readable and is PEM")]
     Pem {
-        /// The route.
-        route: String,
+        /// The route or node, as messages name it.
+        of: String,
         /// The configuration key.
         key: &'static str,
         /// The file.
@@ -25,30 +23,30 @@ pub enum TlsError {
         what: String,
     },
     /// The system offers no authority to trust.
-    #[error("route {route:?}: this system has no trusted certificate authorities: set tls.ca_file")]
+    #[error("{of}: this system has no trusted certificate authorities: set tls.ca_file")]
     NoSystemRoots {
-        /// The route.
-        route: String,
+        /// The route or node, as messages name it.
+        of: String,
     },
     /// Certificate and key do not fit, or rustls refuses them.
-    #[error("route {route:?}: tls: {source}: check cert_file and key_file")]
+    #[error("{of}: tls: {source}: check cert_file and key_file")]
     Config {
-        /// The route.
-        route: String,
+        /// The route or node, as messages name it.
+        of: String,
         /// What rustls said.
         source: rustls::Error,
     },
     /// The name to verify is no name.
-    #[error("route {route:?}: tls.server_name = {name:?}: is no DNS name or IP address: correct it")]
+    #[error("{of}: tls.server_name = {name:?}: is no DNS name or IP address: correct it")]
     ServerName {
-        /// The route.
-        route: String,
+        /// The route or node, as messages name it.
+        of: String,
         /// The name.
         name: String,
     },
 }
 
-/// A route's TLS, ready to connect with.
+/// TLS, ready to connect with.
 #[derive(Debug, Clone)]
 pub(super) struct RouteTls {
     pub(super) config: Arc<ClientConfig>,
@@ -57,12 +55,12 @@ pub(super) struct RouteTls {
 
 impl RouteTls {
     /// Reads the plan's files. Blocking; done once, before probing starts.
-    pub(super) fn new(route: &str, host: &str, plan: &TlsPlan) -> Result<Self, TlsError> {
+    pub(super) fn new(of: &str, host: &str, plan: &TlsPlan) -> Result<Self, TlsError> {
         let roots = match &plan.ca_file {
-            Some(path) => file_roots(route, path)?,
-            None => system_roots(route)?,
+            Some(path) => file_roots(of, path)?,
+            None => system_roots(of)?,
         };
-        let refused = |source| TlsError::Config { route: route.to_owned(), source };
+        let refused = |source| TlsError::Config { of: of.to_owned(), source };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -71,9 +69,9 @@ impl RouteTls {
         let mut config = match &plan.client_identity {
             None => builder.with_no_client_auth(),
             Some((cert_file, key_file)) => {
-                let chain = read_certificates(route, "cert_file", cert_file)?;
+                let chain = read_certificates(of, "cert_file", cert_file)?;
                 let key = PrivateKeyDer::from_pem_file(key_file)
-                    .map_err(|error| pem_error(route, "key_file", key_file, &error))?;
+                    .map_err(|error| pem_error(of, "key_file", key_file, &error))?;
                 builder.with_client_auth_cert(chain, key).map_err(refused)?
             }
         };
@@ -83,43 +81,43 @@ impl RouteTls {
         config.resumption = rustls::client::Resumption::disabled();
         let name = plan.server_name.as_deref().unwrap_or(host);
         let server_name = ServerName::try_from(name.to_owned())
-            .map_err(|_| TlsError::ServerName { route: route.to_owned(), name: name.to_owned() })?;
+            .map_err(|_| TlsError::ServerName { of: of.to_owned(), name: name.to_owned() })?;
         Ok(Self { config: Arc::new(config), server_name })
     }
 }
 
-fn pem_error(route: &str, key: &'static str, path: &Path, what: &dyn std::fmt::Display) -> TlsError {
-    TlsError::Pem { route: route.to_owned(), key, path: path.to_owned(), what: what.to_string() }
+fn pem_error(of: &str, key: &'static str, path: &Path, what: &dyn std::fmt::Display) -> TlsError {
+    TlsError::Pem { of: of.to_owned(), key, path: path.to_owned(), what: what.to_string() }
 }
 
 fn read_certificates(
-    route: &str,
+    of: &str,
     key: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| pem_error(route, key, path, &error))?;
+        .map_err(|error| pem_error(of, key, path, &error))?;
     if chain.is_empty() {
-        return Err(pem_error(route, key, path, &"holds no certificate"));
+        return Err(pem_error(of, key, path, &"holds no certificate"));
     }
     Ok(chain)
 }
 
-fn file_roots(route: &str, path: &Path) -> Result<RootCertStore, TlsError> {
+fn file_roots(of: &str, path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(route, "ca_file", path)? {
-        roots.add(certificate).map_err(|error| pem_error(route, "ca_file", path, &error))?;
+    for certificate in read_certificates(of, "ca_file", path)? {
+        roots.add(certificate).map_err(|error| pem_error(of, "ca_file", path, &error))?;
     }
     Ok(roots)
 }
 
-fn system_roots(route: &str) -> Result<RootCertStore, TlsError> {
+fn system_roots(of: &str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        return Err(TlsError::NoSystemRoots { route: route.to_owned() });
+        return Err(TlsError::NoSystemRoots { of: of.to_owned() });
     }
     Ok(roots)
 }

@@ -167,10 +167,13 @@ fn read_measurement(written: v1::MeasurementReport) -> Result<MeasurementReport,
     Ok(MeasurementReport { measurement: written.measurement, state, reason })
 }
 
-/// Names travel on into labels and pages: short, visible, and of one word.
+/// Whether a name may travel on into labels and pages: short, visible, and of one word.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn check_name(name: &str) -> Result<(), String> {
-    let fine = !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if fine { Ok(()) } else { Err("a name in it is empty, too long or not visible ASCII".into()) }
+    if is_name(name) { Ok(()) } else { Err("a name in it is empty, too long or not visible ASCII".into()) }
 }
 
 #[cfg(test)]

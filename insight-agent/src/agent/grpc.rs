@@ -1,0 +1,54 @@
+//! The thread that serves gRPC: it reports durations of its own, so nothing else runs on it.
+
+use super::AgentError;
+use crate::collect::host::schedstat::read_thread_wait;
+use crate::config::Config;
+use crate::serve::{Drill, GrpcOptions, GrpcTls, Reports, ServeError, serve_grpc};
+use std::future::Future;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// Starts the gRPC thread; the receiver tells how it ended.
+pub(super) fn spawn(
+    config: &Config,
+    reports: Option<Reports>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<oneshot::Receiver<Result<(), ServeError>>, AgentError> {
+    let failed = |source| AgentError::Thread { part: "the gRPC thread", source };
+    let grpc = &config.grpc;
+    let options = GrpcOptions {
+        region: config.agent.region.clone(),
+        node: config.agent.name.clone(),
+        max_delay: grpc.max_delay,
+        max_payload: grpc.max_payload_bytes,
+        reflection: grpc.reflection,
+        tls: grpc.tls.as_ref().map(|tls| GrpcTls {
+            cert_file: tls.cert_file.clone(),
+            key_file: tls.key_file.clone(),
+            client_ca_file: tls.client_ca_file.clone(),
+        }),
+        thread_wait: read_thread_wait,
+        reports,
+    };
+    let drill_file = grpc.drill_delay_file.clone();
+    let listener = listener.into_std().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("grpc".into())
+        .spawn(move || {
+            let result = runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).map_err(ServeError::Listener)?;
+                let drill = Drill::default();
+                if let Some(file) = drill_file {
+                    tokio::spawn(drill.clone().follow(file, options.max_delay));
+                }
+                serve_grpc(listener, options, drill, shutdown).await
+            });
+            // Nobody listens any more when the agent ended for another reason.
+            let _ = end.send(result);
+        })
+        .map_err(failed)?;
+    Ok(ended)
+}
