@@ -180,3 +180,62 @@ fn states_of(kernel: &Kernel, node: &str) -> Vec<MeasurementStatus> {
     });
     states.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::AgentClock;
+    use crate::publish::metrics::AgentLabels;
+
+    const CONFIG: &str = "[agent]\nregion = \"eu\"\nname = \"mediary-a\"\n[kernel]\nenabled = true\n";
+
+    /// What is known after a thread with these states has ended.
+    fn states_after(found: Vec<MeasurementStatus>, end: impl FnOnce(&mut Watch) + Send + 'static) -> States {
+        let config = config::Config::parse(CONFIG, "insight.toml").unwrap().config;
+        let labels = AgentLabels { name: "mediary-a".into(), region: "eu".into(), version: "0".into() };
+        let metrics = Arc::new(Metrics::new(&labels, Duration::from_secs(1), &[]));
+        let states = States::new(Mutex::new(found));
+        let clock = AgentClock::start();
+        let own = OwnReport::new(&config, clock, Arc::clone(&metrics), Arc::clone(&states)).unwrap();
+        let mut watch = Watch {
+            own: Arc::new(own),
+            metrics,
+            states: Arc::clone(&states),
+            node: "mediary-a".into(),
+            peers: vec![],
+            asked_to_stop: false,
+        };
+        let thread = std::thread::spawn(move || end(&mut watch));
+        let _ = thread.join();
+        states
+    }
+
+    fn state(name: &str, state: MeasurementState, reason: &str) -> MeasurementStatus {
+        let (node, detail) = ("mediary-a".into(), String::new());
+        MeasurementStatus { node, name: name.into(), state, reason: reason.into(), detail }
+    }
+
+    #[test]
+    fn a_reader_that_panics_leaves_its_measurements_failed_and_others_as_they_were() {
+        let found = vec![
+            state("socket_rtt", MeasurementState::Active, ""),
+            state("residence", MeasurementState::Disabled, "no_forwarder"),
+        ];
+        let states = states_after(found.clone(), |_| panic!("as it may"));
+        let states = states.lock().unwrap();
+        assert_eq!((states[0].state, states[0].reason.as_str()), (MeasurementState::Failed, "stopped"));
+        assert!(states[0].detail.contains("restart"), "{}", states[0].detail);
+        assert_eq!(states[1], found[1]);
+        let while_loading = states_after(vec![], |_| panic!("as it may"));
+        let while_loading = while_loading.lock().unwrap();
+        assert_eq!(while_loading.len(), spec::ALL.len());
+        assert!(while_loading.iter().all(|state| state.reason == "stopped"));
+    }
+
+    #[test]
+    fn a_reader_that_was_asked_to_stop_leaves_them_as_they_were() {
+        let found = vec![state("socket_rtt", MeasurementState::Active, "")];
+        let states = states_after(found.clone(), |watch| watch.asked_to_stop = true);
+        assert_eq!(*states.lock().unwrap(), found);
+    }
+}

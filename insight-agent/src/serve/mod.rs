@@ -176,4 +176,6 @@ fn tls_config(tls: &GrpcTls) -> Result<ServerTlsConfig, ServeError> {
 }
 
 #[cfg(test)]
+mod report_tests;
+#[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use crate::proto::v1::probe_client::ProbeClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 
-fn options() -> GrpcOptions {
+pub(super) fn options() -> GrpcOptions {
     GrpcOptions {
         region: "sg".into(),
         node: "insight-sg".into(),
