@@ -18,9 +18,11 @@ const NOBODY: u32 = 65534;
 const PROGRAMS: [&str; 3] = ["xtask", "insight-agent", "insight-lab"];
 
 /// A user's place on this machine: the built programs, a home and a temporary folder, and nothing
-/// else. When the tests run as root, the user is `nobody`.
+/// else. When the tests run as root, the user is `nobody`, unless it shall be root.
 pub struct User {
     folder: TempDir,
+    /// Keeps its privileges.
+    root: bool,
 }
 
 impl User {
@@ -29,8 +31,20 @@ impl User {
     /// # Panics
     /// They are not built, or the folder cannot be made.
     pub fn new() -> Self {
+        Self::made(false)
+    }
+
+    /// As [`User::new`], with the privileges of the running test.
+    ///
+    /// # Panics
+    /// As [`User::new`].
+    pub fn root() -> Self {
+        Self::made(true)
+    }
+
+    fn made(root: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let user = Self { folder };
+        let user = Self { folder, root };
         for name in PROGRAMS {
             // A hard link costs nothing; across file systems it must be a copy.
             let (from, to) = (program(name), user.path(name));
@@ -40,7 +54,7 @@ impl User {
         }
         for name in ["home", "tmp"] {
             fs::create_dir(user.path(name)).expect("create a folder");
-            if geteuid().is_root() {
+            if geteuid().is_root() && !root {
                 chown(user.path(name), Some(NOBODY), Some(NOBODY)).expect("give a folder away");
             }
         }
@@ -54,7 +68,7 @@ impl User {
 
     /// A command of this user: own home, own temporary folder, no cargo, no privileges.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = if geteuid().is_root() {
+        let mut command = if geteuid().is_root() && !self.root {
             let mut command = Command::new("setpriv");
             let id = NOBODY.to_string();
             command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--no-new-privs", "--"]);
@@ -94,17 +108,26 @@ impl User {
             .collect()
     }
 
-    /// Processes that run one of the user's programs, or were started below its folders.
-    pub fn processes(&self) -> Vec<String> {
+    /// Ids of the processes that run one of the user's programs, or were started below its folders.
+    pub fn pids(&self) -> Vec<i32> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").expect("list /proc").flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             let links = ["exe", "cwd"].map(|link| fs::read_link(entry.path().join(link)).unwrap_or_default());
             if links.iter().any(|link| link.starts_with(self.folder.path())) {
-                let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-                found.push(format!("{:?} {}", entry.file_name(), command.replace('\0', " ")));
+                found.push(pid);
             }
         }
         found
+    }
+
+    /// Processes that run one of the user's programs, or were started below its folders.
+    pub fn processes(&self) -> Vec<String> {
+        let told = |pid: i32| {
+            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            format!("{pid} {}", command.replace('\0', " "))
+        };
+        self.pids().into_iter().map(told).collect()
     }
 
     /// Asserts that nothing of this user is left, a moment for dying processes granted.

@@ -7,7 +7,8 @@
 //! | [`loopback`] | addresses that no other test uses |
 //! | [`path`] | a lab of two regions, and its path as `/metrics` shows it |
 //! | [`nodes`] | a lab with an agent on every node, and the ledger that their reports make |
-//! | [`demo`] | the built demo, run by an unprivileged user |
+//! | [`demo`] | the built demo, run by an unprivileged user or by root |
+//! | [`traces`] | what a root demo holds in the kernel |
 //! | [`process`] | any program as a child that never outlives its test |
 //! | [`equipment`] | the real programs that tests talk to, or the reason for a skip |
 //! | [`http`], [`exposition`], [`wait`] | reading an HTTP page, a scrape, and waiting for either |
@@ -25,4 +26,5 @@ pub mod nodes;
 pub mod path;
 pub mod peers;
 pub mod process;
+pub mod traces;
 pub mod wait;

@@ -1,8 +1,12 @@
-//! The one command for newcomers, as an unprivileged user with nothing but the built programs.
+//! The one command for newcomers, as an unprivileged user with nothing but the built programs; and
+//! as root, where it shows more and has more to tidy up.
 
 use insight_e2e::demo::{Running, User};
+use insight_e2e::http;
 use insight_e2e::path::Turn;
+use insight_e2e::traces::Traces;
 use insight_e2e::wait::wait_until;
+use insight_lab::skip::{SkipReason, skip};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::time::Duration;
@@ -150,5 +154,128 @@ fn a_fault_that_does_not_exist_is_refused_with_the_list() {
     let finished = Running::start(user.demo(&["--fault", "gateway-slwo=30ms"])).finish(PATIENCE);
     assert!(!finished.status.success());
     assert!(finished.stderr.contains("gateway-slow"), "{finished:#?}");
+    user.left_nothing();
+}
+
+// ---- As root, in namespaces ----------------------------------------------------------------
+
+/// Whether the demo can have namespaces and nginx; declares the test skipped when not.
+fn namespaces_and_nginx(test: &str) -> bool {
+    if let Err(reason) = insight_lab::namespaces_available() {
+        skip(test, SkipReason::Missing(&format!("{reason} (run the tests as root, with iproute2)")));
+        return false;
+    }
+    if insight_lab::nginx_available().is_none() || insight_lab::haproxy_available().is_none() {
+        skip(test, SkipReason::Missing("nginx or haproxy is not installed: run `cargo xtask setup` as root"));
+        return false;
+    }
+    true
+}
+
+/// Starts a demo in namespaces and waits until it shows the path; with what it holds then.
+fn in_namespaces(user: &User) -> (Running, Traces) {
+    let demo = Running::start(user.demo(&["--forwarder", "nginx", "--duration", "120s"]));
+    wait_until("the path in a running demo", PATIENCE, || {
+        let shown = demo.so_far();
+        if shown.contains("hop:mediary-a") { Ok(()) } else { Err(shown) }
+    });
+    let traces = Traces::of(user, &demo.so_far()).expect("a running demo has said where its logs are");
+    assert!(!traces.held().is_empty(), "is this test looking at the right place? {traces:?}");
+    (demo, traces)
+}
+
+#[test]
+fn root_sees_both_ledgers_and_every_node_and_nothing_is_left_behind() {
+    let test = "root_sees_both_ledgers_and_every_node_and_nothing_is_left_behind";
+    let _turn = Turn::wait();
+    if !namespaces_and_nginx(test) {
+        return;
+    }
+    let user = User::root();
+    let arguments =
+        ["--forwarder", "nginx", "--duration", "16s", "--background", "10", "--fault", "mediary-a-busy"];
+    let demo = Running::start(user.demo(&arguments));
+    let status = wait_until("both ledgers", PATIENCE, || {
+        let shown = demo.so_far();
+        let address = shown.split_once("status http://").and_then(|(_, rest)| rest.split('/').next());
+        let address = address.and_then(|address| address.parse().ok()).ok_or_else(|| shown.clone())?;
+        let answer = http::get(address, "/api/v1/status", &[]).map_err(|error| error.to_string())?.body;
+        let status: Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
+        let ledgers = status["paths"][0]["ledgers"].as_array().map_or(0, Vec::len);
+        if ledgers > 0 { Ok(status) } else { Err(answer) }
+    });
+    let traces = Traces::of(&user, &demo.so_far()).expect("it has said where its logs are");
+    let finished = demo.finish(PATIENCE);
+    assert!(finished.status.success(), "{finished:#?}");
+    let told = &finished.stderr;
+    for part in ["a namespace of its own", "mediary-a metrics", "gateway-b metrics"] {
+        assert!(told.contains(part), "{part} is not said: {told}");
+    }
+    let shown = &finished.stdout;
+    for part in
+        ["hop:mediary-a", "unexplained", "evidence", "fault mediary-a-busy", "measurements", "insight-eu"]
+    {
+        assert!(shown.contains(part), "{part} is not shown: {shown}");
+    }
+    let ledgers = status["paths"][0]["ledgers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if ledgers.iter().any(|ledger| ledger["kind"] == "window") {
+        for part in [" probe", " window", "age"] {
+            assert!(shown.contains(part), "{part} is not shown: {shown}");
+        }
+    }
+    assert_eq!(traces.held(), Vec::<String>::new());
+    user.left_nothing();
+}
+
+#[test]
+fn control_c_in_namespaces_leaves_nothing_behind() {
+    let test = "control_c_in_namespaces_leaves_nothing_behind";
+    let _turn = Turn::wait();
+    if !namespaces_and_nginx(test) {
+        return;
+    }
+    let user = User::root();
+    let (demo, traces) = in_namespaces(&user);
+    demo.signal(Signal::SIGINT);
+    let finished = demo.finish(PATIENCE);
+    assert!(finished.status.success(), "{finished:#?}");
+    assert_eq!(traces.held(), Vec::<String>::new());
+    user.left_nothing();
+}
+
+#[test]
+fn a_demo_killed_in_namespaces_leaves_nothing_after_the_next_start() {
+    let test = "a_demo_killed_in_namespaces_leaves_nothing_after_the_next_start";
+    let _turn = Turn::wait();
+    if !namespaces_and_nginx(test) {
+        return;
+    }
+    let user = User::root();
+    let (demo, traces) = in_namespaces(&user);
+    assert!(traces.programs() > 0, "no agent measures in the kernel: {}", demo.so_far());
+    demo.signal(Signal::SIGKILL);
+    demo.finish(PATIENCE);
+    wait_until("the children's end", Duration::from_secs(10), || {
+        let left = user.processes();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
+    });
+    assert!(
+        !traces.held().is_empty(),
+        "nobody was left to tidy up; is this test looking at the right place?"
+    );
+    // On loopback: also a start without namespaces removes those of the dead.
+    let next = Running::start(user.demo(&["--isolation", "loopback", "--duration", "3s"])).finish(PATIENCE);
+    assert!(next.status.success(), "{next:#?}");
+    assert_eq!(traces.held(), Vec::<String>::new());
+    user.left_nothing();
+}
+
+#[test]
+fn without_root_namespaces_are_refused_with_a_way_out_and_not_needed() {
+    let user = User::new();
+    let refused = Running::start(user.demo(&["--isolation", "namespaces"])).finish(PATIENCE);
+    assert!(!refused.status.success() && refused.stderr.contains("root"), "{refused:#?}");
+    let fault = Running::start(user.demo(&["--fault", "mediary-a-busy"])).finish(PATIENCE);
+    assert!(!fault.status.success() && fault.stderr.contains("--isolation namespaces"), "{fault:#?}");
     user.left_nothing();
 }

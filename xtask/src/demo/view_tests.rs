@@ -137,6 +137,40 @@ fn with_reports_both_ledgers_stand_side_by_side_in_80_columns() {
     assert_picture(
         &shown(&view, 80, 24),
         "
+ Insight  eu → sg  median 22.40 ms                             nginx  9 of 30 s
+
+ eu ──────── mediary-a ═ WAN ══ mediary-b ──────── gateway-b ──────── service
+     0.081     0.412    20.31       —      0.100     0.377    0.100    0.050
+
+ sg-insight, ms             probe  window  evidence (*: all)            n   age
+ link:eu>mediary-a          0.081   0.075  handshake/rtt_floor*   10/1.1k  0.7s
+ hop:mediary-a              0.412   0.122  header/kernel*         10/1.1k  0.7s
+ link:mediary-a>mediary-b   20.31   20.18  difference/link_probe  10/1.1k  0.7s
+ hop:mediary-b                  —       —  —/—                       10/0   34s
+ link:mediary-b>gateway-b   0.100   0.015  difference/link_probe  10/1.1k  0.7s
+ hop:gateway-b              0.377   0.200  header/kernel*         10/1.1k  0.7s
+ link:gateway-b>service     0.100       —  difference/—              10/—
+ service                    0.050   0.050  receiver/receiver      10/1.1k  0.7s
+ transfer                   0.020       —  prober/—                  10/—
+ unexplained               -0.020   1.100
+ end to end                 22.50   22.50  prober                   10/10  0.7s
+ probes since start         sent     ok   p50 ms   p99 ms  mean ms  failed
+ sg-insight reused            90     90    22.40    31.00    22.50  none
+ sg-service fresh             12      7        —        —        —  1 deadline…
+ measurements  eu         1 active · failed tcp_info (refused)
+               mediary-a  all 2 active
+               mediary-b  0 active · failed socket_rtt (no_cgroup)
+ no fault · no background load                                          q quits
+",
+    );
+}
+
+#[test]
+fn with_room_each_node_has_a_line_and_evidence_its_full_name() {
+    let view = View { status: Some(status_with_reports()), ..view() };
+    assert_picture(
+        &shown(&view, 110, 32),
+        "
  Insight  eu → sg  median 22.40 ms                                                           nginx  9 of 30 s
 
  eu ─────────────── mediary-a ═════ WAN ═════ mediary-b ─────────────── gateway-b ─────────────── service
@@ -163,40 +197,6 @@ fn with_reports_both_ledgers_stand_side_by_side_in_80_columns() {
                mediary-a  all 2 active
                mediary-b  0 active · failed socket_rtt (no_cgroup)
  no fault · no background load                                                                        q quits
-",
-    );
-}
-
-#[test]
-fn with_room_each_node_has_a_line_and_evidence_its_full_name() {
-    let view = View { status: Some(status_with_reports()), ..view() };
-    assert_picture(
-        &shown(&view, 110, 32),
-        "
- Insight  eu → sg  median 22.40 ms                             nginx  9 of 30 s
-
- eu ──────── mediary-a ═ WAN ══ mediary-b ──────── gateway-b ──────── service
-     0.081     0.412    20.31       —      0.100     0.377    0.100    0.050
-
- sg-insight, ms             probe  window  evidence (*: all)            n   age
- link:eu>mediary-a          0.081   0.075  handshake/rtt_floor*   10/1.1k  0.7s
- hop:mediary-a              0.412   0.122  header/kernel*         10/1.1k  0.7s
- link:mediary-a>mediary-b   20.31   20.18  difference/link_probe  10/1.1k  0.7s
- hop:mediary-b                  —       —  —/—                       10/0   34s
- link:mediary-b>gateway-b   0.100   0.015  difference/link_probe  10/1.1k  0.7s
- hop:gateway-b              0.377   0.200  header/kernel*         10/1.1k  0.7s
- link:gateway-b>service     0.100       —  difference/—              10/—
- service                    0.050   0.050  receiver/receiver      10/1.1k  0.7s
- transfer                   0.020       —  prober/—                  10/—
- unexplained               -0.020   1.100
- end to end                 22.50   22.50  prober                   10/10  0.7s
- probes since start         sent     ok   p50 ms   p99 ms  mean ms  failed
- sg-insight reused            90     90    22.40    31.00    22.50  none
- sg-service fresh             12      7        —        —        —  1 deadline…
- measurements  eu         1 active · failed tcp_info (refused)
-               mediary-a  all 2 active
-               mediary-b  0 active · failed socket_rtt (no_cgroup)
- no fault · no background load                                          q quits
 ",
     );
 }

@@ -54,8 +54,9 @@ pub enum Isolation {
     /// Addresses only: everything on loopback, without root.
     #[default]
     Loopback,
-    /// A network namespace, a cpu cgroup and CPUs for each node, packets over the WAN. Needs
-    /// root; see [`namespaces_available`](crate::namespaces_available).
+    /// A network namespace, a cpu cgroup and CPUs for each node, packets over the WAN; agents
+    /// measure their own node in the kernel. Needs root; see
+    /// [`namespaces_available`](crate::namespaces_available).
     Namespaces,
 }
 
@@ -97,8 +98,9 @@ pub struct LabOptions {
     pub probe_interval: Duration,
     /// What keeps the nodes apart; default loopback addresses only.
     pub isolation: Isolation,
-    /// Start one more agent on each forwarding node, without probes, in the node's namespace and
-    /// cgroups: node `agent@mediary-a` and so on; default false. Independent of `start_agents`.
+    /// Start one more agent on each forwarding node, in the node's namespace and cgroups: node
+    /// `agent@mediary-a` and so on; default false. It sends no requests (see `link_probes`); the
+    /// agents of both regions fetch its reports. Independent of `start_agents`.
     pub node_agents: bool,
     /// The hops tell what a request took in them (`x-insight-hop`); default true. Without it a
     /// ledger has to stand on what the nodes' agents measure.

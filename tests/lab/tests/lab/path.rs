@@ -49,6 +49,15 @@ fn measure(lab: &Lab) -> Seen {
     })
 }
 
+fn silent_hops_forward_and_tell_nothing(forwarder: Forwarder) {
+    let mut options = LabOptions::new("", lab_binary());
+    options.forwarder = forwarder;
+    options.start_agents = false;
+    options.hop_headers = false;
+    let lab = Lab::start(options).unwrap();
+    assert_eq!(measure(&lab).values, Vec::<String>::new());
+}
+
 /// What every kind of forwarder has to show.
 fn hops_and_faults_show_where_they_are(forwarder: Forwarder) {
     let mut lab = lab(forwarder);
@@ -192,6 +201,13 @@ macro_rules! with_each_forwarder {
             fn a_dead_gateway_is_reported_by_the_hop_before_it() {
                 if installed(concat!(stringify!($kind), "::a_dead_gateway_is_reported_by_the_hop_before_it"), $forwarder) {
                     super::a_dead_gateway_is_reported_by_the_hop_before_it($forwarder);
+                }
+            }
+
+            #[test]
+            fn silent_hops_forward_and_tell_nothing() {
+                if installed(concat!(stringify!($kind), "::silent_hops_forward_and_tell_nothing"), $forwarder) {
+                    super::silent_hops_forward_and_tell_nothing($forwarder);
                 }
             }
 

@@ -65,6 +65,104 @@ fn agents_run_on_every_node_and_probes_succeed() {
     lab.stop().unwrap();
 }
 
+/// The sum of all samples whose line begins with `name` and holds all of `labels`; zero without any.
+fn sum_of(metrics: &str, name: &str, labels: &[&str]) -> f64 {
+    let lines = metrics.lines().filter(|line| {
+        line.split(['{', ' ']).next() == Some(name) && labels.iter().all(|label| line.contains(label))
+    });
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
+
+/// Whether the kernel lets the agent of `node` measure; declares the test skipped when not.
+fn measures_in_the_kernel(test: &str, lab: &Lab, node: &str) -> bool {
+    let metrics = get(lab.agent(node).unwrap().metrics, "/metrics");
+    let failed = metrics.lines().find(|line| {
+        line.starts_with("insight_measurement_state{")
+            && line.contains("measurement=\"socket_rtt\"")
+            && !line.contains("state=\"active\"")
+    });
+    if let Some(line) = failed {
+        skip(test, SkipReason::Impossible(line));
+    }
+    failed.is_none()
+}
+
+#[test]
+fn each_agent_measures_its_own_node_and_the_link_behind_it() {
+    let test = "agents::each_agent_measures_its_own_node_and_the_link_behind_it";
+    if !root_lab(test) {
+        return;
+    }
+    let Some(agent) = agent_binary() else {
+        return skip(test, SkipReason::Missing("insight-agent is not built (cargo build -p insight-agent)"));
+    };
+    let lab = lab_with_agents(agent);
+    if !measures_in_the_kernel(test, &lab, "mediary-a") {
+        return;
+    }
+    let metrics = |node: &str| get(lab.agent(node).unwrap().metrics, "/metrics");
+    for (node, downstream, upstream, link) in [
+        ("mediary-a", "insight-eu", "mediary-b", "mediary-b"),
+        ("mediary-b", "mediary-a", "gateway-b", "gateway-b"),
+        ("gateway-b", "mediary-b", "service", "insight-sg"),
+    ] {
+        let [downstream, upstream] = [downstream, upstream].map(|peer| format!("peer=\"{peer}\""));
+        for (name, labels) in [
+            ("insight_socket_rtt_seconds_count", vec![downstream.as_str(), "role=\"accepted\""]),
+            ("insight_socket_rtt_seconds_count", vec![upstream.as_str(), "role=\"connected\""]),
+            ("insight_forward_residence_seconds_count", vec![upstream.as_str(), "direction=\"down\""]),
+        ] {
+            wait_until(&format!("{node}: {name} {labels:?}"), || {
+                sum_of(&metrics(node), name, &labels) >= 5.0
+            });
+        }
+        let link = format!("to=\"{link}\"");
+        let labels = [link.as_str(), "ruler=\"handshake\""];
+        wait_until(&format!("{node}: the link {link}"), || {
+            sum_of(&metrics(node), "insight_link_rtt_seconds_count", &labels) >= 5.0
+        });
+        // The WAN has 20 ms; a link inside a region has none of them. Floors hold on a busy machine.
+        let floors = ["insight_link_rtt_floor_seconds", "insight_socket_rtt_floor_seconds"].map(|name| {
+            let ends = if name.contains("link") { &labels[..] } else { &[upstream.as_str(), "role=\"conn"] };
+            sum_of(&metrics(node), name, ends)
+        });
+        for floor in floors.into_iter().filter(|floor| *floor > 0.0) {
+            assert_eq!(floor >= 0.020, node == "mediary-a", "{node}: {floors:?}");
+        }
+    }
+    // Probes that nobody but the run can have sent, and no error on the hops because of them.
+    for hop in ["mediary-a", "mediary-b", "gateway-b"] {
+        let log = std::fs::read_to_string(lab.run_dir().join(format!("{hop}.log"))).unwrap();
+        assert_eq!(log, "", "{hop}");
+    }
+    lab.stop().unwrap();
+}
+
+#[test]
+fn a_killed_node_agent_comes_back_and_without_link_probes_there_are_none() {
+    let test = "agents::a_killed_node_agent_comes_back_and_without_link_probes_there_are_none";
+    if !root_lab(test) {
+        return;
+    }
+    let Some(agent) = agent_binary() else {
+        return skip(test, SkipReason::Missing("insight-agent is not built (cargo build -p insight-agent)"));
+    };
+    let mut options = options();
+    options.agent_binary = agent;
+    options.start_agents = true;
+    options.node_agents = true;
+    options.link_probes = false;
+    let mut lab = start(options);
+    let at = lab.agent("mediary-b").unwrap();
+    assert!(!get(at.metrics, "/metrics").contains("mode=\"link\""));
+    lab.kill("agent@mediary-b");
+    let alive = |lab: &Lab| lab.nodes().iter().find(|node| node.name == "agent@mediary-b").unwrap().alive;
+    assert!(!alive(&lab) && TcpStream::connect(at.metrics).is_err());
+    lab.restart("agent@mediary-b").unwrap();
+    assert!(alive(&lab) && get(at.metrics, "/metrics").contains("measurement=\"socket_rtt\""));
+    lab.stop().unwrap();
+}
+
 /// How many probes of this name have succeeded, by the agent's own counter.
 fn successes(metrics: &str, probe: &str) -> f64 {
     let name = format!("probe=\"{probe}\"");
