@@ -13,6 +13,7 @@
 
 mod correlator;
 mod error;
+mod files;
 mod grpc;
 mod kernel;
 mod nodes;
@@ -21,6 +22,7 @@ mod status;
 mod token;
 
 pub use error::AgentError;
+pub use files::check_files;
 
 use crate::clock::AgentClock;
 use crate::collect::nodes::{Lost, Outlet, Poller};
@@ -83,11 +85,8 @@ impl Agent {
         let admin_listener = web::bind("admin", config.admin.listen)?;
         let grpc_listener = web::bind("grpc", config.grpc.listen)?;
         let web_config = config.metrics.web_config_file.as_deref().map(WebConfig::load).transpose()?;
-        let expected = |key| move |path| token::expected(key, path);
-        let token = config.admin.token_file.as_deref().map(expected("[admin] token_file")).transpose()?;
-        let report_token =
-            config.grpc.token_file.as_deref().map(expected("[grpc] token_file")).transpose()?;
-        let pollers = nodes::pollers(&config)?;
+        let (token, report_token) = files::expected_tokens(&config)?;
+        let pollers = nodes::pollers(&config).into_iter().collect::<Result<_, _>>()?;
         let plans: Vec<_> = config.probe_plans().into_iter().map(Arc::new).collect();
         let labels = AgentLabels {
             name: config.agent.name.clone(),

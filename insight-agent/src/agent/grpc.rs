@@ -2,7 +2,7 @@
 
 use super::AgentError;
 use crate::collect::host::schedstat::read_thread_wait;
-use crate::config::Config;
+use crate::config::{Config, ServerTls};
 use crate::serve::{Drill, GrpcOptions, GrpcTls, Reports, ServeError, serve_grpc};
 use std::future::Future;
 use tokio::net::TcpListener;
@@ -23,11 +23,7 @@ pub(super) fn spawn(
         max_delay: grpc.max_delay,
         max_payload: grpc.max_payload_bytes,
         reflection: grpc.reflection,
-        tls: grpc.tls.as_ref().map(|tls| GrpcTls {
-            cert_file: tls.cert_file.clone(),
-            key_file: tls.key_file.clone(),
-            client_ca_file: tls.client_ca_file.clone(),
-        }),
+        tls: grpc.tls.as_ref().map(tls),
         thread_wait: read_thread_wait,
         reports,
     };
@@ -51,4 +47,13 @@ pub(super) fn spawn(
         })
         .map_err(failed)?;
     Ok(ended)
+}
+
+/// The listener's TLS as the server wants it.
+pub(super) fn tls(tls: &ServerTls) -> GrpcTls {
+    GrpcTls {
+        cert_file: tls.cert_file.clone(),
+        key_file: tls.key_file.clone(),
+        client_ca_file: tls.client_ca_file.clone(),
+    }
 }

@@ -12,34 +12,43 @@ use std::time::{Duration, Instant};
 
 /// One poller per `[[node]]`, and one per region that a white-box probe reaches along a route.
 /// Blocking: reads small files. Call it within a runtime.
-pub(super) fn pollers(config: &Config) -> Result<Vec<Poller>, AgentError> {
+///
+/// # Errors
+/// Each for itself, so that a check can show all of them.
+pub(super) fn pollers(config: &Config) -> Vec<Result<Poller, AgentError>> {
+    let targets = targets(config).into_iter();
+    targets.map(|target| Ok(Poller::new(target?, config.probing.window)?)).collect()
+}
+
+fn targets(config: &Config) -> Vec<Result<Target, AgentError>> {
     let mut targets = Vec::new();
     for node in &config.nodes {
         let token = node.token_file.as_deref();
-        targets.push(Target {
+        let token = token.map(|path| token::presented("[[node]] token_file", path)).transpose();
+        targets.push(token.map(|token| Target {
             place: Place::Node { region: config.agent.region.clone(), node: node.name.clone() },
             host: node.address.host.clone(),
             port: node.address.port,
             authority: node.authority.clone(),
             metadata: Vec::new(),
             tls: node.tls.clone(),
-            token: token.map(|path| token::presented("[[node]] token_file", path)).transpose()?,
-        });
+            token,
+        }));
     }
     for way in config.report_ways() {
         let token = way.token_file.as_deref();
-        targets.push(Target {
+        let token = token.map(|path| token::presented("[[route]] report_token_file", path)).transpose();
+        targets.push(token.map(|token| Target {
             place: Place::Region { region: way.region },
             host: way.route.host,
             port: way.route.port,
             authority: way.route.authority,
             metadata: way.route.metadata,
             tls: way.route.tls,
-            token: token.map(|path| token::presented("[[route]] report_token_file", path)).transpose()?,
-        });
+            token,
+        }));
     }
-    let prepared = targets.into_iter().map(|target| Poller::new(target, config.probing.window));
-    Ok(prepared.collect::<Result<_, _>>()?)
+    targets
 }
 
 /// What this agent knows of the nodes of its own region: what it tells to other regions.

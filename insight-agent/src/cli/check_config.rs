@@ -1,6 +1,9 @@
 //! `insight-agent check-config FILE`: is this configuration usable, and if not, why?
 
+use super::error_text;
+use crate::agent::check_files;
 use crate::config::Config;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,8 +15,9 @@ const BAD_CONFIGURATION: u8 = 2;
 
 /// Check a configuration file without starting anything
 ///
-/// Reads the file and every file that it names, and reports all that is wrong at once, one line
-/// each: FILE:LINE: KEY = VALUE: what; what to do. Nothing is sent and no port is opened.
+/// Reads the file and every file that it names (certificates, keys, tokens, the web configuration),
+/// and reports all that is wrong at once, one line each: FILE:LINE: KEY = VALUE: what; what to do.
+/// Nothing is sent and no port is opened.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Exit codes:
@@ -50,6 +54,14 @@ fn check(args: &CheckConfigArgs) -> Answer {
             for warning in &loaded.warnings {
                 let _ = writeln!(stderr, "warning: {warning}");
             }
+            let errors: BTreeSet<_> =
+                check_files(&loaded.config).iter().map(|error| error_text(error)).collect();
+            for error in &errors {
+                let _ = writeln!(stderr, "{}: {error}", args.config.display());
+            }
+            if !errors.is_empty() {
+                return Answer { stdout, stderr, usable: false };
+            }
             let probes = counted(loaded.config.probes.len(), "probe");
             let routes = counted(loaded.config.routes.len(), "route");
             let _ = writeln!(stdout, "{}: ok: {probes}, {routes}", args.config.display());
@@ -70,6 +82,7 @@ fn counted(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn answer_to(text: &str) -> (Answer, String) {
         let folder = tempfile::tempdir().unwrap();
@@ -109,6 +122,34 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].starts_with(&format!("{name}:2: agent.region = \"EU\": ")), "{lines:?}");
         assert!(lines[1].starts_with(&format!("{name}:3: agent.lgo: ")), "{lines:?}");
+    }
+
+    #[test]
+    fn files_that_a_start_would_refuse_are_refused_now_and_all_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        for name in ["ca.pem", "cert.pem", "key.pem"] {
+            write(name, "no PEM\n");
+        }
+        write("web.yml", "basic_auth_users: 7\n");
+        let text = "[agent]\nregion = \"eu\"\n[metrics]\nweb_config_file = \"web.yml\"\n\
+            [grpc.tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n\
+            [[node]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\ntls = { ca_file = \"ca.pem\" }\n\
+            [[probe]]\nname = \"b\"\ntarget = \"sg\"\nmode = \"white-box\"\naddress = \"127.0.0.1:1\"\n\
+            tls = { ca_file = \"ca.pem\" }\n";
+        let config = write("insight.toml", text);
+        let answer = check(&CheckConfigArgs { config: config.clone() });
+        assert!(!answer.usable && answer.stdout.is_empty(), "{answer:?}");
+        assert_eq!(answer.stderr.lines().count(), 4, "{}", answer.stderr);
+        assert!(answer.stderr.lines().all(|line| line.starts_with(&config.display().to_string())));
+        for part in ["web.yml", "node \"a\": tls.ca_file", "route \"127.0.0.1:1\": tls.ca_file", "[grpc]"] {
+            assert!(answer.stderr.contains(part), "no {part} in {}", answer.stderr);
+        }
     }
 
     #[test]

@@ -36,8 +36,13 @@ impl Cli {
     }
 }
 
-/// Prints an error with its causes, each once: `insight-agent: what: why: why`.
+/// Prints an error with its causes: `insight-agent: what: why: why`.
 fn print_error(error: &dyn std::error::Error) {
+    eprintln!("insight-agent: {}", error_text(error));
+}
+
+/// An error with its causes, each once.
+fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -48,5 +53,5 @@ fn print_error(error: &dyn std::error::Error) {
         }
         cause = error.source();
     }
-    eprintln!("insight-agent: {text}");
+    text
 }

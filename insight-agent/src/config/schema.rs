@@ -139,6 +139,9 @@ const HOUR_MS: u64 = 3_600_000;
 const DEADLINE: Kind =
     Kind::Duration { least: Duration::from_nanos(1), most: Duration::from_millis(HOUR_MS) };
 
+/// Most samples of one probe under way: each may hold a stream or a connection of the first hop.
+pub(super) const IN_FLIGHT_MOST: u64 = 1024;
+
 /// The method a black-box probe calls unless told otherwise.
 pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
@@ -209,7 +212,7 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("window", duration(1_000, 300_000), Value("\"5s\""), "\"5s\""),
             key("void_share", Kind::Share, Value("0.5"), "0.5"),
-            key("max_in_flight", Kind::Count { least: 1, most: 1024 }, Value("16"), "16"),
+            key("max_in_flight", Kind::Count { least: 1, most: IN_FLIGHT_MOST }, Value("16"), "16"),
         ],
     },
     Section {

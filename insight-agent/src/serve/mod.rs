@@ -163,6 +163,15 @@ pub async fn serve_grpc(
     Ok(())
 }
 
+/// Whether a listener could be started with this TLS. Blocking: reads its files.
+///
+/// # Errors
+/// As [`serve_grpc`] would give.
+pub fn check_tls(tls: &GrpcTls) -> Result<(), ServeError> {
+    Server::builder().tls_config(tls_config(tls)?)?;
+    Ok(())
+}
+
 fn tls_config(tls: &GrpcTls) -> Result<ServerTlsConfig, ServeError> {
     let read = |key, path: &PathBuf| {
         std::fs::read(path).map_err(|source| ServeError::ReadPem { key, path: path.clone(), source })

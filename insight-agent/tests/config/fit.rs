@@ -117,3 +117,19 @@ fn a_route_that_sends_the_service_warns_of_probes_without_one() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with("insight.toml:9: probe.service: empty"), "{warnings:?}");
 }
+
+#[test]
+fn a_probe_that_would_pile_up_on_a_path_that_hangs_is_a_warning() {
+    let warnings = warnings_of(&inserted(WHITE, "interval = \"100ms\""));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let start =
+        "insight.toml:13: probe.interval = \"100ms\": on a path that hangs, 150 samples are under way";
+    assert!(warnings[0].starts_with(start), "{warnings:?}");
+    assert!(warnings[0].contains("set probing.max_in_flight to 150, a longer interval"), "{warnings:?}");
+    // As many as fit, and a pile that no setting of max_in_flight would hold.
+    let fits = inserted(AGENT, "[probing]\nmax_in_flight = 150");
+    let fits = fits.replace("mode = \"white-box\"", "mode = \"white-box\"\ninterval = \"100ms\"");
+    assert_eq!(warnings_of(&fits), Vec::<String>::new());
+    let warnings = warnings_of(&inserted(WHITE, "interval = \"10ms\""));
+    assert!(warnings[0].contains("; set a longer interval"), "{warnings:?}");
+}

@@ -118,3 +118,40 @@ fn misspelled_keys_of_nodes_are_answered_with_the_right_ones() {
     );
     one_error(&inserted(AGENT, "[node]\nname = \"a\""), "4: node: one table stands", "write [[node]]");
 }
+
+#[test]
+fn a_token_and_an_authorization_of_the_forwarding_layer_exclude_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "token", "hunter2");
+    let route = "[[route]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\nmetadata = { authorization = \"x\" }\n\
+                 report_token_file = \"token\"";
+    let found = findings(folder.path(), route);
+    assert!(
+        found.contains("route.report_token_file = \"token\": route.metadata carries an authorization"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_regions_report_is_fetched_along_the_route_of_its_first_white_box_probe() {
+    let probe = |name: &str, target: &str, mode: &str, way: &str| {
+        format!("[[probe]]\nname = \"{name}\"\ntarget = \"{target}\"\nmode = \"{mode}\"\n{way}\n")
+    };
+    let direct = "address = \"127.0.0.1:2\"";
+    let text =
+        "[agent]\nregion = \"eu\"\nname = \"eu-1\"\n[[route]]\nname = \"r\"\naddress = \"a.example:1\"\n\
+         metadata = { x-target-region = \"{region}\", x-probe = \"{probe}\" }\n"
+            .to_owned()
+            + &probe("direct", "us", "white-box", direct)
+            + &probe("black", "us", "black-box", "route = \"r\"")
+            + &probe("home", "eu", "white-box", "route = \"r\"")
+            + &probe("sg-1", "sg", "white-box", "route = \"r\"")
+            + &probe("sg-2", "sg", "white-box", "route = \"r\"");
+    let config = Config::parse(&text, "a.toml").unwrap_or_else(|errors| panic!("{errors}")).config;
+    let ways = config.report_ways();
+    assert_eq!(ways.len(), 1, "{ways:?}");
+    assert_eq!((ways[0].region.as_str(), ways[0].route.address().as_str()), ("sg", "a.example:1"));
+    let metadata = [("x-probe", "sg-1"), ("x-target-region", "sg")];
+    assert_eq!(ways[0].route.metadata, metadata.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert!(ways[0].token_file.is_none());
+}

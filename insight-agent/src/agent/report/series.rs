@@ -9,8 +9,11 @@ use insight_common::kernel::layout::{Distribution as Kind, Role};
 use insight_common::kernel::loss::Measurement;
 use std::collections::BTreeMap;
 
-/// Each distribution of the kernel half: its measurement, and the label beside `peer`.
-const ROWS: [(Kind, Measurement, Option<(&str, &str)>); 8] = [
+/// The label that a distribution has beside `peer`, and its value.
+type Label = Option<(&'static str, &'static str)>;
+
+/// Each distribution of the kernel half with its measurement.
+const ROWS: [(Kind, Measurement, Label); 8] = [
     (Kind::RttConnected, Measurement::SocketRtt, role(Role::Connected)),
     (Kind::RttAccepted, Measurement::SocketRtt, role(Role::Accepted)),
     (Kind::ReceiveWaitConnected, Measurement::ReceiveWait, role(Role::Connected)),
@@ -21,7 +24,7 @@ const ROWS: [(Kind, Measurement, Option<(&str, &str)>); 8] = [
     (Kind::ResidenceDown, Measurement::Residence, Some(("direction", DIRECTIONS[1]))),
 ];
 
-const fn role(role: Role) -> Option<(&'static str, &'static str)> {
+const fn role(role: Role) -> Label {
     Some(("role", role.name()))
 }
 

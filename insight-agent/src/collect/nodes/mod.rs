@@ -145,7 +145,7 @@ impl Poller {
                 }
                 Place::Region { region } => self.asker.region_report(region.clone()).await,
             };
-            note_change(&mut failing, events.first());
+            note_change(&mut failing, self.failure_among(&events));
             for event in events {
                 if !outlet.put(event) {
                     return;
@@ -153,19 +153,28 @@ impl Poller {
             }
         }
     }
+
+    /// What this question failed with. **None**: it was answered. Nodes that the receiver of their
+    /// own region cannot reach are that one's to log.
+    fn failure_among<'a>(&self, events: &'a [NodeEvent]) -> Option<&'a PollFailure> {
+        match (&self.place, events.first()?) {
+            (_, NodeEvent::RegionFailed { failure, .. }) => Some(failure),
+            (Place::Node { .. }, NodeEvent::Failed { failure, .. }) => Some(failure),
+            _ => None,
+        }
+    }
 }
 
 /// Logs when asking begins to fail, fails otherwise than before, or works again.
-fn note_change(failing: &mut Option<PollFailure>, first: Option<&NodeEvent>) {
-    match first {
-        // Of a region, nodes that its own receiver cannot reach are that one's to log.
-        Some(NodeEvent::Failed { failure, .. } | NodeEvent::RegionFailed { failure, .. }) => {
+fn note_change(failing: &mut Option<PollFailure>, failure: Option<&PollFailure>) {
+    match failure {
+        Some(failure) => {
             if failing.as_ref().map(|before| &before.status) != Some(&failure.status) {
                 tracing::warn!(status = failure.status, "{}", failure.detail);
                 *failing = Some(failure.clone());
             }
         }
-        _ => {
+        None => {
             if let Some(before) = failing.take() {
                 tracing::info!(status = before.status, "reports come again after: {}", before.detail);
             }

@@ -5,7 +5,7 @@ use crate::clock::AgentClock;
 use crate::model::region::KnownNode;
 use crate::model::report::{NodeReport, Polled};
 use crate::secret::Secret;
-use crate::serve::{Drill, GrpcOptions, Reports, ServiceTimes, serve_grpc};
+use crate::serve::{Drill, GrpcOptions, GrpcTls, Reports, ServiceTimes, serve_grpc};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -36,11 +36,12 @@ struct Says {
     region: &'static str,
     epoch: Arc<AtomicU64>,
     token: Option<&'static str>,
+    tls: Option<GrpcTls>,
     known: Arc<Mutex<Vec<KnownNode>>>,
 }
 
 fn says(node: &'static str, region: &'static str) -> Says {
-    Says { node, region, epoch: Arc::new(AtomicU64::new(7)), token: None, known: Arc::default() }
+    Says { node, region, epoch: Arc::new(AtomicU64::new(7)), token: None, tls: None, known: Arc::default() }
 }
 
 /// Serves on a loopback port; 0 is a new one.
@@ -60,7 +61,7 @@ async fn serve(says: Says, port: u16) -> (SocketAddr, JoinHandle<()>) {
         max_delay: Duration::ZERO,
         max_payload: 0,
         reflection: false,
-        tls: None,
+        tls: says.tls,
         thread_wait: || None,
         reports: Some(reports),
     };
@@ -174,6 +175,30 @@ async fn a_wrong_token_is_a_failure_that_does_not_tell_it() {
         assert!(!failure.detail.contains("wr0ng") && !failure.detail.contains("s3cret"));
     }
     assert!(polled(&next(&mut poll(target(mediary_a(), address, Some("s3cret")), PERIOD)).await).is_some());
+}
+
+#[tokio::test]
+async fn tls_is_verified_and_a_client_certificate_is_shown_where_one_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let signed = rcgen::generate_simple_self_signed(vec!["node.test".into()]).unwrap();
+    let (cert_file, key_file) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert_file, signed.cert.pem()).unwrap();
+    std::fs::write(&key_file, signed.signing_key.serialize_pem()).unwrap();
+    let (cert, key) = (cert_file.clone(), key_file.clone());
+    let tls = GrpcTls { cert_file: cert.clone(), key_file: key.clone(), client_ca_file: Some(cert.clone()) };
+    let (address, _server) = serve(Says { tls: Some(tls), ..says("mediary-a", "eu") }, 0).await;
+    let with = |server_name: &str, client_identity| {
+        let plan =
+            TlsPlan { ca_file: Some(cert.clone()), server_name: Some(server_name.into()), client_identity };
+        Target { tls: Some(plan), ..target(mediary_a(), address, None) }
+    };
+    let identity = Some((cert_file, key_file));
+    let mut events = poll(with("node.test", identity.clone()), PERIOD);
+    assert!(polled(&next(&mut events).await).is_some());
+    for bad in [with("other.test", identity), with("node.test", None), target(mediary_a(), address, None)] {
+        let failure = failed(&next(&mut poll(bad, PERIOD)).await).unwrap();
+        assert_ne!(failure.status, "BAD_REPORT", "{failure:?}");
+    }
 }
 
 #[tokio::test]

@@ -64,6 +64,12 @@ impl Prober {
         Ok(Self { stop, thread: Some(thread) })
     }
 
+    /// What [`Prober::start`] would refuse these plans for; nothing is started. Blocking: reads the
+    /// files that they name.
+    pub fn check(plans: &[Arc<ProbePlan>]) -> Vec<ProberError> {
+        plans.iter().filter_map(|plan| Work::new(plan).err()).map(ProberError::from).collect()
+    }
+
     /// Stops all probes: streams under way are reset, connections closed. Blocks until the
     /// thread has ended, some milliseconds at most.
     pub fn stop(mut self) {

@@ -3,7 +3,7 @@
 use super::{Surroundings, link, offer_name, tls};
 use crate::config::duration::render;
 use crate::config::errors::{Complaint, Findings, Stated, offer};
-use crate::config::schema::HEALTH_CHECK;
+use crate::config::schema::{HEALTH_CHECK, IN_FLIGHT_MOST};
 use crate::config::settings::{Probe, Route, Way};
 use crate::config::table::Table;
 use crate::config::template::Placeholder;
@@ -51,6 +51,9 @@ pub(super) fn read(
     } else {
         call
     };
+    if let Some(probing) = around.probing {
+        warn_of_skipped_samples(table, &times, probing.probing.max_in_flight, findings);
+    }
     Some(Probe {
         name: name?.value,
         target: target?.value,
@@ -270,6 +273,31 @@ fn connections(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Vec<Con
 }
 
 // ---- what is allowed but probably not meant -------------------------------------------------
+
+/// When a path hangs, samples pile up until the deadline and the drain time have passed; those that
+/// find no room are skipped, and the incident is seen by fewer of them than configured.
+fn warn_of_skipped_samples(table: &Table<'_>, times: &Times, most: usize, findings: &mut Findings<'_>) {
+    let waited = times.deadline + times.drain;
+    let piled_up = waited.as_nanos().div_ceil(times.interval.as_nanos().max(1));
+    if piled_up <= most as u128 {
+        return;
+    }
+    let (waited, interval) = (render(waited), render(times.interval));
+    let shorter = "a longer interval, or a shorter deadline or drain";
+    let advice = if piled_up <= u128::from(IN_FLIGHT_MOST) {
+        format!("set probing.max_in_flight to {piled_up}, {shorter}")
+    } else {
+        format!("set {shorter}")
+    };
+    findings.warn(
+        &table.stated_site("interval", findings),
+        format!(
+            "on a path that hangs, {piled_up} samples are under way at once (one each {interval}, waited for \
+             {waited}), and probing.max_in_flight = {most}: the others would be skipped"
+        ),
+        advice,
+    );
+}
 
 /// A route whose metadata names the service sends an empty value for a probe without one.
 pub(super) fn warn_of_empty_services(

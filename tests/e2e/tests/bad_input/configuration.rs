@@ -122,7 +122,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn a_usable_file_is_accepted_without_starting_anything() {
     let site = Site::new();
-    let config = Config::new().probe("sg", "sg", "127.0.0.1:1", "");
+    let config = Config::new().probe("sg", "sg", "127.0.0.1:1", "interval = \"100ms\"");
     let file = site.write("insight.toml", &config.render(&site)).display().to_string();
     let accepted = site.execute(&["check-config", &file]);
     assert_eq!((accepted.code, accepted.stderr.as_str()), (0, ""));
