@@ -18,7 +18,7 @@ use insight_common::kernel::loss::{Loss, Measurement};
 #[inline(always)]
 pub fn on_request_in(socket: &mut Socket, now: u64) {
     if globals::ON_TURNAROUND.load() != 0 {
-        socket.exchange.ask(now);
+        socket.exchange.ask(now, globals::SKIP_EXCHANGES.load());
     }
 }
 
