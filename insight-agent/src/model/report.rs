@@ -14,6 +14,9 @@ pub const FLOOR_SECONDS: usize = 120;
 /// would be of another time than it says.
 const MAX_BORDER_SHARE: f64 = 0.1;
 
+/// A window of less than this may lie between two borders of seconds.
+const SHORT_WINDOW: Duration = Duration::from_secs(2);
+
 /// All figures of one node since its agent's start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeReport {
@@ -146,12 +149,16 @@ impl NodeWindow {
         if border.as_secs_f64() > length.as_secs_f64() * MAX_BORDER_SHARE {
             return Err(NoWindow::Blurred);
         }
+        // The second in which the first report was taken belongs to both windows: its minimum may be
+        // from before, so a window has none of it. Only one so short that it may hold no other
+        // second does.
+        let first = u32::try_from(before.uptime.as_secs()).unwrap_or(u32::MAX);
+        let floors_from = first.saturating_add(u32::from(length >= SHORT_WINDOW));
         let mut series = BTreeMap::new();
         let empty = Distribution::default();
         for (key, now) in &after.series {
             let then = before.series.get(key).unwrap_or(&empty);
-            let from = u32::try_from(before.uptime.as_secs()).unwrap_or(u32::MAX);
-            if let Some(window) = now.since(then, from)? {
+            if let Some(window) = now.since(then, floors_from)? {
                 series.insert(key.clone(), window);
             }
         }
@@ -180,8 +187,8 @@ impl Distribution {
         }
     }
 
-    /// What came since `before`, whose report was taken in second `from`. **None**: nothing.
-    fn since(&self, before: &Self, from: u32) -> Result<Option<SeriesWindow>, NoWindow> {
+    /// What came since `before`, with the minima from second `floors_from` on. **None**: nothing.
+    fn since(&self, before: &Self, floors_from: u32) -> Result<Option<SeriesWindow>, NoWindow> {
         let less = |now: u64, then: u64| now.checked_sub(then).ok_or(NoWindow::Fell);
         let count = less(self.count, before.count)?;
         let sum_ns = less(self.sum_ns, before.sum_ns)?;
@@ -198,9 +205,7 @@ impl Distribution {
         if count == 0 {
             return Ok(None);
         }
-        // The second in which the first report was taken belongs to both windows: its minimum may
-        // be from before, so a window has none of the second that it begins in.
-        let floor = self.floors.range(from.saturating_add(1)..).map(|(_, floor)| *floor).min();
+        let floor = self.floors.range(floors_from..).map(|(_, floor)| *floor).min();
         Ok(Some(SeriesWindow {
             count,
             mean: sum_ns as f64 / count as f64 / 1e9,

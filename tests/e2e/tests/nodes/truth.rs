@@ -1,8 +1,9 @@
 //! A known delay, injected at one place, comes back at that place and nowhere else.
 
-use insight_e2e::nodes::{Measured, Nodes};
+use insight_e2e::nodes::{Entry, Measured, Nodes, NodesLedger};
 use insight_lab::{Fault, Forwarder};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Windows of one second that a figure is the median of.
 const WINDOWS: u32 = 5;
@@ -88,7 +89,7 @@ fn a_busy_mediary_is_found_by_its_kernel(test: &str, forwarder: Forwarder) {
     };
     nodes.wait_for_the_whole();
     let before = nodes.measure(WINDOWS);
-    let fault: Fault = "mediary-a-busy=8".parse().unwrap();
+    let fault: Fault = "mediary-a-busy=16".parse().unwrap();
     nodes.lab.inject(&fault).unwrap();
     let with = nodes.measure(2 * WINDOWS);
     nodes.lab.clear(&fault).unwrap();
@@ -120,23 +121,30 @@ fn shared_connections_never_make_a_link_shorter() {
         }) else {
             return;
         };
-        nodes.wait_for("the link before the fault, or that it is refused", |ledger| {
-            ledger.entry("link:mediary-a>mediary-b").map(|_| ())
-        });
+        nodes.wait_for("an entry that the link is in", |ledger| over_the_wan(ledger).map(|_| ()));
         let wan: Fault = "wan-delay=40ms".parse().unwrap();
         nodes.lab.inject(&wan).unwrap();
-        std::thread::sleep(std::time::Duration::from_secs(6));
-        for _ in 0..8 {
-            std::thread::sleep(std::time::Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(6));
+        let mut read = Vec::new();
+        for _ in 0..9 {
+            std::thread::sleep(Duration::from_secs(1));
             let ledger = nodes.ledger().unwrap();
-            // The WAN alone, or with the hops beside it.
-            let over_the_wan = |name: &str| name.ends_with(">mediary-b") || name.ends_with(">gateway-b");
-            let (name, link) = ledger.entries.iter().find(|(name, _)| over_the_wan(name)).unwrap();
+            let (name, link) = over_the_wan(&ledger).unwrap();
             println!("link probes {links}: {name} {:?} of {:?}", link.seconds, link.source);
             // Its own 20 ms, and the 40 of the fault.
-            assert!(link.seconds.is_none_or(|seconds| (0.056..=0.066).contains(&seconds)), "{ledger:#?}");
-            assert!(!links || link.seconds.is_some(), "a link probe knows it: {ledger:#?}");
+            assert!(link.seconds.is_none_or(|seconds| seconds >= 0.056), "{ledger:#?}");
+            read.extend(link.seconds);
         }
+        read.sort_by(f64::total_cmp);
+        let median = read.get(read.len() / 2);
+        assert!(median.is_none_or(|seconds| *seconds <= 0.066), "{read:?}");
+        assert!(!links || read.len() > 5, "a link probe knows it: {read:?}");
         nodes.lab.stop().unwrap();
     }
+}
+
+/// The entry that the WAN is in: alone, or with the hops beside it.
+fn over_the_wan(ledger: &NodesLedger) -> Option<(&str, &Entry)> {
+    let wan = |name: &str| name.ends_with(">mediary-b") || name.ends_with(">gateway-b");
+    ledger.entries.iter().find(|(name, _)| wan(name)).map(|(name, entry)| (name.as_str(), entry))
 }
