@@ -5,7 +5,7 @@ use super::nodes::NodeBoard;
 use super::status::Board;
 use crate::correlate::measurements::measurement_states;
 use crate::correlate::nodes::NodeWindows;
-use crate::correlate::window::{Aggregator, FRESH_WINDOWS};
+use crate::correlate::window::{Aggregator, fresh_for};
 use crate::model::region::NodeEvent;
 use crate::model::sample::ProbeEvent;
 use crate::model::series::lost::Loss;
@@ -93,7 +93,7 @@ impl Correlator {
         let kernel = self.kernel_states.lock().unwrap_or_else(PoisonError::into_inner);
         states.extend(kernel.iter().cloned());
         drop(kernel);
-        states.extend(self.nodes.states(self.board.node(), now, window.length * FRESH_WINDOWS));
+        states.extend(self.nodes.states(self.board.node(), now, fresh_for(window.length)));
         states.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
         for ledger in window.paths.iter().flat_map(|path| &path.ledgers).filter(|l| l.other_shape > 0) {
             self.metrics.lost("hop_headers", Loss::OtherShape, ledger.other_shape);

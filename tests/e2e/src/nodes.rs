@@ -73,6 +73,16 @@ impl Nodes {
         NodesLedger::of(&self.status())
     }
 
+    fn beside(&self) -> String {
+        let paired = |node: &str| {
+            let agent = self.lab.agent(node)?;
+            let page = http::get(agent.metrics, "/metrics", &[]).ok()?.body;
+            let lines = page.lines().filter(|line| line.starts_with("insight_forward_pairs_total"));
+            Some(lines.collect::<Vec<_>>().join("\n"))
+        };
+        format!("lost: {}; mediary-a: {}", self.status()["lost"], paired("mediary-a").unwrap_or_default())
+    }
+
     /// Waits until the ledger shows what `look` looks for.
     ///
     /// # Panics
@@ -95,14 +105,14 @@ impl Nodes {
     }
 
     /// The path as it is now: medians over `windows` windows, of those that have a figure. Windows
-    /// that may hold what was before the call are left out: reports of the far region are up to two
-    /// windows old when they come, and are shown until a third one has passed.
+    /// that may hold what was before the call are left out: a node's figures are used for up to five
+    /// seconds.
     ///
     /// # Panics
     /// No ledger, or an entry that has no figure in most windows.
     pub fn measure(&self, windows: u32) -> Measured {
         const WINDOW: Duration = Duration::from_secs(1);
-        std::thread::sleep(WINDOW * 5);
+        std::thread::sleep(WINDOW * 6);
         let mut seen: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         let mut sources: BTreeMap<String, String> = BTreeMap::new();
         for _ in 0..windows {
@@ -119,11 +129,16 @@ impl Nodes {
             }
         }
         let medians = seen.into_iter().map(|(name, mut values)| {
-            assert!(values.len() * 2 > windows as usize, "{name} has a figure in few windows: {values:?}");
+            assert!(
+                values.len() * 2 > windows as usize,
+                "{name} has a figure in few windows: {values:?}; {}; last: {:#?}",
+                self.beside(),
+                self.ledger()
+            );
             values.sort_by(f64::total_cmp);
             (name, values[values.len() / 2])
         });
-        Measured { seconds: medians.collect(), sources }
+        Measured { seconds: medians.collect(), sources, beside: self.beside() }
     }
 }
 
@@ -134,9 +149,19 @@ pub struct Measured {
     pub seconds: BTreeMap<String, f64>,
     /// What each entry rested on in the last window.
     pub sources: BTreeMap<String, String>,
+    /// What the sender lost so far, and what mediary-a's forwarder paired: for a failed test.
+    pub beside: String,
 }
 
 impl Measured {
+    /// What an entry rested on.
+    ///
+    /// # Panics
+    /// It had no figure.
+    pub fn source(&self, name: &str) -> &str {
+        self.sources.get(name).unwrap_or_else(|| panic!("no {name} in {self:#?}"))
+    }
+
     /// A figure.
     ///
     /// # Panics

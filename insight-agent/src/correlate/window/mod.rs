@@ -21,10 +21,13 @@ use std::time::{Duration, Instant};
 /// half of it, a fresh probe every 30 s would leave the first link unknown half of the time.
 const HANDSHAKE_MAX_AGE: Duration = Duration::from_secs(60);
 
-/// What a node measured is used until it ended this many windows ago: polls come once a window, and
-/// those of another region bring what is up to one window older. With 2 a late poll would cost an
-/// entry; with more, a node that has died would go on speaking for longer.
-pub const FRESH_WINDOWS: u32 = 3;
+/// For how long after its end a window of a node is used: polls come once a window, and those of
+/// another region bring what is up to one window older. With two windows a late poll would cost an
+/// entry; with more, a node that has died would go on speaking for longer. Where windows are short,
+/// what counts is how late a poll of a busy node comes: seconds.
+pub fn fresh_for(window: Duration) -> Duration {
+    (window * 3).max(Duration::from_secs(5))
+}
 
 /// Collects samples until the window is complete.
 #[derive(Debug)]
@@ -122,7 +125,7 @@ impl Aggregator {
         let length = now.saturating_duration_since(self.began);
         let paths = std::mem::take(&mut self.latencies).finish(&self.plans, |plan| {
             let sums = ledgers.remove(&plan.name).unwrap_or_else(|| LedgerSums::new(plan));
-            let of_nodes = window_ledger(plan, &sums.prober(), nodes, now, length * FRESH_WINDOWS);
+            let of_nodes = window_ledger(plan, &sums.prober(), nodes, now, fresh_for(length));
             [sums.finish(&plan.name)].into_iter().chain(of_nodes)
         });
         self.began = now;
