@@ -168,6 +168,9 @@ pub struct KernelSnapshot {
     pub lost: BTreeMap<(Measurement, Loss), u64>,
     /// Writes of forwarders. **Empty**: none has written; else every direction and outcome is there.
     pub pairs: Pairs,
+    /// Sockets that were open before the programs and are measured since, by role. **Empty**: nothing
+    /// was loaded.
+    pub seeded: Vec<(Role, u64)>,
 }
 
 /// Writes of forwarders, by the way they went and by what was read before them.
@@ -208,6 +211,7 @@ impl KernelSnapshot {
             floors: Vec::new(),
             lost: BTreeMap::new(),
             pairs: BTreeMap::new(),
+            seeded: Vec::new(),
         }
     }
 
