@@ -173,37 +173,55 @@ fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// Starts with the caller's namespace, in which `listener` is, as the scope, out of the first one.
+/// None: skipped.
+fn start_outside(listener: TcpListener, name: &str, wanted: &[Measurement]) -> Option<Bench> {
+    let inum = File::open("/proc/thread-self/ns/net").unwrap().metadata().unwrap().ino() as u32;
+    let path = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
+    let start = || {
+        let first = File::open("/proc/self/ns/net").unwrap();
+        nix::sched::setns(first, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        Bench::start_on(listener, name, wanted, |settings| {
+            settings.scope.namespaces = vec![inum];
+            settings.scope.namespace_paths = vec![path.into()];
+        })
+    };
+    let bench = std::thread::scope(|threads| threads.spawn(start).join().unwrap())?;
+    bench.kernel.seeding().unwrap();
+    Some(bench)
+}
+
 #[test]
 fn old_connections_of_another_namespace_of_the_scope_are_found_there() {
     let name = "old_connections_of_another_namespace_of_the_scope_are_found_there";
-    let measured = elsewhere(|| {
+    elsewhere(|| {
         let listener = listen();
         let (mut near, mut far) = connect(&listener);
-        let own = File::open("/proc/thread-self/ns/net").unwrap();
-        let inum = own.metadata().unwrap().ino() as u32;
-        let path = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
-        // The agent stands in the first namespace.
-        std::thread::scope(|threads| {
-            let start = || {
-                nix::sched::setns(
-                    File::open("/proc/self/ns/net").unwrap(),
-                    nix::sched::CloneFlags::CLONE_NEWNET,
-                )
-                .unwrap();
-                Bench::start_on(listener, name, &[Measurement::ReceiveWait], |settings| {
-                    settings.scope.namespaces = vec![inum];
-                    settings.scope.namespace_paths = vec![path.into()];
-                })
-            };
-            let bench = threads.spawn(start).join().unwrap()?;
-            bench.kernel.seeding().unwrap();
-            assert_eq!(bench.snapshot().seeded, Role::ALL.map(|role| (role, 1)), "one of either end");
-            near.write_all(&REQUEST).unwrap();
-            far.read_exact(&mut [0; REQUEST.len()]).unwrap();
-            Some(bench.wait_for(Distribution::ReceiveWaitAccepted, 1).count)
-        })
+        let Some(bench) = start_outside(listener, name, &[Measurement::ReceiveWait]) else { return };
+        assert_eq!(bench.snapshot().seeded, Role::ALL.map(|role| (role, 1)), "one of either end");
+        near.write_all(&REQUEST).unwrap();
+        far.read_exact(&mut [0; REQUEST.len()]).unwrap();
+        assert_eq!(bench.wait_for(Distribution::ReceiveWaitAccepted, 1).count, 1);
     });
-    assert!(measured.is_none_or(|count| count == 1), "{measured:?}");
+}
+
+#[test]
+fn with_more_listeners_than_can_be_kept_no_role_is_guessed() {
+    const KEPT: usize = 1_024;
+    let name = "with_more_listeners_than_can_be_kept_no_role_is_guessed";
+    elsewhere(|| {
+        let listeners: Vec<_> = (0..KEPT + 6).map(|_| listen()).collect();
+        let open: Vec<_> = listeners.iter().map(connect).collect();
+        let Some(bench) = start_outside(listen(), name, &[Measurement::ReceiveWait]) else { return };
+        let snapshot = bench.snapshot();
+        assert_eq!(seeded(&snapshot, Role::Connected), 0, "{:?}", snapshot.seeded);
+        // The programs' own listener, without a connection, may be one of those that are kept.
+        let accepted = seeded(&snapshot, Role::Accepted);
+        assert!((KEPT as u64 - 1..=KEPT as u64).contains(&accepted), "{:?}", snapshot.seeded);
+        let left_out = open.len() as u64 * 2 - accepted;
+        let listeners = listeners.len() as u64 + 1 - KEPT as u64;
+        assert_eq!(snapshot.lost(Measurement::Sockets, Loss::MapFull), left_out + listeners);
+    });
 }
 
 #[test]

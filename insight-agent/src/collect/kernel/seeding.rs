@@ -90,7 +90,12 @@ fn walk(program: &mut Iter, namespace: Option<(&Path, &[u32])>) -> Result<(), Pr
         return read(link).map_err(|error| failed(Reason::Refused, &format!("read the walk: {error}")));
     };
     let absent = |error: io::Error| {
-        failed(Reason::NoNamespace, &format!("enter the scope's namespace {}: {error}", path.display()))
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let (reason, hint) = match denied {
+            true => (Reason::Permission, ": grant CAP_SYS_ADMIN"),
+            false => (Reason::NoNamespace, ""),
+        };
+        failed(reason, &format!("walk the scope's namespace {}: {error}{hint}", path.display()))
     };
     let folder = File::open(path).map_err(absent)?;
     let inum = folder.metadata().map_err(absent)?.ino();
