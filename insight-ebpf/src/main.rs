@@ -32,6 +32,8 @@ mod response;
 #[cfg(target_arch = "bpf")]
 mod scope;
 #[cfg(target_arch = "bpf")]
+mod seeding;
+#[cfg(target_arch = "bpf")]
 mod socket_rtt;
 #[cfg(target_arch = "bpf")]
 mod sockets;

@@ -11,6 +11,7 @@
 //!   kernel's moving average, counted as `smoothed`.
 //! - **Kept** in the socket's entry: the handshake's sample until the peer group is known.
 //! - **Lost**: `no_peer`, `smoothed`.
+//! - On sockets that were open before, since 6.12: see `seeding`.
 //! - The callback is asked for on sockets in scope and never switched off: another agent on this
 //!   kernel may want it on a socket that is none of ours.
 
@@ -21,12 +22,20 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_RTT_CB_FLAG,
 };
 use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::{bpf_getsockopt, bpf_setsockopt};
 use aya_ebpf::programs::SockOpsContext;
+use core::ffi::{c_int, c_void};
 use insight_common::kernel::layout::{Distribution, PEER_PENDING, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
 
 /// Segments still in flight from which on an acknowledgement is taken for immediate.
 const CLEAN_IN_FLIGHT: u32 = 2;
+
+/// The level of TCP's socket options.
+const IPPROTO_TCP: c_int = 6;
+
+/// The option that holds which callbacks a socket makes. Since 6.12.
+const CALLBACK_FLAGS: c_int = 1_008;
 
 /// A callback of TCP.
 #[inline(always)]
@@ -103,4 +112,22 @@ fn ask_for_samples(ctx: &SockOpsContext) {
     // It answers with the flags that this kernel does not know: without RTT callbacks there are
     // no samples, and the count says so.
     let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_RTT_CB_FLAG) as i32);
+}
+
+/// Asks for RTT callbacks on a socket that was open before, in a walk over sockets.
+#[inline(always)]
+pub fn ask_for_samples_of(tcp: *mut c_void) {
+    if globals::ON_SOCKET_RTT.load() == 0 {
+        return;
+    }
+    let mut flags: c_int = 0;
+    let size = size_of::<c_int>() as c_int;
+    // SAFETY: the walk holds the socket and its lock, and the buffer is as long as it is said to be.
+    // An older kernel refuses the first call: the socket has no samples.
+    unsafe {
+        if bpf_getsockopt(tcp, IPPROTO_TCP, CALLBACK_FLAGS, (&raw mut flags).cast(), size) == 0 {
+            flags |= BPF_SOCK_OPS_RTT_CB_FLAG as c_int;
+            let _ = bpf_setsockopt(tcp, IPPROTO_TCP, CALLBACK_FLAGS, (&raw mut flags).cast(), size);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! - **Keyed** by the socket's address. Ports are not known while a socket opens, nor when it has
 //!   closed; the address is, and stays the same in between.
 //! - **Enters** on `CLOSE → SYN_SENT` (connected) or `LISTEN → SYN_RECV` (accepted), if in scope.
-//!   A socket that was open before the programs were attached has no entry, and is not measured.
+//!   A socket that was open before the programs were attached enters once, by `seeding`.
 //! - **Leaves** on `→ CLOSE` and again when it is destroyed: either can come without the other.
 //! - **Lost**: `map_full` when the table is; `unreadable` when its addresses are.
 //! - **Memory**: 32,768 entries of 8 + 72 bytes: about 4.7 MB, allocated at load.
@@ -12,6 +12,7 @@ use crate::globals;
 use crate::memory::{Object, member};
 use crate::record::lose;
 use crate::{lines, scope, socket_rtt};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
@@ -26,15 +27,18 @@ static SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(32_768, 0);
 #[map]
 static PEER_RULES: LpmTrie<[u8; PEER_KEY_BYTES], u8> = LpmTrie::with_max_entries(4_096, 0);
 
-const ESTABLISHED: i32 = 1;
-const SYN_SENT: i32 = 2;
+pub const ESTABLISHED: i32 = 1;
+pub const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
 const CLOSE: i32 = 7;
-const LISTEN: i32 = 10;
+pub const LISTEN: i32 = 10;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const TCP: u16 = 6;
+
+/// What the kernel answers where there is an entry already.
+const EXISTS: i32 = -17;
 
 /// The entry of a socket. **None**: not in scope, not TCP, or older than the programs.
 #[inline(always)]
@@ -69,8 +73,9 @@ pub fn on_destroy(sk: Object) {
     let _ = SOCKETS.remove(sk as u64);
 }
 
+/// A socket opens.
 #[inline(always)]
-fn open(sk: Object, role: Role) {
+pub fn open(sk: Object, role: Role) {
     if !scope::holds(sk) || member::<u16>(sk, globals::OFF_SK_PROTOCOL.load()) != Some(TCP) {
         return; // not ours
     }
@@ -79,10 +84,24 @@ fn open(sk: Object, role: Role) {
     }
 }
 
+/// Enters a socket that is not new, unless it has an entry. Gives whether it had none. **None**: it
+/// still has none.
+#[inline(always)]
+pub fn join(sk: Object, socket: &Socket) -> Option<bool> {
+    match SOCKETS.insert(sk as u64, socket, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Some(true),
+        Err(EXISTS) => Some(false),
+        Err(_) => {
+            lose(Measurement::Sockets, Loss::MapFull);
+            None
+        }
+    }
+}
+
 /// The group that holds the socket's remote address, at the port of the service: the remote one of
 /// a connected socket, the local one of an accepted socket.
 #[inline(always)]
-fn peer_of(sk: Object, role: u8) -> u8 {
+pub fn peer_of(sk: Object, role: u8) -> u8 {
     let Some(mut key) = address_of(sk) else {
         lose(Measurement::Sockets, Loss::Unreadable);
         return PEER_PENDING;

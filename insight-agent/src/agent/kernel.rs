@@ -5,7 +5,7 @@
 
 use super::report::{Floors, OwnReport};
 use crate::collect::kernel::settings::{PeerGroup, Scope, Settings};
-use crate::collect::kernel::{Kernel, Problem, forwarders, spec};
+use crate::collect::kernel::{Kernel, Problem, forwarders, seeding, spec};
 use crate::config;
 use crate::model::kernel::{KernelSnapshot, Reason, State};
 use crate::model::status::{MeasurementState, MeasurementStatus};
@@ -152,6 +152,7 @@ fn settings(wanted: &config::Kernel) -> Result<Settings, Problem> {
         measurements: wanted.measurements.clone(),
         scope: Scope {
             namespaces: namespaces.collect::<Result<_, _>>()?,
+            namespace_paths: wanted.scope_namespaces.clone(),
             cgroup: wanted.scope_cgroup.clone(),
         },
         peers: peers.collect(),
@@ -161,21 +162,24 @@ fn settings(wanted: &config::Kernel) -> Result<Settings, Problem> {
     })
 }
 
+/// Every measurement's state, and that of the seeding, without which they begin at sockets that
+/// open from now on.
 fn states_of(kernel: &Kernel, node: &str) -> Vec<MeasurementStatus> {
-    let states = spec::ALL.iter().map(|spec| {
-        let state = kernel.state(spec.measurement);
+    let measurements =
+        spec::ALL.iter().map(|spec| (spec.measurement.name(), kernel.problem(spec.measurement)));
+    let all = measurements.chain([(seeding::NAME, kernel.seeding().err())]);
+    let states = all.map(|(name, problem)| {
+        let state = problem.map_or(State::Active, |problem| problem.state);
         MeasurementStatus {
             node: node.to_owned(),
-            name: spec.measurement.name().to_owned(),
+            name: name.to_owned(),
             state: match state {
                 State::Active => MeasurementState::Active,
                 State::Disabled(_) => MeasurementState::Disabled,
                 State::Failed(_) => MeasurementState::Failed,
             },
             reason: state.reason().to_owned(),
-            detail: kernel
-                .problem(spec.measurement)
-                .map_or_else(String::new, |problem| problem.detail.clone()),
+            detail: problem.map_or_else(String::new, |problem| problem.detail.clone()),
         }
     });
     states.collect()
@@ -228,7 +232,7 @@ mod tests {
         assert_eq!(states[1], found[1]);
         let while_loading = states_after(vec![], |_| panic!("as it may"));
         let while_loading = while_loading.lock().unwrap();
-        assert_eq!(while_loading.len(), spec::ALL.len());
+        assert_eq!(while_loading.len(), spec::ALL.len() + 1, "and the seeding");
         assert!(while_loading.iter().all(|state| state.reason == "stopped"));
     }
 

@@ -1,7 +1,7 @@
 //! What the programs in the kernel have counted, and whether they could.
 
 use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, lower_bound, upper_bound};
-use insight_common::kernel::floor::Floor;
+use insight_common::kernel::floor::{FLOOR_SECONDS, Floor};
 use insight_common::kernel::layout::{Distribution, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -168,6 +168,9 @@ pub struct KernelSnapshot {
     pub lost: BTreeMap<(Measurement, Loss), u64>,
     /// Writes of forwarders. **Empty**: none has written; else every direction and outcome is there.
     pub pairs: Pairs,
+    /// Sockets that were open before the programs and are measured since, by role. **Empty**: nothing
+    /// was loaded.
+    pub seeded: Vec<(Role, u64)>,
 }
 
 /// Writes of forwarders, by the way they went and by what was read before them.
@@ -208,6 +211,7 @@ impl KernelSnapshot {
             floors: Vec::new(),
             lost: BTreeMap::new(),
             pairs: BTreeMap::new(),
+            seeded: Vec::new(),
         }
     }
 
@@ -241,11 +245,15 @@ impl KernelSnapshot {
         self.pairs.iter().map(|(key, now)| Some((*key, now.checked_sub(before(key))?))).collect()
     }
 
-    /// The clean minimum of the seconds that are kept. **Unit**: ns. **None**: no clean sample,
-    /// so the smallest of the others is an upper bound only.
+    /// The clean minimum of the last seconds. **Unit**: ns. **None**: no clean sample in them, so
+    /// the smallest of the others is an upper bound only; or no sample at all, as of an idle group,
+    /// whose old seconds stay in the map until new ones take their place.
     pub fn clean_floor_ns(&self, role: Role, peer: u8) -> Option<u64> {
         let kept = self.floors.iter().find(|(r, p, _)| *r == role && *p == peer)?;
-        kept.2.iter().filter(|floor| floor.clean_count > 0).map(|floor| floor.clean_ns).min()
+        let now = self.taken_ns / 1_000_000_000;
+        let fresh = |floor: &&Floor| now.saturating_sub(floor.second) <= FLOOR_SECONDS as u64;
+        let clean = kept.2.iter().filter(fresh).filter(|floor| floor.clean_count > 0);
+        clean.map(|floor| floor.clean_ns).min()
     }
 }
 
@@ -317,5 +325,18 @@ mod tests {
         snapshot.floors.push((Role::Connected, 1, vec![floor(0, u64::MAX), floor(2, 7)]));
         assert_eq!(snapshot.clean_floor_ns(Role::Connected, 0), None);
         assert_eq!(snapshot.clean_floor_ns(Role::Connected, 1), Some(7));
+    }
+
+    #[test]
+    fn an_idle_groups_old_seconds_are_no_floor() {
+        let floor = |second, clean_ns| Floor { second, any_ns: 5, clean_ns, clean_count: 1 };
+        let taken_in = |second: u64| {
+            let mut snapshot = KernelSnapshot::at(Instant::now(), second * 1_000_000_000 + 999_999_999);
+            snapshot.floors.push((Role::Connected, 0, vec![floor(100, 7), floor(101, 9)]));
+            snapshot.clean_floor_ns(Role::Connected, 0)
+        };
+        assert_eq!(taken_in(108), Some(7));
+        assert_eq!(taken_in(109), Some(9), "the older of two is too old");
+        assert_eq!(taken_in(110), None);
     }
 }

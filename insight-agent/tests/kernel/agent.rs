@@ -86,7 +86,6 @@ fn a_late_reader_shows_on_the_agents_metrics_page() {
         || (),
         |page| is_in_state(page, "turnaround", "active").then_some(()),
     );
-    // Connected only now: what was open before the programs is not measured.
     let (mut near, mut far) = bench.connect();
     let mut rounds = 0_u32;
     let mut seen = Duration::ZERO;
@@ -109,6 +108,8 @@ fn a_late_reader_shows_on_the_agents_metrics_page() {
     assert!(bounds.contains(&mean), "{mean} s is not in {bounds:?}");
     let page = scrape(metrics).unwrap();
     assert!(is_in_state(&page, "residence", "disabled"), "no forwarder is configured: {page}");
+    assert!(is_in_state(&page, "seeding", "active"), "{page}");
+    assert!(value(&page, "insight_sockets_seeded_total{role=\"accepted\"}").is_some(), "{page}");
     assert!(
         value(&page, "insight_socket_rtt_floor_seconds{peer=\"lab\",role=\"connected\"}").is_some(),
         "{page}"

@@ -15,4 +15,5 @@ mod receive_wait;
 mod residence;
 mod rtt;
 mod scope;
+mod seeding;
 mod support;

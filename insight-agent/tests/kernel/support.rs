@@ -26,11 +26,20 @@ pub struct Bench {
 impl Bench {
     /// **None**: skipped, and said so.
     pub fn start(name: &str, wanted: &[Measurement], adapt: impl FnOnce(&mut Settings)) -> Option<Self> {
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), name, wanted, adapt)
+    }
+
+    /// As [`Bench::start`], with a listener that may have connections already.
+    pub fn start_on(
+        listener: TcpListener,
+        name: &str,
+        wanted: &[Measurement],
+        adapt: impl FnOnce(&mut Settings),
+    ) -> Option<Self> {
         if !nix::unistd::Uid::effective().is_root() {
             skip(name, SkipReason::Missing("loading programs into the kernel needs root"));
             return None;
         }
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let group = PeerGroup {
             name: "test".into(),
@@ -57,13 +66,13 @@ impl Bench {
 
     /// A connection: the connecting end, the accepting end.
     pub fn connect(&self) -> (TcpStream, TcpStream) {
-        let near = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let (far, _) = self.listener.accept().unwrap();
-        for end in [&near, &far] {
-            end.set_nodelay(true).unwrap();
-            end.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        }
-        (near, far)
+        connect(&self.listener)
+    }
+
+    /// How many values this test's port has in a distribution now.
+    pub fn count(&self, distribution: Distribution) -> u64 {
+        let durations = self.snapshot().durations;
+        durations.get(&(distribution as u32, GROUP)).map_or(0, |durations| durations.count)
     }
 
     pub fn snapshot(&self) -> KernelSnapshot {
@@ -83,6 +92,17 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// A connection to `listener`: the connecting end, the accepting end.
+pub fn connect(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    for end in [&near, &far] {
+        end.set_nodelay(true).unwrap();
+        end.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    }
+    (near, far)
 }
 
 /// The mean lies between the delay and what the test saw from outside.

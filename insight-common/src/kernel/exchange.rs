@@ -23,6 +23,11 @@ pub const DOUBT_NS: u64 = 50_000_000;
 /// Exchanges without a second burst that end a doubt.
 pub const CALM_EXCHANGES: u8 = 2;
 
+/// As [`CALM_EXCHANGES`], on a connection that was not watched from its beginning. Only there can
+/// one answer be owed all the time without a second burst to tell: requests of two users who take
+/// turns. Sooner or later one of them asks while the other waits, and rarely after that many.
+pub const CALM_JOINED: u8 = 64;
+
 /// Silence in both directions before a request. Less is a connection on which more goes on.
 pub const IDLE_NS: u64 = 500_000;
 
@@ -68,8 +73,10 @@ pub struct Exchange {
     calm: u8,
     /// Not 0: bytes followed so closely on the answer that they may be the rest of its request.
     tail: u8,
+    /// Not 0: the doubt is about what went on before anybody watched: see [`CALM_JOINED`].
+    joined: u8,
     /// Fills the entry up.
-    unused: [u8; 2],
+    unused: u8,
 }
 
 /// What bytes in the answer's direction came to.
@@ -99,7 +106,23 @@ impl Exchange {
             mixed: 0,
             calm: 0,
             tail: 0,
-            unused: [0; 2],
+            joined: 0,
+            unused: 0,
+        }
+    }
+
+    /// Of a connection that has been open for long, and may be in the middle of anything: none of
+    /// its exchanges is an opening, and none is measured before 200 ms of silence, or so many calm
+    /// exchanges that no answer can be owed from before.
+    #[inline(always)]
+    pub const fn joined(now: u64, skip: u16) -> Self {
+        Self {
+            last_ask_ns: now,
+            last_answer_ns: now,
+            doubted_ns: now,
+            skipped: skip,
+            joined: 1,
+            ..Self::new()
         }
     }
 
@@ -123,6 +146,7 @@ impl Exchange {
             if silence >= QUIET_NS {
                 self.mixed = 0;
                 self.doubted_ns = 0;
+                self.joined = 0;
             }
             self.crowded = (silence < IDLE_NS) as u8;
             self.asked_ns = now;
@@ -163,8 +187,10 @@ impl Exchange {
         }
         if self.doubted_ns != 0 {
             self.calm = self.calm.saturating_add(1);
-            if self.calm >= CALM_EXCHANGES && now.saturating_sub(self.doubted_ns) >= DOUBT_NS {
+            let enough = if self.joined == 0 { CALM_EXCHANGES } else { CALM_JOINED };
+            if self.calm >= enough && now.saturating_sub(self.doubted_ns) >= DOUBT_NS {
                 self.doubted_ns = 0;
+                self.joined = 0;
             }
             return Answer::Overlapped;
         }
@@ -293,6 +319,61 @@ mod tests {
             }
         }
         assert_eq!(seen, []);
+    }
+
+    /// Asks and answers `count` times, 20 ms each with 5 ms between. Gives how many were measured.
+    fn answered_alone(exchange: &mut Exchange, from: u64, count: u64) -> usize {
+        let measured = (0..count).filter(|nth| {
+            let at = from + 25 * MS * nth;
+            exchange.ask(at, 1);
+            exchange.answer(at + 20 * MS, 1) == Answer::Took(20 * MS)
+        });
+        measured.count()
+    }
+
+    #[test]
+    fn a_connection_joined_in_the_middle_is_measured_after_so_many_calm_exchanges() {
+        let mut exchange = Exchange::joined(1_000 * MS, 1);
+        assert_eq!(exchange.answer(1_010 * MS, 1), Answer::Nothing, "of a request that nobody saw");
+        let calm = u64::from(CALM_JOINED);
+        assert_eq!(answered_alone(&mut exchange, 1_020 * MS, calm), 0);
+        assert_eq!(answered_alone(&mut exchange, 1_020 * MS + calm * 25 * MS, 5), 5, "and no opening");
+    }
+
+    #[test]
+    fn a_connection_joined_in_the_middle_is_measured_after_silence() {
+        let mut exchange = Exchange::joined(1_000 * MS, 1);
+        assert_eq!(answered_alone(&mut exchange, 1_000 * MS + QUIET_NS, 3), 3);
+        let mut exchange = Exchange::joined(1_000 * MS, 1);
+        assert_eq!(answered_alone(&mut exchange, 999 * MS + QUIET_NS, 3), 0, "not yet silent for long");
+    }
+
+    #[test]
+    fn of_two_users_who_seem_to_take_turns_next_to_nothing_is_measured_once_joined() {
+        let (mut measured, mut answers) = (0, 0);
+        for seed in 0..200 {
+            let mut exchange = None;
+            // Each asks 1 to 20 ms after its answer, which takes 60: a request is always open.
+            let (mut random, mut due) = (seed, [(1_000 * MS, true), (1_033 * MS, true)]);
+            for _ in 0..2_000 {
+                let who = usize::from(due[1].0 < due[0].0);
+                let (at, asks) = due[who];
+                random = u64::wrapping_add(u64::wrapping_mul(random, 6_364_136_223_846_793_005), 1_442_695);
+                let think = MS + (random >> 33) % (19 * MS);
+                due[who] = (at + if asks { 60 * MS } else { think }, !asks);
+                if at < 1_200 * MS {
+                    continue; // nobody watches yet
+                }
+                let exchange = exchange.get_or_insert_with(|| Exchange::joined(at, 1));
+                if asks {
+                    exchange.ask(at, 1);
+                } else {
+                    answers += 1;
+                    measured += u32::from(matches!(exchange.answer(at, 1), Answer::Took(_)));
+                }
+            }
+        }
+        assert!(measured < answers / 200, "{measured} of {answers}");
     }
 
     #[test]

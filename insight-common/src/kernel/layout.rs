@@ -42,6 +42,12 @@ impl Role {
     /// Every role, in the order of its distributions.
     pub const ALL: [Self; 2] = [Self::Connected, Self::Accepted];
 
+    /// The index of its counter among those of [`SEEDED_COUNTERS`].
+    #[inline(always)]
+    pub const fn seeded(self) -> u32 {
+        self as u32 - 1
+    }
+
     /// The label's value.
     pub const fn name(self) -> &'static str {
         match self {
@@ -97,6 +103,13 @@ impl Distribution {
     }
 }
 
+/// Counters of the sockets that were open before the programs: one per role, in the order of
+/// [`Role::ALL`], then listeners that found no room, without which no role is certain.
+pub const SEEDED_COUNTERS: u32 = Role::ALL.len() as u32 + 1;
+
+/// Where the listeners without room are counted.
+pub const UNLISTED: u32 = Role::ALL.len() as u32;
+
 /// What is kept per TCP socket. All zero but `role` and `peer` when it is opened.
 ///
 /// Each field is written by one aligned store. A send on one CPU can meet data arriving on
@@ -151,6 +164,12 @@ mod tests {
     fn a_socket_has_no_hidden_padding() {
         let fields = 8 + 4 + 4 + size_of::<Exchange>() + 4 + 4;
         assert_eq!(size_of::<Socket>(), fields);
+    }
+
+    #[test]
+    fn every_role_has_its_own_counter_of_seeded_sockets() {
+        let counters = Role::ALL.map(Role::seeded);
+        assert_eq!((counters, UNLISTED, SEEDED_COUNTERS), ([0, 1], 2, 3));
     }
 
     #[test]

@@ -16,7 +16,8 @@ const NOTHING: u8 = 0;
 const ARRIVED: u8 = 1;
 /// What a partial read left behind: `ready_ns` is when that was.
 const REST: u8 = 2;
-/// HTTP/2 housekeeping alone, for which nobody waits. `ready_ns` is 0.
+/// Bytes for which nobody waits: HTTP/2 housekeeping alone, or what was there before the socket was
+/// known. `ready_ns` is 0.
 const CONTROL: u8 = 3;
 
 /// How far a connection's receiving side has come, as the kernel has it.
@@ -53,6 +54,15 @@ pub enum Read {
     Waited(u64),
     /// Data was read that was not seen to arrive.
     Unstamped,
+}
+
+/// The socket has been open for long: what is unread now arrived nobody knows when, and is no wait;
+/// what comes behind it is one from its own arrival on.
+#[inline(always)]
+pub fn join(socket: &mut Socket, sequence: &Sequence) {
+    socket.seen_seq = sequence.rcv_nxt;
+    socket.seen = 1;
+    socket.unread = if sequence.unread() == 0 { NOTHING } else { CONTROL };
 }
 
 /// Data became readable. True: bytes of a request or of an answer are among what is new. With
@@ -223,6 +233,25 @@ mod tests {
         let control = read(&mut socket, 6_000, &open(600 + PING, 500 + PING), true);
         assert_eq!(control, Read::Nothing, "only the housekeeping was read");
         assert_eq!(read(&mut socket, 7_000, &open(600 + PING, 600 + PING), true), Read::Waited(2_000));
+    }
+
+    #[test]
+    fn what_was_unread_when_the_socket_became_known_is_no_wait_and_no_loss() {
+        for http2 in [false, true] {
+            let mut socket = socket();
+            join(&mut socket, &open(600, 500));
+            assert_eq!(read(&mut socket, 1_000, &open(600, 550), http2), Read::Nothing);
+            assert!(ready(&mut socket, 2_000, &open(700, 550), http2));
+            assert_eq!(read(&mut socket, 3_000, &open(700, 600), http2), Read::Nothing, "the old rest");
+            assert_eq!(read(&mut socket, 5_000, &open(700, 700), http2), Read::Waited(3_000));
+        }
+        let mut socket = socket();
+        join(&mut socket, &open(500, 500));
+        assert!(ready(&mut socket, 2_000, &open(600, 500), true), "all that comes is new");
+        assert_eq!(read(&mut socket, 3_000, &open(600, 600), true), Read::Waited(1_000));
+        let mut socket = self::socket();
+        join(&mut socket, &closing(501, 500));
+        assert!(!ready(&mut socket, 2_000, &closing(501, 500), true), "only the FIN was unread");
     }
 
     #[test]

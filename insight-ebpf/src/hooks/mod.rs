@@ -7,6 +7,7 @@ mod receive;
 mod send;
 mod socket_destroy;
 mod socket_state;
+mod socket_walk;
 mod task_exit;
 mod task_switch;
 mod tcp_event;

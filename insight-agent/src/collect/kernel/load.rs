@@ -242,7 +242,8 @@ fn permission_in(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-fn problem_of(what: &str, error: &dyn std::error::Error, permission: bool) -> Problem {
+/// What a refusal says for people.
+pub fn problem_of(what: &str, error: &dyn std::error::Error, permission: bool) -> Problem {
     let mut detail = format!("{what}: {error}");
     let mut source = error.source();
     while let Some(error) = source {

@@ -18,6 +18,7 @@ pub mod receive_wait;
 pub mod residence;
 pub mod response;
 pub mod scope;
+pub mod seeding;
 pub mod settings;
 pub mod snapshot;
 pub mod socket_rtt;
@@ -35,6 +36,7 @@ use offsets::Offsets;
 use settings::Settings;
 use snapshot::Reader;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Why a measurement does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,14 @@ pub struct Problem {
 pub struct Kernel {
     loaded: Option<(Ebpf, Reader)>,
     problems: BTreeMap<Measurement, Problem>,
+    seeding: Result<Duration, Problem>,
+}
+
+/// What is loaded.
+struct Loaded {
+    ebpf: Ebpf,
+    reader: Reader,
+    seeding: Result<Duration, Problem>,
 }
 
 impl Kernel {
@@ -71,21 +81,28 @@ impl Kernel {
                 active.insert(spec.measurement);
             }
         }
-        let loaded = match prepare(settings, &mut active, &mut problems) {
-            Ok(loaded) => loaded,
+        // Nothing was asked for: nothing to seed either.
+        let off = || Problem {
+            state: State::Disabled(Reason::Off),
+            detail: "enter sockets that were open before: no measurement is active".to_owned(),
+        };
+        match prepare(settings, &mut active, &mut problems) {
+            Ok(Some(Loaded { ebpf, reader, seeding })) => {
+                Self { loaded: Some((ebpf, reader)), problems, seeding }
+            }
+            Ok(None) => Self { loaded: None, problems, seeding: Err(off()) },
             // Nothing can run: one reason for all.
             Err(problem) => {
                 problems.extend(active.into_iter().map(|measurement| (measurement, problem.clone())));
-                None
+                Self { loaded: None, problems, seeding: Err(problem) }
             }
-        };
-        Self { loaded, problems }
+        }
     }
 
     /// Nothing runs, for one reason.
     pub fn failed(problem: &Problem) -> Self {
         let all = spec::ALL.iter().map(|spec| (spec.measurement, problem.clone()));
-        Self { loaded: None, problems: all.collect() }
+        Self { loaded: None, problems: all.collect(), seeding: Err(problem.clone()) }
     }
 
     /// Replaces the processes that forward: workers come and go.
@@ -111,6 +128,14 @@ impl Kernel {
     /// Why a measurement does not run. **None**: it does.
     pub fn problem(&self, measurement: Measurement) -> Option<&Problem> {
         self.problems.get(&measurement)
+    }
+
+    /// How long it took to enter the sockets that were open before.
+    ///
+    /// # Errors
+    /// They are not measured, or not all of them; those that open later are.
+    pub fn seeding(&self) -> Result<Duration, &Problem> {
+        self.seeding.as_ref().copied()
     }
 
     /// Everything counted so far. **None**: nothing runs, or the maps cannot be read.
@@ -140,7 +165,7 @@ fn prepare(
     settings: &Settings,
     active: &mut BTreeSet<Measurement>,
     problems: &mut BTreeMap<Measurement, Problem>,
-) -> Result<Option<(Ebpf, Reader)>, Problem> {
+) -> Result<Option<Loaded>, Problem> {
     let failed = |reason, detail| Problem { state: State::Failed(reason), detail };
     let no_btf = |text: String| Problem { state: State::Disabled(Reason::NoBtf), detail: text };
     let bytes = std::fs::read(btf::VMLINUX)
@@ -156,6 +181,7 @@ fn prepare(
             problems.insert(spec.measurement, problem);
         }
     }
+    let seeds = seeding::check(&types, &mut offsets);
     // A scope that cannot be checked must not become the whole host.
     let scope = &settings.scope;
     let unscoped = |error: btf::BtfError| failed(Reason::MemberAbsent, format!("limit the scope: {error}"));
@@ -178,5 +204,7 @@ fn prepare(
     let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
     let reader = Reader::new(&mut ebpf, load::banks(), load::peers_of(settings))
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
-    Ok(Some((ebpf, reader)))
+    // Last, when sockets that open and close are followed: nothing falls in between.
+    let seeding = seeds.and_then(|()| seeding::run(&mut ebpf, &btf, &settings.scope));
+    Ok(Some(Loaded { ebpf, reader, seeding }))
 }

@@ -42,6 +42,9 @@ impl Default for Settings {
 pub struct Scope {
     /// Network namespaces by inode number. **Empty**: all. **Length**: at most 64.
     pub namespaces: Vec<u32>,
+    /// Where those namespaces can be entered, to find the sockets that are open in them already.
+    /// **Empty**: only the own one is searched for such sockets.
+    pub namespace_paths: Vec<PathBuf>,
     /// A folder of the cgroup2 file system. **None**: all of it.
     pub cgroup: Option<PathBuf>,
 }

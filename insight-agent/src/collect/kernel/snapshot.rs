@@ -18,6 +18,7 @@ pub struct Reader {
     floors: PerCpuArray<MapData, FloorRing>,
     lost: PerCpuArray<MapData, u64>,
     pairs: PerCpuArray<MapData, u64>,
+    seeded: Array<MapData, u64>,
     /// **None**: the loaded object writes none.
     #[cfg(feature = "kernel-log")]
     lines: Option<super::lines::Lines>,
@@ -54,6 +55,7 @@ impl Reader {
             floors: PerCpuArray::try_from(take("FLOORS")?)?,
             lost: PerCpuArray::try_from(take("LOST")?)?,
             pairs: PerCpuArray::try_from(take("PAIRS")?)?,
+            seeded: Array::try_from(take("SEEDED")?)?,
             banks,
             peers,
         })
@@ -77,6 +79,7 @@ impl Reader {
             }
         }
         for role in Role::ALL {
+            snapshot.seeded.push((role, self.seeded.get(&role.seeded(), 0)?));
             for peer in 0..self.peers as u8 {
                 if let Some(slot) = floor::slot(role == Role::Accepted, peer, self.peers) {
                     let seconds = merge(self.floors.get(&slot, 0)?.iter());

@@ -13,6 +13,7 @@ pub mod receive_wait;
 pub mod residence;
 pub mod response;
 pub mod socket_rtt;
+pub mod sockets;
 pub mod turnaround;
 
 /// What kind of Prometheus metric a series is.
@@ -76,6 +77,7 @@ pub const ALL: &[&[Series]] = &[
     path::SERIES,
     probe::SERIES,
     link::SERIES,
+    sockets::SERIES,
     socket_rtt::SERIES,
     receive_wait::SERIES,
     turnaround::SERIES,

@@ -7,7 +7,7 @@
 use super::families::{CounterRow, GaugeRow, HistogramFamily, HistogramRow};
 use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::series::kernel::OTHER;
-use crate::model::series::{receive_wait, residence, response, socket_rtt, turnaround};
+use crate::model::series::{receive_wait, residence, response, socket_rtt, sockets, turnaround};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
 use insight_common::kernel::layout::{Distribution, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
@@ -17,6 +17,7 @@ use prometheus::proto::MetricFamily;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+const SEEDED: CounterRow<1> = CounterRow::of(&sockets::SEEDED);
 const RTT: HistogramRow<2> = HistogramRow::of(&socket_rtt::SOCKET_RTT);
 const RTT_FLOOR: GaugeRow<2> = GaugeRow::of(&socket_rtt::SOCKET_RTT_FLOOR);
 const RECEIVE_WAIT: HistogramRow<1> = HistogramRow::of(&receive_wait::RECEIVE_WAIT);
@@ -102,12 +103,17 @@ impl Shown {
         for (&(direction, outcome), &count) in &self.snapshot.pairs {
             pairs.put([direction.name(), outcome.name()], count);
         }
+        let mut seeded = SEEDED.family();
+        for &(role, count) in &self.snapshot.seeded {
+            seeded.put([role.name()], count);
+        }
         let mut floor = RTT_FLOOR.family();
         for (role, group, _) in &self.snapshot.floors {
             let ns = self.snapshot.clean_floor_ns(*role, *group);
             floor.put([self.peer(*group), role.name()], ns.map(|ns| ns as f64 / 1e9));
         }
         vec![
+            seeded.into_proto(),
             rtt.into_proto(),
             floor.into_proto(),
             wait.into_proto(),
@@ -139,6 +145,7 @@ pub(super) struct KernelCollector {
 impl KernelCollector {
     pub(super) fn new(sockets: Arc<Sockets>) -> Self {
         let descs = vec![
+            SEEDED.desc(),
             RTT.desc(),
             RTT_FLOOR.desc(),
             RECEIVE_WAIT.desc(),

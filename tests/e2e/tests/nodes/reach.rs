@@ -15,7 +15,7 @@ fn kernel_of(lab: &Lab, node: &str) -> Kernel {
     let namespace = u32::try_from(lab.place(node).unwrap().netns_inum).unwrap();
     let settings = Settings {
         measurements: vec![Measurement::SocketRtt, Measurement::ReceiveWait, Measurement::Turnaround],
-        scope: Scope { namespaces: vec![namespace], cgroup: None },
+        scope: Scope { namespaces: vec![namespace], ..Scope::default() },
         peers: vec![group],
         ..Settings::default()
     };

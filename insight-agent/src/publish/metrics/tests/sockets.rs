@@ -30,6 +30,7 @@ pub(super) fn snapshot() -> KernelSnapshot {
     snapshot.floors.push((Role::Accepted, 1, vec![Floor { clean_count: 0, ..floor }]));
     snapshot.pairs.insert((Direction::Up, PairOutcome::Paired), 7);
     snapshot.pairs.insert((Direction::Down, PairOutcome::SameRole), 0);
+    snapshot.seeded = vec![(Role::Connected, 4), (Role::Accepted, 0)];
     snapshot.lost.insert((Measurement::Response, KernelLoss::Overlapped), 3);
     snapshot
 }
@@ -65,6 +66,13 @@ fn a_floor_without_clean_samples_is_absent() {
 }
 
 #[test]
+fn connections_from_before_the_programs_are_counted_by_role() {
+    let shown = shown();
+    let count = |role| shown.value("insight_sockets_seeded_total", &[("role", role)]);
+    assert_eq!((count("connected"), count("accepted")), (Some(4.0), Some(0.0)));
+}
+
+#[test]
 fn a_forwarders_writes_are_told_apart_by_direction_and_outcome() {
     let shown = shown();
     let count = |direction, outcome| {
@@ -83,10 +91,10 @@ fn a_snapshot_whose_reader_has_died_is_no_longer_shown() {
         aged.taken = aged.taken.checked_sub(Duration::from_secs(seconds)).unwrap();
         metrics.publish_kernel(aged, &["sg".to_owned()]);
         let families = scrape(&metrics).families;
-        let of_sockets = |name: &&String| name.contains("_socket_") || name.contains("_forward_");
+        let of_sockets = |name: &&String| name.contains("_socket") || name.contains("_forward_");
         families.keys().filter(of_sockets).count()
     };
-    assert_eq!(shown_at_age(8), 7, "every family of the kernel half");
+    assert_eq!(shown_at_age(8), 8, "every family of the kernel half");
     assert_eq!(shown_at_age(11), 0);
 }
 
