@@ -4,7 +4,8 @@
 //! - **Measures** `sock_recv_length` → `sock_send_length`, both since 6.3:
 //!   <https://github.com/torvalds/linux/blob/v6.12/net/socket.c#L1045>. It is a distribution over
 //!   bursts of bytes, not over requests. The wait before the read is `receive_wait`.
-//! - **Filtered**: threads of other processes than the forwarders; peeks; HTTP/2 housekeeping.
+//! - **Filtered**: threads of other processes than the forwarders; peeks; HTTP/2 housekeeping, and
+//!   what a new downstream connection is greeted with.
 //! - **Kept** per thread, overwritten by its next read, freed when it goes to sleep
 //!   (`sched_switch`, interruptible) or exits: a pair never spans a wait for something else.
 //! - **Counted** by direction: `paired`, or `no_read` (a write after a sleep), `same_socket`,
@@ -17,7 +18,7 @@ use crate::record::{duration, lose, pair};
 use crate::{forwarders, globals};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
-use insight_common::kernel::layout::{Distribution, Socket};
+use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome, Turn};
 
@@ -60,6 +61,9 @@ pub fn on_send(sk: u64, socket: &Socket, now: u64) {
     // SAFETY: entries are preallocated and never move; only this thread writes to its own.
     let turn = unsafe { &*turn };
     let outcome = turn.written(sk, socket.role);
+    if outcome == PairOutcome::SameSocket && is_greeting(socket) {
+        return;
+    }
     pair(direction, outcome);
     if outcome != PairOutcome::Paired {
         return;
@@ -70,6 +74,15 @@ pub fn on_send(sk: u64, socket: &Socket, now: u64) {
         Direction::Down => (Distribution::ResidenceDown, turn.peer),
     };
     duration(Measurement::Residence, distribution, peer, turn.took_ns(now));
+}
+
+/// Whether a write on this socket is its connection's own opening, SETTINGS or a TLS handshake, and
+/// nothing that was forwarded. `turnaround` counts exchanges of accepted sockets.
+#[inline(always)]
+fn is_greeting(socket: &Socket) -> bool {
+    globals::ON_TURNAROUND.load() != 0
+        && socket.role == Role::Accepted as u8
+        && socket.exchange.is_opening(globals::SKIP_EXCHANGES.load())
 }
 
 /// A thread leaves the CPU in `state`.

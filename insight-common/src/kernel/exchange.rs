@@ -126,6 +126,12 @@ impl Exchange {
         }
     }
 
+    /// Whether its connection is still being set up: one of the first `skip` exchanges.
+    #[inline(always)]
+    pub const fn is_opening(&self, skip: u16) -> bool {
+        self.skipped < skip
+    }
+
     /// Bytes in the request's direction; the first `skip` exchanges will be left out.
     #[inline(always)]
     pub fn ask(&mut self, now: u64, skip: u16) {
@@ -152,7 +158,7 @@ impl Exchange {
             self.asked_ns = now;
         } else if now.saturating_sub(self.last_ask_ns) > BURST_NS {
             // A new connection's SETTINGS and its first request are two bursts of one opening.
-            let opening = self.skipped < skip;
+            let opening = self.is_opening(skip);
             let first = self.crowded == 0 && now.saturating_sub(self.last_ask_ns) <= SPLIT_NS;
             if opening || first {
                 self.doubted_ns = now;

@@ -109,16 +109,15 @@ fn readers_at_1_s_and_at_7_s_see_the_same_rates_and_a_restart_costs_one_window()
     let Some(mut nodes) = Nodes::start(test, Forwarder::Nginx, |_| {}) else { return };
     nodes.wait_for_the_whole();
     let rates = runtime().block_on(async {
-        let (mut quick, mut slow) = (Reader::new(&nodes.lab, "mediary-a"), Reader::new(&nodes.lab, "mediary-a"));
-        tokio::join!(
-            rate(&mut quick, Duration::from_secs(1), 14),
-            rate(&mut slow, Duration::from_secs(7), 2)
-        )
+        let (mut quick, mut slow) =
+            (Reader::new(&nodes.lab, "mediary-a"), Reader::new(&nodes.lab, "mediary-a"));
+        tokio::join!(rate(&mut quick, Duration::from_secs(1), 14), rate(&mut slow, Duration::from_secs(7), 2))
     });
     println!("turnarounds per second at 1 s and 7 s: {rates:?}");
     assert!(rates.0 > 20.0 && (rates.0 / rates.1 - 1.0).abs() < 0.1, "{rates:?}");
 
-    let poll = |nodes: &Nodes| runtime().block_on(async { Reader::new(&nodes.lab, "mediary-a").poll().await });
+    let poll =
+        |nodes: &Nodes| runtime().block_on(async { Reader::new(&nodes.lab, "mediary-a").poll().await });
     let before = poll(&nodes).unwrap();
     nodes.lab.kill("agent@mediary-a");
     nodes.lab.restart("agent@mediary-a").unwrap();

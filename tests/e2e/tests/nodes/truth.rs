@@ -52,7 +52,8 @@ fn injected_truth_comes_back(test: &str, forwarder: Forwarder) {
     let mut alone = None;
     for background_rps in [0.0, 50.0] {
         println!("{forwarder}, {background_rps} requests/s of other traffic");
-        let Some(mut nodes) = Nodes::start(test, forwarder, |options| options.background_rps = background_rps)
+        let Some(mut nodes) =
+            Nodes::start(test, forwarder, |options| options.background_rps = background_rps)
         else {
             return;
         };
