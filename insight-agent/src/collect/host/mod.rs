@@ -1,3 +1,16 @@
 //! Readers of the host: /proc and /sys, never anything remote.
+//!
+//! Each file has a reader that takes a [`Root`] and gives `None` for what is not there. A file that
+//! is there and makes no sense is dropped whole and counted: a figure beside a mangled one is not
+//! believed either. [`HostReader`] puts all of them together.
 
+mod cpu;
+mod load;
+mod pressure;
+mod reader;
+mod root;
 pub mod schedstat;
+mod stat;
+
+pub use reader::{HostReader, HostSettings};
+pub use root::Root;

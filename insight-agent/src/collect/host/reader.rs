@@ -1,0 +1,58 @@
+//! One reading of the host: everything that is wanted, in one snapshot.
+
+use super::cpu::SteadyCpus;
+use super::root::{Root, Source};
+use super::{load, pressure, stat};
+use crate::model::host::{HostSnapshot, NodeSnapshot, Selector};
+use std::time::{Duration, Instant};
+
+/// What to read, and how often that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSettings {
+    /// Which processes are forwarders; a process counts for the first that matches it.
+    pub selectors: Vec<Selector>,
+    /// Whether the `node_*` part is read.
+    pub node_metrics: bool,
+    /// The time between two readings, for the judgement of a snapshot's age.
+    pub period: Duration,
+}
+
+/// Reads the host again and again, and keeps what a counter needs in order not to fall.
+#[derive(Debug)]
+pub struct HostReader {
+    root: Root,
+    settings: HostSettings,
+    cpus: SteadyCpus,
+    unparsed: u64,
+}
+
+impl HostReader {
+    /// Reads nothing yet.
+    pub fn new(root: Root, settings: HostSettings) -> Self {
+        Self { root, settings, cpus: SteadyCpus::default(), unparsed: 0 }
+    }
+
+    /// Reads everything once; `now` becomes the snapshot's time. Blocks: call it on a thread of
+    /// its own.
+    pub fn read(&mut self, now: Instant) -> HostSnapshot {
+        let source = Source::new(&self.root);
+        let stat = source.read("proc/stat", stat::parse);
+        let cpus = stat.as_ref().map(|stat| self.cpus.observe(&stat.cpus));
+        let node = self.settings.node_metrics.then(|| NodeSnapshot {
+            system: stat.map(|stat| stat.system),
+            load: source.read("proc/loadavg", load::parse),
+            pressure: pressure::read(&source),
+            ..NodeSnapshot::default()
+        });
+        self.unparsed += source.unparsed();
+        HostSnapshot {
+            taken: now,
+            period: self.settings.period,
+            cpus,
+            node,
+            forwarders: Vec::new(),
+            unparsed: self.unparsed,
+            capped: 0,
+        }
+    }
+}
