@@ -2,7 +2,7 @@
 
 use super::cpu::SteadyCpus;
 use super::root::{Root, Source};
-use super::{load, pressure, stat};
+use super::{conntrack, devices, load, memory, netstat, pressure, sockstat, softnet, stat, uname};
 use crate::model::host::{HostSnapshot, NodeSnapshot, Selector};
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,13 @@ impl HostReader {
             system: stat.map(|stat| stat.system),
             load: source.read("proc/loadavg", load::parse),
             pressure: pressure::read(&source),
-            ..NodeSnapshot::default()
+            memory: source.read("proc/meminfo", memory::parse),
+            devices: devices::read(&source),
+            softnet: source.read("proc/net/softnet_stat", softnet::parse),
+            netstat: netstat::read(&source),
+            sockstat: sockstat::read(&source),
+            conntrack: conntrack::read(&source),
+            uname: uname::read(&source),
         });
         self.unparsed += source.unparsed();
         HostSnapshot {

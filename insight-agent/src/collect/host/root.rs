@@ -65,6 +65,16 @@ impl<'a> Source<'a> {
         parsed
     }
 
+    /// A file's content without white space at its ends. **None**: not there.
+    pub(super) fn text(&self, path: impl AsRef<Path>) -> Option<String> {
+        self.read(path, |text| Some(text.trim().to_owned()))
+    }
+
+    /// A file of one number. **None**: not there, or none.
+    pub(super) fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
+        self.read(path, |text| text.trim().parse().ok())
+    }
+
     fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(self.root.join(path))?.take(MAX_BYTES).read_to_end(&mut bytes)?;
