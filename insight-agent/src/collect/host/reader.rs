@@ -1,9 +1,11 @@
 //! One reading of the host: everything that is wanted, in one snapshot.
 
 use super::cpu::SteadyCpus;
+use super::forwarders::Forwarders;
 use super::root::{Root, Source};
 use super::{conntrack, devices, load, memory, netstat, pressure, sockstat, softnet, stat, uname};
-use crate::model::host::{HostSnapshot, NodeSnapshot, Selector};
+use crate::model::host::{CpuTimes, HostSnapshot, NodeSnapshot, Selector};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// What to read, and how often that happens.
@@ -21,15 +23,29 @@ pub struct HostSettings {
 #[derive(Debug)]
 pub struct HostReader {
     root: Root,
-    settings: HostSettings,
+    node_metrics: bool,
+    period: Duration,
     cpus: SteadyCpus,
+    /// What the last reading gave of the CPUs.
+    last_cpus: Option<BTreeMap<u32, CpuTimes>>,
+    forwarders: Forwarders,
     unparsed: u64,
+    capped: u64,
 }
 
 impl HostReader {
     /// Reads nothing yet.
     pub fn new(root: Root, settings: HostSettings) -> Self {
-        Self { root, settings, cpus: SteadyCpus::default(), unparsed: 0 }
+        Self {
+            root,
+            node_metrics: settings.node_metrics,
+            period: settings.period,
+            cpus: SteadyCpus::default(),
+            last_cpus: None,
+            forwarders: Forwarders::new(settings.selectors),
+            unparsed: 0,
+            capped: 0,
+        }
     }
 
     /// Reads everything once; `now` becomes the snapshot's time. Blocks: call it on a thread of
@@ -38,7 +54,7 @@ impl HostReader {
         let source = Source::new(&self.root);
         let stat = source.read("proc/stat", stat::parse);
         let cpus = stat.as_ref().map(|stat| self.cpus.observe(&stat.cpus));
-        let node = self.settings.node_metrics.then(|| NodeSnapshot {
+        let node = self.node_metrics.then(|| NodeSnapshot {
             system: stat.map(|stat| stat.system),
             load: source.read("proc/loadavg", load::parse),
             pressure: pressure::read(&source),
@@ -50,15 +66,19 @@ impl HostReader {
             conntrack: conntrack::read(&source),
             uname: uname::read(&source),
         });
+        let both = self.last_cpus.as_ref().zip(cpus.as_ref());
+        let (forwarders, capped) = self.forwarders.read(&source, now, both);
+        self.last_cpus.clone_from(&cpus);
+        self.capped += capped;
         self.unparsed += source.unparsed();
         HostSnapshot {
             taken: now,
-            period: self.settings.period,
+            period: self.period,
             cpus,
             node,
-            forwarders: Vec::new(),
+            forwarders,
             unparsed: self.unparsed,
-            capped: 0,
+            capped: self.capped,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Where is the host's /proc, and what of it could not be understood?
 
 use std::cell::Cell;
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -75,6 +76,25 @@ impl<'a> Source<'a> {
         self.read(path, |text| text.trim().parse().ok())
     }
 
+    /// Where a link leads. **None**: not there, or it may not be read.
+    pub(super) fn link(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
+        fs::read_link(self.root.join(path)).ok()
+    }
+
+    /// The names in a folder, in no order. Empty: not there, or it may not be read.
+    pub(super) fn names(&self, path: impl AsRef<Path>) -> Vec<OsString> {
+        let entries = fs::read_dir(self.root.join(path));
+        entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.file_name())).collect()
+    }
+
+    /// The names in a folder that are numbers, rising.
+    pub(super) fn numbers(&self, path: impl AsRef<Path>) -> Vec<u32> {
+        let names = self.names(path).into_iter();
+        let mut numbers: Vec<u32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
     fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(self.root.join(path))?.take(MAX_BYTES).read_to_end(&mut bytes)?;
@@ -85,7 +105,6 @@ impl<'a> Source<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn what_is_absent_is_no_loss_and_what_makes_no_sense_is_one() {
