@@ -9,6 +9,8 @@
 //!
 //! Trimmed by hand; ids and names are made up. Changed trees are made from these while testing.
 
+#![allow(clippy::unwrap_used, reason = "helpers outside of tests, which clippy cannot tell")]
+
 mod broken;
 mod cgroups;
 mod forwarders;
