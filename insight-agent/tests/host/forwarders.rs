@@ -33,6 +33,8 @@ fn a_process_is_found_by_name_program_port_unit_and_group() {
     assert_eq!(found(tree.path(), &by(|of| of.unit = Some("nginx".into()))), all);
     assert_eq!(found(tree.path(), &by(|of| of.cgroup = Some("/forwarders".into()))), all);
     assert_eq!(found(tree.path(), &by(|of| of.cgroup = Some("/system.slice".into()))), all);
+    let folder = "/sys/fs/cgroup/cpu/forwarders";
+    assert_eq!(found(tree.path(), &by(|of| of.cgroup = Some(folder.into()))), all);
 }
 
 #[test]

@@ -37,6 +37,8 @@ enum Version {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Hierarchies {
     of: Vec<Hierarchy>,
+    /// Every mount of control groups: the group that is its root, and where it is.
+    mounts: Vec<(PathBuf, PathBuf)>,
 }
 
 /// One group's bandwidth control.
@@ -63,6 +65,13 @@ impl Hierarchies {
     pub(super) fn read(source: &Source<'_>) -> Self {
         let of = source.read("proc/1/mountinfo", parse_mounts);
         of.or_else(|| source.read("proc/self/mountinfo", parse_mounts)).unwrap_or_default()
+    }
+
+    /// A group as `/proc/PID/cgroup` writes it, from that or from its folder.
+    pub(super) fn path_of(&self, group: &Path) -> PathBuf {
+        let inside =
+            self.mounts.iter().find_map(|(root, mount)| Some(root.join(group.strip_prefix(mount).ok()?)));
+        inside.unwrap_or_else(|| group.to_owned())
     }
 
     /// The nearest group of a process that has a quota; without one, its nearest with figures.
@@ -152,19 +161,23 @@ fn parse_max(text: &str) -> Option<Option<Quota>> {
 
 /// The mounts of control groups that may have CPU figures. **None**: one that is no mount.
 pub(super) fn parse_mounts(text: &str) -> Option<Hierarchies> {
-    let mut of = Vec::new();
+    let (mut of, mut mounts) = (Vec::new(), Vec::new());
     // Only these: the rest has file systems whose lines hold anything.
     for line in text.lines().filter(|line| line.contains(" - cgroup")) {
         let mount = MountInfo::from_line(line).ok()?;
+        let (root, mount_point) = (PathBuf::from(mount.root), mount.mount_point);
+        if mount.fs_type == "cgroup" || mount.fs_type == "cgroup2" {
+            mounts.push((root.clone(), mount_point.clone()));
+        }
         let version = match mount.fs_type.as_str() {
             "cgroup" if mount.super_options.contains_key("cpu") => Version::One,
             "cgroup2" => Version::Two,
             _ => continue,
         };
-        of.push(Hierarchy { version, root: mount.root.into(), mount_point: mount.mount_point });
+        of.push(Hierarchy { version, root, mount_point });
     }
     of.sort_by_key(|hierarchy| hierarchy.version);
-    Some(Hierarchies { of })
+    Some(Hierarchies { of, mounts })
 }
 
 #[cfg(test)]
@@ -182,6 +195,17 @@ mod tests {
         assert_eq!(found.iter().map(|of| of.version).collect::<Vec<_>>(), [Version::One, Version::Two]);
         assert_eq!(found[0].mount_point, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert_eq!(parse_mounts("41 31 - cgroup2\n"), None);
+    }
+
+    #[test]
+    fn a_group_may_be_given_as_its_folder() {
+        let text = "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+            31 23 0:28 /pod /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let found = parse_mounts(text).unwrap();
+        let path_of = |group: &str| found.path_of(Path::new(group)).display().to_string();
+        assert_eq!(path_of("/sys/fs/cgroup/cpu,cpuacct/edge"), "/edge");
+        assert_eq!(path_of("/sys/fs/cgroup/unified/a/b"), "/pod/a/b");
+        assert_eq!(path_of("/system.slice"), "/system.slice");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Which processes are the forwarders?
 
+use super::cgroup::Hierarchies;
 use super::listeners::Listeners;
 use super::process::{Process, read_stat};
 use super::root::{Root, Source};
@@ -35,6 +36,13 @@ pub(super) fn find(source: &Source<'_>, selectors: &[Selector]) -> Found {
     let within = &selectors[..selectors.len().min(MAX_FORWARDERS)];
     let mut found =
         Found { processes: vec![Vec::new(); within.len()], capped: (selectors.len() - within.len()) as u64 };
+    let mut within = within.to_vec();
+    if within.iter().any(|selector| selector.cgroup.is_some()) {
+        let hierarchies = Hierarchies::read(source);
+        for group in within.iter_mut().filter_map(|selector| selector.cgroup.as_mut()) {
+            *group = hierarchies.path_of(group);
+        }
+    }
     let mut listeners = Listeners::default();
     for pid in source.numbers("proc") {
         let matching = within.iter().position(|selector| matches(source, &mut listeners, selector, pid));

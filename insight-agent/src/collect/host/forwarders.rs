@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long a set of processes is taken as complete. A look through a node of 1,000 processes costs
-/// some 20 ms, and a port's as many links again; a worker that is up to 10 s old and not yet
-/// counted loses nothing, since its counters are there when it is found.
+/// How long a set of processes is taken as complete. A look costs some 4 µs a process by name and
+/// 100 µs by port (debug build, busy machine). A worker that is up to 10 s old and not yet counted
+/// loses nothing, since its counters are there when it is found; half of it would double the cost
+/// on a node of 1,000 processes, and twice as much would hide the workers of a reload from a verdict.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The CPUs' times of two readings, if there were two.

