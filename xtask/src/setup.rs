@@ -11,8 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Real forwarders, the real Prometheus, and h2load (in nghttp2-client).
-const PACKAGES: [&str; 4] = ["nginx", "haproxy", "prometheus", "nghttp2-client"];
+/// Real forwarders, the real Prometheus and its exporter, and h2load (in nghttp2-client).
+const PACKAGES: [&str; 5] = ["nginx", "haproxy", "prometheus", "prometheus-node-exporter", "nghttp2-client"];
 
 /// An independent gRPC implementation as peer of ours, and grpcurl. Exact versions: a test that
 /// fails tomorrow shall fail because of our change.
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_removed_package_with_left_over_configuration_is_missing() {
         let listed = "nginx installed\nhaproxy config-files\nprometheus installed\n";
-        assert_eq!(not_installed(listed), ["haproxy", "nghttp2-client"]);
+        assert_eq!(not_installed(listed), ["haproxy", "prometheus-node-exporter", "nghttp2-client"]);
     }
 
     #[test]

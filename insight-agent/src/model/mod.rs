@@ -5,6 +5,7 @@
 
 pub mod figure;
 pub mod hop;
+pub mod host;
 pub mod kernel;
 pub mod ledger;
 pub mod outcome;

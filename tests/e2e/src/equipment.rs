@@ -12,6 +12,8 @@ pub enum Program {
     Grpcurl,
     /// A real forwarder.
     Nginx,
+    /// The exporter whose figures ours are compared with.
+    NodeExporter,
 }
 
 impl Program {
@@ -22,6 +24,7 @@ impl Program {
             Self::Python => environment.join("python"),
             Self::Grpcurl => environment.join("grpcurl"),
             Self::Nginx => "/usr/sbin/nginx".into(),
+            Self::NodeExporter => "/usr/bin/prometheus-node-exporter".into(),
         }
     }
 }

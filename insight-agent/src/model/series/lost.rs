@@ -4,7 +4,7 @@ use super::{Kind, Series, closed};
 use insight_common::kernel::loss::Loss as KernelLoss;
 
 /// Measurements that can lose something.
-pub const MEASUREMENTS: [&str; 13] = [
+pub const MEASUREMENTS: [&str; 14] = [
     "probe",
     "hop_headers",
     "service_timing",
@@ -18,6 +18,7 @@ pub const MEASUREMENTS: [&str; 13] = [
     "residence",
     "report",
     "window_ledger",
+    "host",
 ];
 
 /// Ways of losing something. The closed set of the `loss` label.
@@ -29,7 +30,7 @@ pub enum Loss {
     Voided,
     /// A header or trailer that no parser understood.
     Malformed,
-    /// A header left out because there were too many, or it was too long.
+    /// Something left out because there were too many of its kind, or it was too long.
     Capped,
     /// A hop's name that the route does not list.
     UnknownHop,
@@ -69,11 +70,13 @@ pub enum Loss {
     Contradiction,
     /// Evidence of which too small a part could be paired.
     Unpaired,
+    /// A file of the host that was there and made no sense.
+    Unparsed,
 }
 
 impl Loss {
     /// The names, in order of declaration.
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 24] = [
         "in_flight",
         "voided",
         "malformed",
@@ -97,6 +100,7 @@ impl Loss {
         "blurred",
         "contradiction",
         "unpaired",
+        "unparsed",
     ];
 
     /// The name used in labels and JSON.
@@ -127,7 +131,7 @@ pub const LOST: Series = Series {
     help: "What a measurement lost, by kind of loss.",
     kind: Kind::Counter,
     labels: &[closed("measurement", &MEASUREMENTS), closed("loss", &Loss::NAMES)],
-    bound: "measurements (13) x losses (23)",
+    bound: "measurements (14) x losses (24)",
 };
 
 /// This file's families.

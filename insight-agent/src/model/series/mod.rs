@@ -4,6 +4,7 @@
 //! series that is not here cannot be exported.
 
 pub mod agent;
+pub mod host;
 pub mod kernel;
 pub mod link;
 pub mod lost;
@@ -23,6 +24,8 @@ pub enum Kind {
     Counter,
     /// Rises and falls; a missing value is an absent series.
     Gauge,
+    /// A number that another exporter shows without saying what kind it is.
+    Untyped,
     /// Cumulative buckets with these inclusive upper bounds, in the series' unit, rising.
     Histogram(&'static [f64]),
 }
@@ -45,6 +48,8 @@ pub enum Values {
     Configured(&'static str),
     /// Exactly one value per process; the text says what.
     Constant(&'static str),
+    /// What the host has; the text says of what.
+    Host(&'static str),
 }
 
 /// One family of the exporter.
@@ -85,6 +90,18 @@ pub const ALL: &[&[Series]] = &[
     residence::SERIES,
     lost::SERIES,
     agent::SERIES,
+    host::cpu::SERIES,
+    host::system::SERIES,
+    host::pressure::SERIES,
+    host::memory::SERIES,
+    host::network::RECEIVE_ROWS,
+    host::network::TRANSMIT_ROWS,
+    host::network::SERIES,
+    host::netstat::SERIES,
+    host::sockstat::SERIES,
+    host::conntrack::SERIES,
+    host::forwarder::SERIES,
+    host::cgroup::SERIES,
 ];
 
 #[cfg(test)]

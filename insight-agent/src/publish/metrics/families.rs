@@ -102,7 +102,7 @@ impl<const N: usize> HistogramRow<N> {
         assert!(series.labels.len() == N, "the row has another number of labels");
         match series.kind {
             Kind::Histogram(bounds) => Self { series, bounds },
-            Kind::Counter | Kind::Gauge => panic!("the row is not a histogram"),
+            Kind::Counter | Kind::Gauge | Kind::Untyped => panic!("the row is not a histogram"),
         }
     }
 
@@ -234,12 +234,12 @@ pub(super) fn register_collector(registry: &Registry, collector: impl Collector 
     registry.register(Box::new(collector)).expect(VALID);
 }
 
-fn desc_of(series: &Series) -> Desc {
+pub(super) fn desc_of(series: &Series) -> Desc {
     let labels = label_names(series).into_iter().map(str::to_owned).collect();
     Desc::new(series.name.to_owned(), series.help.to_owned(), labels, HashMap::new()).expect(VALID)
 }
 
-fn label_pairs<const N: usize>(series: &Series, values: [String; N]) -> Vec<LabelPair> {
+pub(super) fn label_pairs<const N: usize>(series: &Series, values: [String; N]) -> Vec<LabelPair> {
     let pairs = series.labels.iter().zip(values).map(|(label, value)| {
         let mut pair = LabelPair::default();
         pair.set_name(label.name.to_owned());
@@ -249,7 +249,7 @@ fn label_pairs<const N: usize>(series: &Series, values: [String; N]) -> Vec<Labe
     pairs.collect()
 }
 
-fn family_of(series: &Series, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+pub(super) fn family_of(series: &Series, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(series.name.to_owned());
     family.set_help(series.help.to_owned());

@@ -6,23 +6,28 @@
 
 mod families;
 mod gauges;
+mod host;
 mod kernel;
 mod links;
+mod numbers;
 mod probes;
 #[cfg(test)]
 mod tests;
 
 pub use gauges::AgentLabels;
 
+use crate::model::host::HostSnapshot;
 use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
+use crate::model::series::host::netstat;
 use crate::model::series::lost::{self, Loss};
 use crate::model::series::path;
 use crate::model::status::{LossStatus, MeasurementStatus};
 use crate::model::window::Window;
 use families::{CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
+use host::{Host, HostCollector};
 use kernel::{KernelCollector, Sockets};
 use links::Links;
 use probes::Probes;
@@ -55,6 +60,7 @@ pub struct Metrics {
     links: Links,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
+    host: Arc<Host>,
     inconsistent: Counters<5>,
     lost: Counters<2>,
     /// The counters that exist, for [`Self::lost_snapshot`].
@@ -76,6 +82,8 @@ impl Metrics {
         register_collector(&registry, GaugeCollector::new(Arc::clone(&gauges)));
         let sockets = Arc::new(Sockets::default());
         register_collector(&registry, KernelCollector::new(Arc::clone(&sockets)));
+        let host = Arc::new(Host::default());
+        register_collector(&registry, HostCollector::new(Arc::clone(&host)));
         let metrics = Self {
             probes: Probes::register(&registry, plans),
             links: Links::register(&registry, plans),
@@ -84,6 +92,7 @@ impl Metrics {
             losses: Mutex::default(),
             gauges,
             sockets,
+            host,
             registry,
         };
         for (measurement, loss) in STANDING_LOSSES {
@@ -162,6 +171,17 @@ impl Metrics {
         }
     }
 
+    /// Shows what the host says of itself and its forwarders; its losses are added up. A snapshot is
+    /// shown until it is three reading periods old; after that its families are absent.
+    pub fn publish_host(&self, snapshot: Arc<HostSnapshot>) {
+        let lost = self.host.show(snapshot);
+        for (loss, count) in [(Loss::Unparsed, lost.unparsed), (Loss::Capped, lost.capped)] {
+            if count > 0 {
+                self.lost("host", loss, count);
+            }
+        }
+    }
+
     /// Shows these measurements' states in place of the last ones.
     pub fn publish_measurements(&self, measurements: &[MeasurementStatus]) {
         self.gauges.show_measurements(measurements.into());
@@ -174,6 +194,7 @@ impl Metrics {
     ///
     /// **Errors**: none that is known; the encoder's interface has one.
     pub fn render(&self) -> Result<String, RenderError> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather())?;
+        Ok(numbers::restore_untyped(text, netstat::SERIES))
     }
 }

@@ -1,5 +1,6 @@
 //! What a scrape shows, read with the end-to-end tests' own exposition parser.
 
+mod host;
 mod links;
 mod samples;
 mod sockets;

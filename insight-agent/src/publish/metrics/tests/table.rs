@@ -19,6 +19,7 @@ fn full() -> Metrics {
     window.paths[0].ledgers.push(second);
     metrics.publish_window(&window);
     metrics.publish_kernel(sockets::snapshot(), &["sg".to_owned()]);
+    metrics.publish_host(Arc::new(host::snapshot()));
     metrics.publish_measurements(&[MeasurementStatus {
         node: "node-1".to_owned(),
         name: "probe".to_owned(),
@@ -42,6 +43,7 @@ fn exporter_shows_exactly_the_declared_families() {
         let kind = match row.kind {
             Kind::Counter => Type::Counter,
             Kind::Gauge => Type::Gauge,
+            Kind::Untyped => Type::Untyped,
             Kind::Histogram(_) => Type::Histogram,
         };
         assert_eq!(family.kind, kind, "{name}");

@@ -1,0 +1,85 @@
+//! Series of the host: what did its last reading give?
+//!
+//! A scrape shows the last snapshot as it is. One that is too old is not shown: whoever read the
+//! host is dead, and a flat line would look like an idle host.
+
+mod forwarders;
+mod node;
+
+use super::numbers::descs;
+use crate::model::host::HostSnapshot;
+use crate::model::series::host;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// A snapshot is shown until it is this many reading periods old: one that comes late leaves no
+/// gap, and a dead reader is noticed soon.
+const SHOWN_PERIODS: u32 = 3;
+
+/// The last snapshot.
+#[derive(Default)]
+pub(super) struct Host {
+    shown: Mutex<Option<Arc<HostSnapshot>>>,
+}
+
+/// What was lost between two snapshots.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Files that made no sense.
+    pub(super) unparsed: u64,
+    /// Processes and threads beyond the bounds.
+    pub(super) capped: u64,
+}
+
+impl Host {
+    /// Shows `snapshot` in place of the last one.
+    pub(super) fn show(&self, snapshot: Arc<HostSnapshot>) -> Lost {
+        let (unparsed, capped) = (snapshot.unparsed, snapshot.capped);
+        let last = self.shown.lock().unwrap_or_else(PoisonError::into_inner).replace(snapshot);
+        // A reader that was made anew counts from 0 again.
+        let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        Lost {
+            unparsed: since(unparsed, last.as_ref().map_or(0, |last| last.unparsed)),
+            capped: since(capped, last.as_ref().map_or(0, |last| last.capped)),
+        }
+    }
+
+    fn families(&self, now: Instant) -> Vec<MetricFamily> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(snapshot) = shown.filter(|shown| is_fresh(shown, now)) else { return Vec::new() };
+        let mut families = forwarders::families(&snapshot.forwarders);
+        if let Some(node) = &snapshot.node {
+            families.extend(node::families(node, snapshot.cpus.as_ref()));
+        }
+        families
+    }
+}
+
+/// Whether a snapshot is young enough to be shown.
+fn is_fresh(snapshot: &HostSnapshot, now: Instant) -> bool {
+    now.saturating_duration_since(snapshot.taken) <= snapshot.period * SHOWN_PERIODS
+}
+
+/// The registry's handle on [`Host`].
+pub(super) struct HostCollector {
+    host: Arc<Host>,
+    descs: Vec<Desc>,
+}
+
+impl HostCollector {
+    pub(super) fn new(host: Arc<Host>) -> Self {
+        Self { host, descs: descs(&host::ALL) }
+    }
+}
+
+impl Collector for HostCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.host.families(Instant::now())
+    }
+}
