@@ -28,7 +28,7 @@ fn free_port() -> u16 {
 async fn start(folder: &Path, name: &str, region: &str, grpc: u16, more: &str) -> JoinHandle<()> {
     let file = folder.join(format!("{name}.toml"));
     let text = format!(
-        "[agent]\nname = \"{name}\"\nregion = \"{region}\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
+        "[agent]\nname = \"{name}\"\nregion = \"{region}\"\n[kernel]\nenabled = false\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n[probing]\nwindow = \"1s\"\n\
          [grpc]\nlisten = \"127.0.0.1:{grpc}\"\ntoken_file = \"token\"\n{more}"
     );

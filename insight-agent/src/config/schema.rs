@@ -218,7 +218,7 @@ pub const SECTIONS: &[Section] = &[
     Section {
         path: "kernel",
         keys: &[
-            key("enabled", Kind::Flag, Value("false"), "true"),
+            key("enabled", Kind::Flag, Value("true"), "false"),
             key("measurements", Kind::List, Value(KERNEL_MEASUREMENTS), "[\"socket_rtt\", \"receive_wait\"]"),
             key("scope_cgroup", Kind::Text, Derived("every cgroup"), "\"/sys/fs/cgroup/system.slice\""),
             key("scope_namespaces", Kind::List, Value("[]"), "[\"/proc/1/ns/net\"]"),

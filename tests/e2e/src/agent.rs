@@ -275,7 +275,12 @@ impl Config {
         }
         // Tests share their cores with each other: a starved prober is no finding here, and what
         // it measured counts.
-        text + "[probing]\nwindow = \"1s\"\nvoid_share = 1.0\n" + &self.rest
+        text += "[probing]\nwindow = \"1s\"\nvoid_share = 1.0\n";
+        // Agents without a scope would each measure this whole machine.
+        if !self.rest.contains("[kernel]") {
+            text += "[kernel]\nenabled = false\n";
+        }
+        text + &self.rest
     }
 }
 

@@ -121,7 +121,8 @@ fn all_figures_are_of_the_reading_and_so_is_the_uptime() {
 
 #[test]
 fn epochs_differ_and_measurements_that_are_off_say_so() {
-    let (one, two) = (own(CONFIG), own("[agent]\nregion = \"eu\"\nname = \"mediary-a\"\n"));
+    let (one, two) =
+        (own(CONFIG), own("[agent]\nregion = \"eu\"\nname = \"mediary-a\"\n[kernel]\nenabled = false\n"));
     assert_ne!(one.make().0.epoch, two.make().0.epoch);
     assert!(one.make().0.measurements.is_empty(), "nothing is known before the programs are loaded");
     let off = two.make().0.measurements;
