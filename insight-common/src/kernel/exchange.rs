@@ -28,6 +28,15 @@ pub const CALM_EXCHANGES: u8 = 2;
 /// turns. Sooner or later one of them asks while the other waits, and rarely after that many.
 pub const CALM_JOINED: u8 = 64;
 
+/// Exchanges in a row that end the suspicion of two requests at once: each by itself, and each within a
+/// quarter, or [`USUAL_NS`], of what the connection's exchanges took before it. In a steady stream of more
+/// requests than one at once each would seem to take the rest that its real time leaves of their
+/// distance, which is never within a quarter of the whole.
+pub const CALM_USUAL: u8 = 3;
+
+/// Differences below this are nobody's answer.
+pub const USUAL_NS: u64 = 1_000_000;
+
 /// Silence in both directions before a request. Less is a connection on which more goes on.
 pub const IDLE_NS: u64 = 500_000;
 
@@ -51,6 +60,12 @@ const fn is_listed(bytes: u32) -> bool {
     matches!(bytes, 9 | 13 | 17 | 22 | 26 | 30 | 34)
 }
 
+/// Joined while it was open; the doubt is about what went on before.
+const JOINED: u8 = 1;
+
+/// Joined, and calm for [`CALM_JOINED`] exchanges since.
+const JOINED_CALM: u8 = 2;
+
 /// The exchange under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -73,10 +88,12 @@ pub struct Exchange {
     calm: u8,
     /// Not 0: bytes followed so closely on the answer that they may be the rest of its request.
     tail: u8,
-    /// Not 0: the doubt is about what went on before anybody watched: see [`CALM_JOINED`].
+    /// Not 0: nobody watched when the connection was last silent. [`JOINED`] or [`JOINED_CALM`].
     joined: u8,
     /// Fills the entry up.
-    unused: u8,
+    unused: [u8; 5],
+    /// How long the last measured exchange took, in µs. 0: none was.
+    usual_us: u32,
 }
 
 /// What bytes in the answer's direction came to.
@@ -107,7 +124,8 @@ impl Exchange {
             calm: 0,
             tail: 0,
             joined: 0,
-            unused: 0,
+            unused: [0; 5],
+            usual_us: 0,
         }
     }
 
@@ -121,7 +139,7 @@ impl Exchange {
             last_answer_ns: now,
             doubted_ns: now,
             skipped: skip,
-            joined: 1,
+            joined: JOINED,
             ..Self::new()
         }
     }
@@ -165,6 +183,8 @@ impl Exchange {
                 self.calm = 0;
             } else {
                 self.mixed = 1;
+                self.doubted_ns = now;
+                self.calm = 0;
             }
             self.crowded = 1;
         }
@@ -188,19 +208,54 @@ impl Exchange {
             return Answer::Opening;
         }
         // Another CPU's clock may be a little behind: no duration is better than a huge one.
-        if self.crowded != 0 || self.mixed != 0 || now < asked {
+        if self.crowded != 0 || now < asked {
             return Answer::Overlapped;
         }
-        if self.doubted_ns != 0 {
-            self.calm = self.calm.saturating_add(1);
-            let enough = if self.joined == 0 { CALM_EXCHANGES } else { CALM_JOINED };
-            if self.calm >= enough && now.saturating_sub(self.doubted_ns) >= DOUBT_NS {
-                self.doubted_ns = 0;
-                self.joined = 0;
+        let took = now - asked;
+        if self.mixed != 0 || self.doubted_ns != 0 {
+            self.settle(now, took);
+            return Answer::Overlapped;
+        }
+        // What is measured on a connection that was never seen silent is not certain enough to
+        // tell others by.
+        if self.joined == 0 {
+            let us = took / 1_000;
+            self.usual_us = if us > u32::MAX as u64 { u32::MAX } else { us as u32 };
+        }
+        Answer::Took(took)
+    }
+
+    /// One more exchange, by itself, that took this long while answers may still be owed: are they?
+    #[inline(always)]
+    fn settle(&mut self, now: u64, took: u64) {
+        // Without a figure from before, nothing but silence tells.
+        if self.mixed != 0 && (self.usual_us == 0 || !self.is_usual(took)) {
+            self.calm = 0;
+            return;
+        }
+        self.calm = self.calm.saturating_add(1);
+        let enough = if self.mixed != 0 {
+            CALM_USUAL
+        } else if self.joined == JOINED {
+            CALM_JOINED
+        } else {
+            CALM_EXCHANGES
+        };
+        if self.calm >= enough && now.saturating_sub(self.doubted_ns) >= DOUBT_NS {
+            self.mixed = 0;
+            self.doubted_ns = 0;
+            if self.joined == JOINED {
+                self.joined = JOINED_CALM;
             }
-            return Answer::Overlapped;
         }
-        Answer::Took(now - asked)
+    }
+
+    /// Whether an exchange took about as long as the last one that was measured.
+    #[inline(always)]
+    const fn is_usual(&self, took: u64) -> bool {
+        let usual = self.usual_us as u64 * 1_000;
+        let apart = usual.abs_diff(took);
+        apart <= usual / 4 || apart <= USUAL_NS
     }
 }
 
@@ -306,6 +361,46 @@ mod tests {
             exchange.ask(at + 410_000, 0);
             assert_eq!(exchange.answer(at + 450_000, 0), Answer::Nothing, "the rest of the answer");
             at += 30 * MS;
+        }
+    }
+
+    #[test]
+    fn a_writer_that_lost_its_cpu_for_long_costs_a_few_exchanges_too() {
+        let (mut exchange, mut clean) = (Exchange::new(), 0);
+        for nth in 0..200 {
+            let at = (1_000 + 32 * nth) * MS;
+            exchange.ask(at, 0);
+            if nth == 20 {
+                exchange.ask(at + 9 * MS, 0);
+            }
+            match exchange.answer(at + (20 + nth % 5) * MS, 0) {
+                Answer::Took(_) => clean += 1,
+                other => assert_eq!((other, (20..25).contains(&nth)), (Answer::Overlapped, true), "{nth}"),
+            }
+        }
+        assert!(clean >= 195, "{clean}");
+    }
+
+    #[test]
+    fn requests_that_begin_to_overlap_evenly_are_measured_no_more() {
+        // Alone at first; then each 50 ms for ever, with an answer after 60.
+        for distance in [17, 31, 41, 50, 59] {
+            let mut exchange = Exchange::new();
+            for nth in 0..10 {
+                exchange.ask((1_000 + 300 * nth) * MS, 0);
+                assert_eq!(exchange.answer((1_060 + 300 * nth) * MS, 0), Answer::Took(60 * MS));
+            }
+            let mut events: Vec<(u64, bool)> = (0..2_000)
+                .flat_map(|n| [(5_000 + distance * n, true), (5_060 + distance * n, false)])
+                .collect();
+            events.sort_unstable();
+            for (at, asks) in events {
+                if asks {
+                    exchange.ask(at * MS, 0);
+                } else if let Answer::Took(took) = exchange.answer(at * MS, 0) {
+                    panic!("{took} ns at a distance of {distance} ms");
+                }
+            }
         }
     }
 
