@@ -6,6 +6,7 @@ mod cargo;
 mod codegen;
 mod command;
 mod demo;
+mod docs;
 mod setup;
 mod test;
 
@@ -36,6 +37,12 @@ enum Command {
     Setup,
     /// Generate Rust from proto/ (commit the result)
     Codegen {
+        /// Only compare with what is committed
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the documents that are generated out of the code: docs/metrics.md (commit the result)
+    Docs {
         /// Only compare with what is committed
         #[arg(long)]
         check: bool,
@@ -76,6 +83,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::BuildEbpf { check, .. } => build_ebpf::run(&root, check).map(|()| ExitCode::SUCCESS),
         Command::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS),
+        Command::Docs { check } => docs::run(&root, check).map(|()| ExitCode::SUCCESS),
     }
 }
 

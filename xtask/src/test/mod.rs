@@ -8,7 +8,7 @@ mod counts;
 mod skips;
 mod tally;
 
-use crate::{build_ebpf, cargo, codegen, setup};
+use crate::{build_ebpf, cargo, codegen, docs, setup};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
 use insight_lab::Interrupt;
@@ -61,6 +61,8 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
     // The tests below start these binaries; built here, with the tests' own flags, once.
     let built = run.cargo_step("build", &["build", "--workspace", "--all-targets", "--locked"], &[]);
     if built {
+        // Its generator is one of the binaries that were just built.
+        run.step("generated documents", |run| docs::run(run.root, true).map(|()| Verdict::Passed));
         run.step("tests", Run::tests);
     } else {
         run.tally.fail("tests (nothing to run: the build failed)");

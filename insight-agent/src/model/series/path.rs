@@ -22,7 +22,7 @@ pub const CROSS_REGION_LATENCY: Series = Series {
 /// One entry of a probe's ledger.
 pub const LEDGER: Series = Series {
     name: "insight_path_ledger_seconds",
-    help: "Mean over the last complete window of one entry of a ledger (link, hop, service, transfer, unexplained), in seconds; ledger=probe is of the probe's own requests, ledger=window of what the nodes on its path measured. Absent when the window holds no evidence for it.",
+    help: "One entry of a ledger (link, hop, service, transfer, unexplained) over the last complete window, in seconds: its mean, or its smallest round trip where evidence is rtt_floor or link_probe. ledger=probe is of the probe's own requests, ledger=window of what the nodes on its path measured. Absent when the window holds no evidence for it.",
     kind: Kind::Gauge,
     labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND, SEGMENT, closed("evidence", &Evidence::NAMES)],
     bound: "white-box probes x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent) x evidence kinds that occur (1 to 2 a segment)",
