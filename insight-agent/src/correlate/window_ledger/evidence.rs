@@ -2,14 +2,11 @@
 
 use super::{Found, Mean};
 use crate::correlate::nodes::{NodeWindows, RecentWindow};
+use crate::model::kernel::LEAST_PAIRED_SHARE;
 use crate::model::ledger::{Evidence, Population, SERVICE};
 use crate::model::report::{SeriesKey, SeriesWindow};
 use crate::model::series::lost::Loss;
 use std::time::{Duration, Instant};
-
-/// A direction's residence is used when more than this share of the forwarder's writes could be
-/// paired with a read: below it, what was paired says little about the rest.
-const PAIRED_SHARE: f64 = 0.5;
 
 /// Exchanges are used when at least this share of them had their connection to themselves. The
 /// others are those that take longer, so with half of it the mean would be too small.
@@ -98,7 +95,7 @@ impl<'a> Nodes<'a> {
         ];
         for direction in DIRECTIONS {
             match paired_share(recent, direction) {
-                Some(share) if share > PAIRED_SHARE => {}
+                Some(share) if share > LEAST_PAIRED_SHARE => {}
                 Some(_) => return Err(Refused(Loss::Unpaired)),
                 // Nothing was forwarded; or its agent measures no residence.
                 None => return Ok(None),

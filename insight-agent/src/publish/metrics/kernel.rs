@@ -26,7 +26,7 @@ const RESPONSE: HistogramRow<1> = HistogramRow::of(&response::RESPONSE);
 const RESIDENCE: HistogramRow<2> = HistogramRow::of(&residence::RESIDENCE);
 const PAIRS: CounterRow<2> = CounterRow::of(&residence::PAIRS);
 
-/// How long a snapshot is shown. The maps are read once a second: ten readings have failed.
+/// How long a snapshot is shown. The maps are read twice a second: twenty readings have failed.
 const SHOWN_FOR: Duration = Duration::from_secs(10);
 
 /// The last snapshot.
