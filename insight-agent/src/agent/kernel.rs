@@ -220,7 +220,10 @@ mod tests {
         let metrics = Arc::new(Metrics::new(&labels, Duration::from_secs(1), &[]));
         let states = States::new(Mutex::new(found));
         let clock = AgentClock::start();
-        let own = OwnReport::new(&config, clock, Arc::clone(&metrics), Arc::clone(&states)).unwrap();
+        let own = {
+            let host = Arc::new(crate::agent::host::HostView::new(&config));
+            OwnReport::new(&config, clock, Arc::clone(&metrics), Arc::clone(&states), host).unwrap()
+        };
         let mut watch = Watch {
             own: Arc::new(own),
             metrics,

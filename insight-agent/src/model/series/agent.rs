@@ -8,7 +8,7 @@ const fn constant(name: &'static str, what: &'static str) -> Label {
 }
 
 /// Why a measurement is not active. The closed set of the `reason` label.
-pub const REASONS: [&str; 14] = [
+pub const REASONS: [&str; 16] = [
     "",
     "off",
     "warming_up",
@@ -23,6 +23,8 @@ pub const REASONS: [&str; 14] = [
     "no_cgroup",
     "no_namespace",
     "stopped",
+    "unreadable",
+    "duplicate",
 ];
 
 /// Which program runs.

@@ -114,6 +114,7 @@ fn segment(name: &str, mean: Option<f64>, evidence: Option<Evidence>) -> Segment
         count: if mean.is_some() { 10 } else { 0 },
         merged: Vec::new(),
         inconsistent: 0,
+        host: None,
     }
 }
 
