@@ -73,10 +73,11 @@ impl KernelThread {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
                 reads = reads.wrapping_add(1);
                 let is_due = reads.is_multiple_of(LOOK_EVERY);
-                if let Some(pids) = is_due.then(|| forwarders(&selectors, &watch.metrics)).flatten() {
-                    if let Err(error) = kernel.set_forwarders(&pids) {
-                        tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
-                    }
+                let pids = is_due.then(|| forwarders(&selectors, &watch.metrics)).flatten();
+                if let Some(pids) = pids
+                    && let Err(error) = kernel.set_forwarders(&pids)
+                {
+                    tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
                 }
                 let before = Instant::now();
                 if let Some(snapshot) = kernel.snapshot() {
