@@ -106,7 +106,7 @@ fn complaints_are_known(agent: &str, text: &str) {
             Some(beginning) => about.starts_with(beginning),
             None => about == *known,
         };
-        assert!(known.iter().any(|known| is_meant(&known)), "{agent}: promtool complains: {complaint}");
+        assert!(known.iter().any(is_meant), "{agent}: promtool complains: {complaint}");
     }
     assert!(text.contains("insight_build_info"), "{agent}: promtool was given nothing: {text}");
 }

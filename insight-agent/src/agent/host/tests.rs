@@ -36,7 +36,7 @@ fn reading(taken: Instant, seconds: u64) -> Arc<HostSnapshot> {
 fn shares_are_of_the_time_between_two_readings_and_unknown_before() {
     let (view, began) = (view(CONFIG), Instant::now());
     let unread = ForwarderStatus { name: "nginx".into(), ..ForwarderStatus::default() };
-    assert_eq!(view.forwarders(began), [unread.clone()]);
+    assert_eq!(view.forwarders(began), std::slice::from_ref(&unread));
     view.take(reading(began, 0));
     let once = view.forwarders(began).remove(0);
     assert_eq!((once.pids, once.throttled_share, once.run_delay_share), (Some(vec![41, 42]), None, None));
