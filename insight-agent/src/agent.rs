@@ -3,6 +3,7 @@
 //! ```text
 //! prober thread ─ ProbeEvent ─► correlator task ─ Window ─► metrics, status
 //! node pollers ── NodeEvent ──►       │
+//! host thread ──── HostSnapshot ─► metrics, status, own report
 //! kernel thread ─► own report ◄───────┴─► node board ─► gRPC thread
 //!
 //! gRPC thread: receiver, reports, health, reflection    HTTP: /metrics, /api/v1/status
@@ -15,6 +16,7 @@ mod correlator;
 mod error;
 mod files;
 mod grpc;
+mod host;
 mod kernel;
 mod nodes;
 mod report;
@@ -37,6 +39,7 @@ use crate::publish::web::{self, AdminListener, MetricsListener, Readiness, WebCo
 use crate::secret::Secret;
 use crate::serve::Reports;
 use correlator::Correlator;
+use host::{HostThread, HostView};
 use kernel::{KernelThread, States};
 use nodes::NodeBoard;
 use report::OwnReport;
@@ -72,6 +75,7 @@ pub struct Agent {
     pollers: Vec<Poller>,
     node_board: Arc<NodeBoard>,
     kernel_states: States,
+    host: Arc<HostView>,
 }
 
 impl Agent {
@@ -101,9 +105,10 @@ impl Agent {
                 .collect();
         let board = Arc::new(Board::new(labels, config.probing.window, listeners, !plans.is_empty()));
         let kernel_states = States::default();
-        let own =
-            OwnReport::new(&config, AgentClock::start(), Arc::clone(&metrics), Arc::clone(&kernel_states))
-                .map_err(|source| AgentError::Thread { part: "the node's report", source })?;
+        let host = Arc::new(HostView::new(&config));
+        let (for_own, states) = (Arc::clone(&metrics), Arc::clone(&kernel_states));
+        let own = OwnReport::new(&config, AgentClock::start(), for_own, states, Arc::clone(&host))
+            .map_err(|source| AgentError::Thread { part: "the node's report", source })?;
         let node_board = Arc::new(NodeBoard::new(&config, Arc::new(own)));
         Ok(Self {
             config,
@@ -120,6 +125,7 @@ impl Agent {
             pollers,
             node_board,
             kernel_states,
+            host,
         })
     }
 
@@ -156,6 +162,8 @@ impl Agent {
             self.node_board.own_shared(),
         )
         .map_err(|source| AgentError::Thread { part: "the kernel thread", source })?;
+        let host = HostThread::start(&self.config, Arc::clone(&self.metrics), Arc::clone(&self.host))
+            .map_err(|source| AgentError::Thread { part: "the host thread", source })?;
         let (node_events, nodes_received) = mpsc::channel(NODE_EVENTS_QUEUED);
         let lost = Arc::clone(&self.metrics);
         let lost = Lost(Arc::new(move || lost.lost("report", Loss::Dropped, 1)));
@@ -171,6 +179,7 @@ impl Agent {
             node_board: Arc::clone(&self.node_board),
             window: self.config.probing.window,
             kernel_states: self.kernel_states,
+            host: Arc::clone(&self.host),
         };
         let mut correlator = tokio::spawn(correlator.run(received, nodes_received));
         let exposition = Arc::clone(&self.metrics);
@@ -184,11 +193,14 @@ impl Agent {
             stopped(stopping.clone()),
         ));
         let lost = Arc::clone(&self.metrics);
-        let board = Arc::clone(&self.board);
+        let (board, forwarders) = (Arc::clone(&self.board), self.host);
         let mut admin = tokio::spawn(web::serve_admin(
             self.admin_listener,
             AdminListener {
-                status: Arc::new(move || board.status(lost.lost_snapshot(), Instant::now())),
+                status: Arc::new(move || {
+                    let now = Instant::now();
+                    board.status(lost.lost_snapshot(), forwarders.forwarders(now), now)
+                }),
                 readiness: Arc::clone(&self.readiness),
                 token: self.token,
             },
@@ -224,6 +236,9 @@ impl Agent {
         let stop = move || {
             prober.stop();
             if let Some(thread) = sockets {
+                thread.stop();
+            }
+            if let Some(thread) = host {
                 thread.stop();
             }
         };

@@ -1,5 +1,6 @@
 //! The task in which everything that was measured comes together, window by window.
 
+use super::host::HostView;
 use super::kernel::States;
 use super::nodes::NodeBoard;
 use super::status::Board;
@@ -23,6 +24,7 @@ pub(super) struct Correlator {
     pub(super) node_board: Arc<NodeBoard>,
     pub(super) window: Duration,
     pub(super) kernel_states: States,
+    pub(super) host: Arc<HostView>,
 }
 
 impl Correlator {
@@ -93,6 +95,7 @@ impl Correlator {
         let kernel = self.kernel_states.lock().unwrap_or_else(PoisonError::into_inner);
         states.extend(kernel.iter().cloned());
         drop(kernel);
+        states.extend(self.host.states());
         states.extend(self.nodes.states(self.board.node(), now, fresh_for(window.length)));
         states.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
         for ledger in window.paths.iter().flat_map(|path| &path.ledgers).filter(|l| l.other_shape > 0) {

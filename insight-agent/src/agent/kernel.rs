@@ -4,14 +4,16 @@
 //! is for an async worker. The programs end with the thread.
 
 use super::report::{Floors, OwnReport};
+use crate::collect::host::{Root, detect};
 use crate::collect::kernel::settings::{PeerGroup, Scope, Settings};
-use crate::collect::kernel::{Kernel, Problem, forwarders, seeding, spec};
+use crate::collect::kernel::{Kernel, Problem, seeding, spec};
 use crate::config;
+use crate::model::host::Selector;
 use crate::model::kernel::{KernelSnapshot, Reason, State};
+use crate::model::series::lost::Loss;
 use crate::model::status::{MeasurementState, MeasurementStatus};
 use crate::publish::metrics::Metrics;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,6 +26,9 @@ const PERIOD: Duration = Duration::from_millis(500);
 
 /// Reads between two looks for new workers of the forwarders.
 const LOOK_EVERY: u32 = 10;
+
+/// Processes that the kernel half has room for.
+const MAX_PIDS: usize = 64;
 
 /// States as of the last start, empty before it and where kernel measurements are off.
 pub(super) type States = Arc<Mutex<Vec<MeasurementStatus>>>;
@@ -50,10 +55,11 @@ impl KernelThread {
         }
         let (stop, stopped) = mpsc::channel();
         let (wanted, node) = (config.kernel.clone(), config.agent.name.clone());
+        let selectors = config.forwarders.clone();
         let work = move || {
             let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
             let mut watch = Watch { own, metrics, states, node, peers, asked_to_stop: false };
-            let mut kernel = match settings(&wanted) {
+            let mut kernel = match settings(&wanted, forwarders(&selectors, &watch.metrics)) {
                 Ok(settings) => Kernel::start(&settings),
                 Err(problem) => Kernel::failed(&problem),
             };
@@ -66,11 +72,12 @@ impl KernelThread {
             let mut reads = 0_u32;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
                 reads = reads.wrapping_add(1);
-                if reads.is_multiple_of(LOOK_EVERY) && !wanted.forwarders.is_empty() {
-                    let pids = forwarders::find(Path::new("/proc"), &wanted.forwarders);
-                    if let Err(error) = kernel.set_forwarders(&pids) {
-                        tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
-                    }
+                let is_due = reads.is_multiple_of(LOOK_EVERY);
+                let pids = is_due.then(|| forwarders(&selectors, &watch.metrics)).flatten();
+                if let Some(pids) = pids
+                    && let Err(error) = kernel.set_forwarders(&pids)
+                {
+                    tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
                 }
                 let before = Instant::now();
                 if let Some(snapshot) = kernel.snapshot() {
@@ -133,8 +140,23 @@ impl Drop for Watch {
     }
 }
 
+/// Processes of the forwarders, as many as there is room for; the others are a loss, at each look
+/// again. **None**: no forwarder is configured.
+fn forwarders(selectors: &[Selector], metrics: &Metrics) -> Option<Vec<u32>> {
+    if selectors.is_empty() {
+        return None;
+    }
+    let mut pids = detect(&Root::default(), selectors).pids.concat();
+    let surplus = pids.len().saturating_sub(MAX_PIDS);
+    if surplus > 0 {
+        metrics.lost("residence", Loss::Capped, surplus as u64);
+        pids.truncate(MAX_PIDS);
+    }
+    Some(pids)
+}
+
 /// What the configuration means on this host, now.
-fn settings(wanted: &config::Kernel) -> Result<Settings, Problem> {
+fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result<Settings, Problem> {
     let namespaces = wanted.scope_namespaces.iter().map(|path| {
         // The number of a namespace's inode has 32 bits in the kernel.
         std::fs::metadata(path).map(|metadata| metadata.ino() as u32).map_err(|error| Problem {
@@ -147,7 +169,6 @@ fn settings(wanted: &config::Kernel) -> Result<Settings, Problem> {
         networks: peer.networks.clone(),
         ports: peer.ports.clone(),
     });
-    let forwards = !wanted.forwarders.is_empty();
     Ok(Settings {
         measurements: wanted.measurements.clone(),
         scope: Scope {
@@ -156,7 +177,7 @@ fn settings(wanted: &config::Kernel) -> Result<Settings, Problem> {
             cgroup: wanted.scope_cgroup.clone(),
         },
         peers: peers.collect(),
-        forwarders: forwards.then(|| forwarders::find(Path::new("/proc"), &wanted.forwarders)),
+        forwarders,
         skip_exchanges: wanted.skip_exchanges,
         http2: wanted.http2,
     })
@@ -200,7 +221,10 @@ mod tests {
         let metrics = Arc::new(Metrics::new(&labels, Duration::from_secs(1), &[]));
         let states = States::new(Mutex::new(found));
         let clock = AgentClock::start();
-        let own = OwnReport::new(&config, clock, Arc::clone(&metrics), Arc::clone(&states)).unwrap();
+        let own = {
+            let host = Arc::new(crate::agent::host::HostView::new(&config));
+            OwnReport::new(&config, clock, Arc::clone(&metrics), Arc::clone(&states), host).unwrap()
+        };
         let mut watch = Watch {
             own: Arc::new(own),
             metrics,

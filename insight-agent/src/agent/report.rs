@@ -3,10 +3,13 @@
 //! All figures of one report are of one moment, whose uptime it carries: with the kernel half that
 //! is when its maps were last read, without it the moment of the question.
 
+mod host;
 mod series;
 
+pub(super) use host::HostTotals;
 pub(super) use series::Floors;
 
+use super::host::HostView;
 use super::kernel::States;
 use crate::clock::{AgentClock, second};
 use crate::collect::kernel::spec;
@@ -35,18 +38,21 @@ pub(super) struct OwnReport {
     /// The last reading of the kernel's maps, with all else as of then. **None**: there is none.
     reading: Mutex<Option<Arc<Figures>>>,
     kernel_states: States,
+    host: Arc<HostView>,
     kernel_enabled: bool,
     peers: Vec<String>,
     metrics: Arc<Metrics>,
 }
 
-type Series = BTreeMap<SeriesKey, Distribution>;
+/// A part of a report.
+pub(super) type Series = BTreeMap<SeriesKey, Distribution>;
 
 /// All figures as of one moment.
 struct Figures {
     at: Instant,
     kernel: Option<(KernelSnapshot, Floors)>,
     links: Series,
+    host: Series,
     service_time: Distribution,
     lost: Vec<LossStatus>,
 }
@@ -61,6 +67,7 @@ impl OwnReport {
         clock: AgentClock,
         metrics: Arc<Metrics>,
         kernel_states: States,
+        host: Arc<HostView>,
     ) -> Result<Self, std::io::Error> {
         Ok(Self {
             node: config.agent.name.clone(),
@@ -71,6 +78,7 @@ impl OwnReport {
             links: Mutex::default(),
             reading: Mutex::default(),
             kernel_states,
+            host,
             kernel_enabled: config.kernel.enabled,
             peers: config.kernel.peers.iter().map(|peer| peer.name.clone()).collect(),
             metrics,
@@ -118,6 +126,7 @@ impl OwnReport {
         let figures = reading.unwrap_or_else(|| Arc::new(self.figures(Instant::now(), None)));
         let uptime = self.clock.uptime_at(figures.at);
         let mut series = figures.links.clone();
+        series.extend(figures.host.clone());
         if let Some((snapshot, floors)) = &figures.kernel {
             series.extend(of_kernel(snapshot, floors, &self.peers));
         }
@@ -148,13 +157,25 @@ impl OwnReport {
             at,
             kernel,
             links: self.links.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            host: self.host.series(),
             service_time: self.service_times.all(),
             lost: self.metrics.lost_snapshot(),
         }
     }
 
-    /// The states of the kernel half; where it is off, each measurement says so.
+    /// The states of the kernel half and of the host half.
     fn measurements(&self) -> Vec<MeasurementReport> {
+        let mut all = self.kernel_measurements();
+        all.extend(self.host.states().into_iter().map(|status| MeasurementReport {
+            measurement: status.name,
+            state: status.state,
+            reason: status.reason,
+        }));
+        all
+    }
+
+    /// The states of the kernel half; where it is off, each measurement says so.
+    fn kernel_measurements(&self) -> Vec<MeasurementReport> {
         if !self.kernel_enabled {
             let off = State::Disabled(crate::model::kernel::Reason::Off);
             return spec::ALL

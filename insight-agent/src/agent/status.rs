@@ -5,7 +5,8 @@ use crate::correlate::totals::Totals;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::status::{
-    AgentStatus, LedgerStatus, LossStatus, MeasurementStatus, PathStatus, SegmentStatus, Status,
+    AgentStatus, ForwarderStatus, LedgerStatus, LossStatus, MeasurementStatus, PathStatus, SegmentStatus,
+    Status,
 };
 use crate::model::window::{LedgerWindow, SegmentWindow, Window};
 use crate::publish::metrics::AgentLabels;
@@ -69,7 +70,12 @@ impl Board {
     }
 
     /// The whole answer, as of `now`.
-    pub(super) fn status(&self, lost: Vec<LossStatus>, now: Instant) -> Status {
+    pub(super) fn status(
+        &self,
+        lost: Vec<LossStatus>,
+        forwarders: Vec<ForwarderStatus>,
+        now: Instant,
+    ) -> Status {
         let shown = self.shown();
         let window = shown.window.as_ref();
         Status {
@@ -85,6 +91,7 @@ impl Board {
             probes: window
                 .map(|window| window.probes.iter().map(|probe| shown.totals.status(probe, now)).collect())
                 .unwrap_or_default(),
+            forwarders,
             measurements: shown.measurements.clone(),
             lost,
         }
@@ -131,5 +138,6 @@ fn segment_status(segment: &SegmentWindow, window_age_seconds: f64) -> SegmentSt
         count: segment.count,
         merged: segment.merged.clone(),
         inconsistent: segment.inconsistent,
+        host: segment.host,
     }
 }

@@ -155,6 +155,8 @@ pub const SECTIONS: &[Section] = &[
             key("admin", Kind::Table, Derived("all defaults"), ""),
             key("grpc", Kind::Table, Derived("all defaults"), ""),
             key("probing", Kind::Table, Derived("all defaults"), ""),
+            key("host", Kind::Table, Derived("all defaults"), ""),
+            key("forwarder", Kind::Tables, Derived("no process is watched"), ""),
             key("kernel", Kind::Table, Derived("all defaults"), ""),
             key("node", Kind::Tables, Derived("no other agent is asked"), ""),
             key("route", Kind::Tables, Derived("no routes"), ""),
@@ -216,13 +218,30 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        path: "host",
+        keys: &[
+            key("enabled", Kind::Flag, Value("true"), "true"),
+            key("node_metrics", Kind::Flag, Value("true"), "true"),
+            key("period", duration(1_000, MINUTE_MS), Value("\"5s\""), "\"5s\""),
+        ],
+    },
+    Section {
+        path: "forwarder",
+        keys: &[
+            key("name", Kind::Text, Required, "\"nginx\""),
+            key("process", Kind::Text, Derived("any"), "\"nginx\""),
+            key("port", Kind::Count { least: 1, most: 65_535 }, Derived("any"), "443"),
+            key("unit", Kind::Text, Derived("any"), "\"nginx.service\""),
+            key("cgroup", Kind::Text, Derived("any"), "\"/sys/fs/cgroup/system.slice/nginx.service\""),
+        ],
+    },
+    Section {
         path: "kernel",
         keys: &[
             key("enabled", Kind::Flag, Value("true"), "false"),
             key("measurements", Kind::List, Value(KERNEL_MEASUREMENTS), "[\"socket_rtt\", \"receive_wait\"]"),
             key("scope_cgroup", Kind::Text, Derived("every cgroup"), "\"/sys/fs/cgroup/system.slice\""),
             key("scope_namespaces", Kind::List, Value("[]"), "[\"/proc/1/ns/net\"]"),
-            key("forwarders", Kind::List, Value("[]"), "[\"nginx\", \"haproxy\"]"),
             key("skip_exchanges", Kind::Count { least: 0, most: 16 }, Value("1"), "2"),
             key("http2", Kind::Flag, Value("true"), "true"),
             key("peer", Kind::Tables, Derived("nobody is told apart"), ""),
@@ -317,8 +336,18 @@ pub(super) fn section(path: &str) -> Option<&'static Section> {
 
 /// How the header of a table is written, such as `[admin]` or `[[probe]]`.
 pub fn header(path: &str) -> String {
-    let listed = ["node", "route", "probe", "kernel.peer"].contains(&path);
+    let listed = ["forwarder", "node", "route", "probe", "kernel.peer"].contains(&path);
     if listed { format!("[[{path}]]") } else { format!("[{path}]") }
+}
+
+/// What to write in place of a key that earlier versions had. **None**: none had it.
+pub(super) fn successor(path: &str, key: &str) -> Option<&'static str> {
+    match (path, key) {
+        ("kernel", "forwarders") => Some(
+            "write a [[forwarder]] table for each of its names, such as [[forwarder]] with name = \"nginx\" and process = \"nginx\"",
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::template::Template;
 use super::values::HostPort;
+use crate::model::host::Selector;
 use crate::model::plan::{Call, Connection, Mode, ServerTimingMeaning, TlsPlan};
 use insight_common::kernel::loss::Measurement;
 use std::collections::BTreeMap;
@@ -23,6 +24,10 @@ pub struct Config {
     pub grpc: Grpc,
     /// `[probing]`
     pub probing: Probing,
+    /// `[host]`
+    pub host: Host,
+    /// Every `[[forwarder]]`, in the order of the file; names are unique, each has a criterion.
+    pub forwarders: Vec<Selector>,
     /// `[kernel]`
     pub kernel: Kernel,
     /// Every `[[node]]`, in the order of the file; names are unique, none is the agent's own.
@@ -121,6 +126,17 @@ pub struct Probing {
     pub max_in_flight: usize,
 }
 
+/// Reading the host's own figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Host {
+    /// Whether the host is read at all.
+    pub enabled: bool,
+    /// Whether the `node_*` families are read and exported.
+    pub node_metrics: bool,
+    /// The time between two readings.
+    pub period: Duration,
+}
+
 /// Measuring sockets inside the kernel.
 #[derive(Debug, Clone)]
 pub struct Kernel {
@@ -132,8 +148,6 @@ pub struct Kernel {
     pub scope_cgroup: Option<PathBuf>,
     /// Only sockets of these network namespaces, as files. **Empty**: of any.
     pub scope_namespaces: Vec<PathBuf>,
-    /// Names of processes that forward.
-    pub forwarders: Vec<String>,
     /// Exchanges of a new connection that are left out.
     pub skip_exchanges: u16,
     /// Whether sizes of HTTP/2 housekeeping are no request and no answer.

@@ -228,6 +228,10 @@ impl<'t> Table<'t> {
             }
             let line = findings.line(span.start);
             let site = Site { key: self.key_path(name), line, value: None, written: true };
+            if let Some(advice) = schema::successor(self.rows.path, name) {
+                findings.error(&site, "unknown key", advice);
+                continue;
+            }
             let offered = offer(name, self.rows.keys.iter().map(|row| row.name));
             let elsewhere = self.elsewhere(name);
             if elsewhere.is_empty() || offered.starts_with("did you mean") {

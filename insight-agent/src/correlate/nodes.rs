@@ -1,5 +1,7 @@
 //! What the hops' agents measured lately: two reports of a node make a window.
 
+use super::hop_host;
+use crate::model::ledger::HopHost;
 use crate::model::region::{NodeEvent, PollFailure};
 use crate::model::report::{MeasurementReport, NoWindow, NodeWindow, Polled};
 use crate::model::series::lost::Loss;
@@ -33,6 +35,8 @@ struct Node {
     /// The last report that a window may begin with.
     base: Option<Polled>,
     recent: Option<RecentWindow>,
+    /// Of the last window in which the node's host was read.
+    host: Option<RecentHost>,
     /// When the node's figures were last read, as far as this reader knows.
     heard: Option<Instant>,
     measurements: Vec<MeasurementReport>,
@@ -46,6 +50,15 @@ pub struct RecentWindow {
     pub window: NodeWindow,
     /// The middle of the poll that ended it.
     pub ended: Instant,
+}
+
+/// What a hop's forwarders had of their CPUs.
+#[derive(Debug, Clone, Copy)]
+struct RecentHost {
+    figures: HopHost,
+    /// How far its two readings were apart: the next one is due after as much time.
+    length: Duration,
+    ended: Instant,
 }
 
 impl NodeWindows {
@@ -79,6 +92,14 @@ impl NodeWindows {
     pub fn window(&self, region: &str, node: &str, now: Instant, fresh: Duration) -> Option<&RecentWindow> {
         let recent = self.node(region, node)?.recent.as_ref()?;
         (now.saturating_duration_since(recent.ended) <= fresh).then_some(recent)
+    }
+
+    /// What the forwarders on a node had of their CPUs, when its host was last read. A host that is
+    /// read more rarely than its node is asked keeps its figures until the next reading is overdue.
+    pub fn host(&self, region: &str, node: &str, now: Instant, fresh: Duration) -> Option<HopHost> {
+        let host = self.node(region, node)?.host?;
+        let until = fresh.max(host.length * 2);
+        (now.saturating_duration_since(host.ended) <= until).then_some(host.figures)
     }
 
     /// When a node's figures were last read. **None**: never.
@@ -140,6 +161,9 @@ impl Node {
         };
         let loss = match NodeWindow::between(base, &polled) {
             Ok(window) => {
+                if let Some((figures, length)) = hop_host::between(&base.report, &polled.report) {
+                    self.host = Some(RecentHost { figures, length, ended });
+                }
                 self.recent = Some(RecentWindow { window, ended });
                 None
             }
@@ -154,10 +178,12 @@ impl Node {
             }
             Err(NoWindow::Restarted) => {
                 self.recent = None;
+                self.host = None;
                 Some(Loss::Restarted)
             }
             Err(NoWindow::Fell) => {
                 self.recent = None;
+                self.host = None;
                 Some(Loss::Contradiction)
             }
         };

@@ -7,7 +7,7 @@ mod busy;
 mod cpu;
 mod forwarder;
 
-pub use busy::busy_share;
+pub use busy::{busy_share, busy_time};
 pub use cpu::{CpuSet, CpuTimes, MAX_CPUS, TICKS_PER_SECOND};
 pub use forwarder::{
     CgroupCpu, ForwarderSnapshot, ForwarderTotals, MAX_FORWARDERS, MAX_PROCESSES, MAX_THREADS, Selector,

@@ -82,6 +82,20 @@ impl Evidence {
     }
 }
 
+/// What the forwarders on a hop's node had of their CPUs, between two readings of that host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct HopHost {
+    /// Busy share of the CPUs that a forwarder may run on, from 0 to 1; of several forwarders, the
+    /// highest. **None**: not known.
+    pub busy_ratio: Option<f64>,
+    /// Time for which their control groups were held back, per second; above 1 with several
+    /// threads. **None**: not known.
+    pub throttled_ratio: Option<f64>,
+    /// Time for which their threads could have run and had no CPU, per second; above 1 with several
+    /// threads. **None**: not known.
+    pub run_delay_ratio: Option<f64>,
+}
+
 /// A ledger of one white-box probe.
 ///
 /// `unexplained = end_to_end − Σ segments whose figure is known`. No segment is computed as the

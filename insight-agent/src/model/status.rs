@@ -3,7 +3,7 @@
 //! Durations are seconds as floating point. A figure that is not known is `null`, never 0. No
 //! secret and no payload is ever part of it.
 
-use super::ledger::{Evidence, LedgerKind, Population};
+use super::ledger::{Evidence, HopHost, LedgerKind, Population};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -16,6 +16,9 @@ pub struct Status {
     pub paths: Vec<PathStatus>,
     /// One entry per probe and connection kind.
     pub probes: Vec<ProbeStatus>,
+    /// The forwarders on this agent's host, in the order of the configuration.
+    #[serde(default)]
+    pub forwarders: Vec<ForwarderStatus>,
     /// Every measurement, and why it is not active if it is not.
     pub measurements: Vec<MeasurementStatus>,
     /// Everything that was lost, by measurement and loss; zeros are left out.
@@ -103,6 +106,32 @@ pub struct SegmentStatus {
     pub merged: Vec<String>,
     /// How many of `count` were negative beyond their bound.
     pub inconsistent: u64,
+    /// What a hop's forwarders had of their CPUs; `null` where its agent does not tell, and of
+    /// every other entry.
+    #[serde(default)]
+    pub host: Option<HopHost>,
+}
+
+/// A forwarder on this agent's host. `null` is everything that is not known: the host is not read, no
+/// process is found, or, for the shares, it was not read twice yet.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ForwarderStatus {
+    /// As configured.
+    pub name: String,
+    /// Ids of its processes, rising; empty if none is found.
+    pub pids: Option<Vec<u32>>,
+    /// Numbers of the CPUs that any of its threads may run on, rising.
+    pub allowed_cpus: Option<Vec<u32>>,
+    /// Busy share of exactly those CPUs between the last two readings, 0 to 1.
+    pub busy_share: Option<f64>,
+    /// Time for which its control groups were held back between them, per second; above 1 with
+    /// several threads.
+    pub throttled_share: Option<f64>,
+    /// Time for which its threads could have run and had no CPU between them, per second; above 1
+    /// with several threads.
+    pub run_delay_share: Option<f64>,
+    /// How many threads it has.
+    pub threads: Option<u64>,
 }
 
 /// One probe on one kind of connection, since the agent's start and in the last window.

@@ -1,6 +1,6 @@
 //! What one aggregation window held: the figures behind gauges and the status page.
 
-use super::ledger::{Evidence, LedgerKind, Population};
+use super::ledger::{Evidence, HopHost, LedgerKind, Population};
 use super::plan::{Connection, ProbePlan};
 use super::series::lost::Loss;
 use std::sync::Arc;
@@ -85,6 +85,9 @@ pub struct SegmentWindow {
     pub merged: Vec<String>,
     /// Number of figures that were negative beyond their bound.
     pub inconsistent: u64,
+    /// The CPUs of a hop's forwarders, in the ledger of what the nodes measured. **None**: no hop,
+    /// or its agent does not tell.
+    pub host: Option<HopHost>,
 }
 
 /// One probe on one kind of connection.

@@ -138,7 +138,7 @@ fn every_key_is_documented_with_its_default_and_range() {
 #[test]
 fn settings_written_with_their_defaults_change_nothing() {
     let mut text = "[agent]\nregion = \"eu\"\nname = \"eu-1\"\n".to_owned();
-    for path in ["metrics", "admin", "grpc", "probing", "kernel"] {
+    for path in ["metrics", "admin", "grpc", "probing", "host", "kernel"] {
         text.push_str(&format!("{}\n", header(path)));
         for key in SECTIONS.iter().filter(|section| section.path == path).flat_map(|section| section.keys) {
             if let Fallback::Value(value) = key.fallback {

@@ -6,6 +6,7 @@
 mod example;
 mod files;
 mod fit;
+mod host;
 mod links;
 mod plans;
 mod readme;

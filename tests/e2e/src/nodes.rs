@@ -209,6 +209,19 @@ pub struct Entry {
     pub count: u64,
     /// Hops that it covers.
     pub merged: Vec<String>,
+    /// What its forwarders had of their CPUs. **None**: it does not tell.
+    pub host: Option<Host>,
+}
+
+/// What a hop's forwarders had of their CPUs.
+#[derive(Debug, Clone, Copy)]
+pub struct Host {
+    /// Busy share of the CPUs that they may run on.
+    pub busy: Option<f64>,
+    /// Seconds per second for which they were held back.
+    pub throttled: Option<f64>,
+    /// Seconds per second for which their threads waited for a CPU.
+    pub run_delay: Option<f64>,
 }
 
 impl NodesLedger {
@@ -230,6 +243,14 @@ impl NodesLedger {
                 age: segment["age_seconds"].as_f64(),
                 count: segment["count"].as_u64().unwrap_or(0),
                 merged: merged.filter_map(text).collect(),
+                host: segment["host"].as_object().map(|host| {
+                    let ratio = |name: &str| host.get(name).and_then(Value::as_f64);
+                    Host {
+                        busy: ratio("busy_ratio"),
+                        throttled: ratio("throttled_ratio"),
+                        run_delay: ratio("run_delay_ratio"),
+                    }
+                }),
             };
             (text(&segment["name"]).unwrap_or_default(), entry)
         });

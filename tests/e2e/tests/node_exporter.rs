@@ -5,8 +5,7 @@
 //! within a round, but a wrong unit or source never fits. What differs on purpose stands in
 //! `node-exporter-exceptions.txt` with its reason.
 
-use insight_agent::collect::host::{HostReader, HostSettings, Root};
-use insight_agent::publish::metrics::{AgentLabels, Metrics};
+use insight_e2e::agent::{Agent, Config, Site};
 use insight_e2e::equipment::{Program, has};
 use insight_e2e::exposition::{Exposition, Labels, Sample, Type};
 use insight_e2e::http;
@@ -16,8 +15,6 @@ use insight_e2e::wait::{PATIENCE, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// What may differ: one line of `finding reason` each, `*` for any text.
 const EXCEPTIONS: &str = include_str!("node-exporter-exceptions.txt");
@@ -47,26 +44,28 @@ const COVERED: [&str; 14] = [
 /// keeps the highest figure of its own: the kernel estimates them while a CPU sleeps.
 const JUMP_BACK: f64 = 0.05;
 
-/// Who reads the host for us. Once the agent does it, this is a running agent's scrape.
+/// A running agent that reads this host once a second.
 struct Ours {
-    reader: HostReader,
-    metrics: Metrics,
+    agent: Agent,
 }
 
 impl Ours {
-    fn new() -> Self {
-        let period = Duration::from_secs(5);
-        let settings = HostSettings { selectors: Vec::new(), node_metrics: true, period };
-        let agent = AgentLabels { name: "node".into(), region: "eu".into(), version: "1".into() };
-        Self {
-            reader: HostReader::new(Root::default(), settings),
-            metrics: Metrics::new(&agent, period, &[]),
-        }
+    fn start(site: &Site) -> Self {
+        Self { agent: site.start(&Config::new().tables("[host]\nperiod = \"1s\"\n")) }
     }
 
-    fn scrape(&mut self) -> String {
-        self.metrics.publish_host(Arc::new(self.reader.read(Instant::now())));
-        self.metrics.render().expect("render our own families")
+    /// A scrape of a reading that is younger than the call.
+    fn scrape(&self) -> String {
+        let switches = |text: &str| {
+            let mut lines = text.lines().map(str::to_owned);
+            lines.find(|line| line.starts_with("node_context_switches_total "))
+        };
+        let old = switches(&self.agent.metrics_text());
+        wait_until("the agent's next reading", PATIENCE, || {
+            let text = self.agent.metrics_text();
+            let now = switches(&text);
+            if now.is_some() && now != old { Ok(text) } else { Err(format!("{now:?} as before")) }
+        })
     }
 }
 
@@ -90,7 +89,8 @@ fn every_node_family_is_node_exporters_in_name_type_labels_and_figures() {
     let _exporter = Process::start("node_exporter", command, &folder.path().join("log"));
     let mut before = wait_until("node_exporter's first scrape", PATIENCE, || scrape(address));
 
-    let mut ours = Ours::new();
+    let site = Site::new();
+    let ours = Ours::start(&site);
     let mut comparison = Comparison::default();
     for round in 0..ROUNDS.end {
         // Theirs is scraped over a connection and counts its two sockets; ours shall see two as well.
@@ -232,4 +232,31 @@ fn an_exceptions_star_stands_for_any_text() {
     assert!(matches("extra:node_*_total{device=lo}", "extra:node_x_total{device=lo}"));
     assert!(!matches("extra:node_*_total{device=lo}", "extra:node_x_total{device=eth0}"));
     assert!(!matches("type:node_x", "type:node_xy"));
+}
+
+#[test]
+fn node_families_and_the_hosts_reading_can_be_switched_off() {
+    let family = |agent: &Agent| {
+        let text = agent.metrics_text();
+        text.lines().find(|line| line.starts_with("node_")).map(str::to_owned)
+    };
+    let states = |agent: &Agent| {
+        let all = agent.status()["measurements"].clone();
+        let host = all.as_array().into_iter().flatten().find(|row| row["name"] == "host");
+        host.map(|row| (row["state"].clone(), row["reason"].clone()))
+    };
+    let site = Site::new();
+    let without = site.start(&Config::new().tables("[host]\nnode_metrics = false\nperiod = \"1s\"\n"));
+    wait_until("the host half's state", PATIENCE, || match states(&without) {
+        Some((state, _)) if state == "active" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(family(&without), None);
+    let site = Site::new();
+    let off = site.start(&Config::new().tables("[host]\nenabled = false\n"));
+    wait_until("the host half's state", PATIENCE, || match states(&off) {
+        Some((state, reason)) if state == "disabled" && reason == "off" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(family(&off), None);
 }

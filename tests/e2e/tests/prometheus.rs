@@ -102,7 +102,11 @@ fn complaints_are_known(agent: &str, text: &str) {
         .collect();
     for complaint in said.lines().filter(|line| !line.trim().is_empty()) {
         let about = complaint.split_whitespace().next().unwrap_or_default();
-        assert!(known.contains(&about), "{agent}: promtool complains: {complaint}");
+        let is_meant = |known: &&str| match known.strip_suffix('*') {
+            Some(beginning) => about.starts_with(beginning),
+            None => about == *known,
+        };
+        assert!(known.iter().any(is_meant), "{agent}: promtool complains: {complaint}");
     }
     assert!(text.contains("insight_build_info"), "{agent}: promtool was given nothing: {text}");
 }

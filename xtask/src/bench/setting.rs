@@ -165,13 +165,14 @@ pub fn origin(addresses: &Addresses, message: &Path) -> String {
     ORIGIN.replace("{{origin}}", &origin).replace("{{message}}", &message.display().to_string())
 }
 
-/// The agent's configuration: every default measurement, the forwarder, a group on either side.
+/// The agent's configuration: every default measurement of the kernel half, the forwarder, a group
+/// on either side. The host is not read: what is measured is the cost of the kernel half.
 pub fn agent(forwarder: Forwarder, addresses: &Addresses) -> String {
     let Addresses { metrics, admin, grpc, origin, .. } = addresses;
     format!(
         "[agent]\nregion = \"bench\"\nname = \"bench\"\nlog = \"warn\"\n[metrics]\nlisten = \"{metrics}\"\n[admin]\n\
-         listen = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[kernel]\nenabled = true\nforwarders = \
-         [\"{forwarder}\"]\n[[kernel.peer]]\nname = \"callers\"\nnetworks = [\"{CALLERS}\"]\n[[kernel.peer]]\nname = \
+         listen = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[[forwarder]]\nname = \
+         \"{forwarder}\"\nprocess = \"{forwarder}\"\n[host]\nenabled = false\n[kernel]\nenabled = true\n[[kernel.peer]]\nname = \"callers\"\nnetworks = [\"{CALLERS}\"]\n[[kernel.peer]]\nname = \
          \"origin\"\nnetworks = [\"{}\"]\nports = [\"{}\"]\n",
         origin.ip(),
         origin.port(),
@@ -291,7 +292,7 @@ mod tests {
     fn the_agents_configuration_is_toml_with_both_groups() {
         let text = agent(Forwarder::Haproxy, &Addresses::free().unwrap());
         let table: toml::Table = text.parse().unwrap();
-        assert_eq!(table["kernel"]["forwarders"][0].as_str(), Some("haproxy"));
+        assert_eq!(table["forwarder"][0]["process"].as_str(), Some("haproxy"));
         assert_eq!(table["kernel"]["peer"].as_array().unwrap().len(), 2);
     }
 }

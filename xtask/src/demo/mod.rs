@@ -5,6 +5,7 @@
 //! Whatever ends it, no process and no file of it stays behind.
 
 mod chain;
+mod cpus;
 mod isolation;
 mod ledgers;
 mod live;

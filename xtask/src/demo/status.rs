@@ -3,7 +3,7 @@
 //! A client's own view of the JSON, not the agent's types: what is absent or null is `None` or
 //! empty, what is unknown is ignored, so that the demo shows what an older or newer agent says.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// The answer.
@@ -99,6 +99,20 @@ pub struct Segment {
     /// Requests whose figure was negative beyond its bound.
     #[serde(deserialize_with = "null_is_default")]
     pub inconsistent: u64,
+    /// What the hop's forwarders had of their CPUs. **None**: no hop, or it does not tell.
+    pub host: Option<HopHost>,
+}
+
+/// What a hop's forwarders had of their CPUs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct HopHost {
+    /// Busy share of the CPUs that they may run on.
+    pub busy_ratio: Option<f64>,
+    /// Seconds per second for which they were held back.
+    pub throttled_ratio: Option<f64>,
+    /// Seconds per second for which their threads waited for a CPU.
+    pub run_delay_ratio: Option<f64>,
 }
 
 /// A probe on one kind of connection.

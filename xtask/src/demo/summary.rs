@@ -1,6 +1,6 @@
 //! The figures of a whole run: each complete window is taken once and weighted by its count.
 
-use super::status::{Ledger, Probe, Segment, Status};
+use super::status::{HopHost, Ledger, Probe, Segment, Status};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -141,6 +141,8 @@ struct SegmentSum {
     node: Option<String>,
     age_seconds: Option<f64>,
     merged: Vec<String>,
+    /// Of the window in which the hop's CPUs were busiest: a fault is shorter than a run.
+    host: Option<HopHost>,
 }
 
 impl SegmentSum {
@@ -150,6 +152,10 @@ impl SegmentSum {
         self.node.clone_from(&segment.node);
         self.age_seconds = segment.age_seconds;
         self.merged.clone_from(&segment.merged);
+        let busy = |host: Option<HopHost>| host.and_then(|host| host.busy_ratio).unwrap_or(-1.0);
+        if self.host.is_none() || busy(segment.host) > busy(self.host) {
+            self.host = segment.host.or(self.host);
+        }
         if let Some(source) = &segment.source {
             *self.sources.entry(source.clone()).or_default() += segment.count.max(1);
         }
@@ -171,6 +177,7 @@ impl SegmentSum {
             "node": self.node,
             "age_seconds": self.age_seconds,
             "merged": self.merged,
+            "host": self.host,
         })
     }
 }

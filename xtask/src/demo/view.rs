@@ -7,7 +7,7 @@ use super::ledgers::Ledgers;
 use super::paint::{Palette, clip, milliseconds};
 use super::status::{Probe, Status};
 use super::table::NAME;
-use super::{chain, nodes, table};
+use super::{chain, cpus, nodes, table};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
@@ -57,17 +57,22 @@ impl View {
             table::lines(ledgers, width, self.style()),
         ];
         let (mut probes, foot) = (self.probe_lines(width), self.foot_lines(width));
+        let mut cpus = cpus::lines(ledgers, false, self.style());
         let fixed_lines: usize = fixed.iter().map(Vec::len).sum::<usize>() + foot.len();
         let mut nodes = self.node_lines(width, false);
         if fixed_lines + probes.len() + nodes.len() > height {
             nodes = self.node_lines(width, true);
         }
+        if fixed_lines + probes.len() + nodes.len() + cpus.len() > height {
+            cpus = cpus::lines(ledgers, true, self.style());
+        }
+        let fixed_lines = fixed_lines + cpus.len();
         self.cut(&mut probes, height.saturating_sub(fixed_lines + nodes.len()));
         let used = fixed_lines + probes.len() + nodes.len();
         nodes.extend(foot);
         let mut spare = height.saturating_sub(used);
         let mut lines = Vec::new();
-        for part in fixed.into_iter().chain([probes, nodes]).filter(|part| !part.is_empty()) {
+        for part in fixed.into_iter().chain([cpus, probes, nodes]).filter(|part| !part.is_empty()) {
             if !lines.is_empty() && spare > 0 {
                 spare -= 1;
                 lines.push(Line::default());

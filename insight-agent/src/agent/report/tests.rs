@@ -15,7 +15,8 @@ fn own(text: &str) -> OwnReport {
     let config = Config::parse(text, "insight.toml").unwrap().config;
     let labels = AgentLabels { name: "mediary-a".into(), region: "eu".into(), version: "0.0.0".into() };
     let metrics = Arc::new(Metrics::new(&labels, Duration::from_secs(1), &[]));
-    OwnReport::new(&config, AgentClock::start(), metrics, States::default()).unwrap()
+    let host = Arc::new(HostView::new(&config));
+    OwnReport::new(&config, AgentClock::start(), metrics, States::default(), host).unwrap()
 }
 
 fn durations(count: u64) -> Durations {

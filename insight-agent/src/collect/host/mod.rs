@@ -9,6 +9,7 @@ mod conntrack;
 mod cpu;
 mod detect;
 mod devices;
+mod duplicate;
 mod forwarders;
 mod listeners;
 mod load;
@@ -26,5 +27,6 @@ mod tally;
 mod uname;
 
 pub use detect::{Detection, detect};
+pub use duplicate::{NODE_EXPORTER_PORT, node_exporter};
 pub use reader::{HostReader, HostSettings};
 pub use root::Root;

@@ -7,7 +7,6 @@
 
 pub mod btf;
 pub mod cost;
-pub mod forwarders;
 pub mod hooks;
 #[cfg(feature = "kernel-log")]
 pub mod lines;

@@ -12,11 +12,8 @@ use std::path::Path;
 /// The label of everybody whom no group holds; no group may take it.
 pub const OTHER: &str = "other";
 
-/// Entries that the kernel half has room for, of namespaces and of forwarders.
+/// Entries that the kernel half has room for, of namespaces.
 const MOST: usize = 64;
-
-/// Longest name that the kernel keeps of a process.
-const COMM_LENGTH: usize = 15;
 
 /// `[kernel]`. **None**: `findings` has the reasons.
 pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) -> Option<Kernel> {
@@ -24,7 +21,6 @@ pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) 
     let measurements = each(table, "measurements", findings, measurement);
     let scope_cgroup = table.text("scope_cgroup", findings, |text| Ok(base.join(text)));
     let scope_namespaces = each(table, "scope_namespaces", findings, |text| Ok(base.join(text)));
-    let forwarders = each(table, "forwarders", findings, process_name);
     let skip_exchanges = table.count("skip_exchanges", findings);
     let http2 = table.flag("http2", findings);
     let peers = peers(&table.tables("peer", findings), findings);
@@ -33,7 +29,6 @@ pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) 
         measurements: measurements?,
         scope_cgroup: scope_cgroup.map(|path| path.value),
         scope_namespaces: scope_namespaces?,
-        forwarders: forwarders?,
         // The table's range ends far below.
         skip_exchanges: u16::try_from(skip_exchanges?.value).unwrap_or(u16::MAX),
         http2: http2?.value,
@@ -70,16 +65,6 @@ fn measurement(text: &str) -> Result<Measurement, Complaint> {
         let names = known.iter().map(|measurement| measurement.name());
         Complaint::new(format!("{text:?} is no kernel measurement"), offer(text, names))
     })
-}
-
-fn process_name(text: &str) -> Result<String, Complaint> {
-    if text.is_empty() || text.len() > COMM_LENGTH || text.contains('/') {
-        return Err(Complaint::new(
-            format!("{text:?} is no process name"),
-            format!("write it as in /proc/PID/comm: at most {COMM_LENGTH} characters, no path"),
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 // ---- peer groups ----------------------------------------------------------------------------
@@ -145,9 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_ports_that_cannot_occur_are_refused() {
-        assert!(process_name("nginx").is_ok());
-        assert!(process_name("/usr/sbin/nginx").is_err() && process_name("").is_err());
+    fn ports_that_cannot_occur_are_refused() {
         assert_eq!(port("443").unwrap(), 443);
         assert!(port("0").is_err() && port("65536").is_err() && port("https").is_err());
     }

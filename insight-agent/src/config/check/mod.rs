@@ -1,5 +1,6 @@
 //! From the tree of a file to settings: one file per sort of table, and here what concerns several.
 
+mod host;
 mod kernel;
 mod link;
 mod listeners;
@@ -39,6 +40,9 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
     let listeners = listeners::read(&root, base, findings);
     let probing = probing(&root.table_or_defaults("probing", findings), findings);
 
+    let host = host::read(&root.table_or_defaults("host", findings), findings);
+    let forwarder_tables = root.tables("forwarder", findings);
+    let forwarders = host::forwarders(&forwarder_tables, findings);
     let kernel = kernel::read(&root.table_or_defaults("kernel", findings), base, findings);
 
     let node_tables = root.tables("node", findings);
@@ -83,6 +87,8 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
         admin,
         grpc,
         probing: probing?.probing,
+        host: host?,
+        forwarders: forwarders?,
         kernel: kernel?,
         nodes,
         routes,

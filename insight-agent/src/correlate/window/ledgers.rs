@@ -226,6 +226,7 @@ impl SegmentSums {
             count: self.count,
             merged: self.merged,
             inconsistent: self.inconsistent,
+            host: None,
         }
     }
 }

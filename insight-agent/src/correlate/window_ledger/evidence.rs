@@ -3,7 +3,7 @@
 use super::{Found, Mean};
 use crate::correlate::nodes::{NodeWindows, RecentWindow};
 use crate::model::kernel::LEAST_PAIRED_SHARE;
-use crate::model::ledger::{Evidence, Population, SERVICE};
+use crate::model::ledger::{Evidence, HopHost, Population, SERVICE};
 use crate::model::report::{SeriesKey, SeriesWindow};
 use crate::model::series::lost::Loss;
 use std::time::{Duration, Instant};
@@ -59,6 +59,11 @@ impl<'a> Nodes<'a> {
 
     fn recent(&self, node: &str) -> Option<&'a RecentWindow> {
         self.regions.iter().find_map(|region| self.windows.window(region, node, self.now, self.fresh))
+    }
+
+    /// What the forwarders on a node had of their CPUs.
+    pub(super) fn host(&self, node: &str) -> Option<HopHost> {
+        self.regions.iter().find_map(|region| self.windows.host(region, node, self.now, self.fresh))
     }
 
     fn age(&self, recent: &RecentWindow) -> Duration {

@@ -93,7 +93,8 @@ pub fn window_ledger(
             let found = taken(nodes.hop(pair[0], hop, next), &mut refused).or_else(|| {
                 prober.hops.get(&hop_name(hop)).map(|mean| Found::of_probe(*mean, Evidence::HopHeader))
             });
-            segments.push(segment(hop_name(hop), found, nodes.silence(&[hop])));
+            let host = nodes.host(hop);
+            segments.push(SegmentWindow { host, ..segment(hop_name(hop), found, nodes.silence(&[hop])) });
         }
     }
     merge::merge(&mut segments, &path, &nodes, prober, &mut refused);
@@ -154,6 +155,7 @@ fn segment(name: String, found: Option<Found>, silence: Option<Duration>) -> Seg
         count: mean.map_or(0, |mean| mean.count),
         merged: Vec::new(),
         inconsistent: u64::from(inconsistent),
+        host: None,
         node: found.and_then(|found| found.node),
     }
 }

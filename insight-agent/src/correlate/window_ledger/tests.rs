@@ -253,3 +253,28 @@ fn a_link_that_its_near_end_does_not_know_is_told_by_its_far_end_or_a_link_probe
     let link = entry(&ledger, "link:a>b");
     assert_eq!((link.mean, link.node.as_deref()), (Some(0.022), Some("b")));
 }
+
+#[test]
+fn a_hops_cpus_stand_beside_its_time_and_those_of_a_silent_host_stay_unknown() {
+    let mut reports = Reports::complete();
+    let of = |kind: Option<&'static str>| {
+        [("forwarder", "nginx")].into_iter().chain(kind.map(|kind| ("kind", kind))).collect::<Vec<_>>()
+    };
+    // In a thousandth of the time: the reports count event by event.
+    reports.change(A, key("forwarder_observed", &of(None)), 1000, 0);
+    reports.change(A, key("forwarder_cpu", &of(Some("busy"))), 970, 0);
+    reports.change(A, key("forwarder_cpu", &of(Some("allowed"))), 1000, 0);
+    reports.change(A, key("forwarder_throttled", &of(None)), 800, 0);
+    (0..3).for_each(|_| reports.poll(&[A, B]));
+    let ledger = reports.ledger(&prober());
+    let host = entry(&ledger, "hop:a").host.unwrap();
+    assert_eq!((host.busy_ratio, host.throttled_ratio, host.run_delay_ratio), (Some(0.97), Some(0.8), None));
+    assert_eq!(entry(&ledger, "hop:b").host, None);
+    assert_eq!(entry(&ledger, "link:a>b").host, None);
+    // A host that is read more rarely keeps its figures, a node that is silent does not.
+    reports.change(A, key("forwarder_observed", &of(None)), 0, 0);
+    reports.poll(&[A, B]);
+    assert!(entry(&reports.ledger(&prober()), "hop:a").host.is_some());
+    (0..4).for_each(|_| reports.poll(&[B]));
+    assert_eq!(entry(&reports.ledger(&prober()), "hop:a").host, None);
+}

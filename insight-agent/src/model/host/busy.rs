@@ -15,6 +15,28 @@ pub fn busy_share(
     after: &BTreeMap<u32, CpuTimes>,
     allowed: &CpuSet,
 ) -> Option<f64> {
+    let [busy, whole] = spent(before, after, allowed)?;
+    Some(busy as f64 / whole as f64)
+}
+
+/// The time in which the CPUs in `allowed` were not idle, and their whole time, which is not 0, as
+/// [`busy_share`] judges them. **Unit**: ticks.
+///
+/// **None**: as there.
+pub fn busy_time(
+    before: &BTreeMap<u32, CpuTimes>,
+    after: &BTreeMap<u32, CpuTimes>,
+    allowed: &CpuSet,
+) -> Option<[u64; 2]> {
+    let ticks = spent(before, after, allowed)?;
+    Some(ticks.map(|ticks| u64::try_from(ticks).unwrap_or(u64::MAX)))
+}
+
+fn spent(
+    before: &BTreeMap<u32, CpuTimes>,
+    after: &BTreeMap<u32, CpuTimes>,
+    allowed: &CpuSet,
+) -> Option<[u128; 2]> {
     // Wide enough for any figures that a file may hold.
     let (mut idle, mut whole) = (0_u128, 0_u128);
     for cpu in allowed {
@@ -28,7 +50,7 @@ pub fn busy_share(
         idle += u128::from(after.idle - before.idle);
         idle += u128::from(after.iowait.saturating_sub(before.iowait));
     }
-    (whole > 0).then(|| (whole - idle) as f64 / whole as f64)
+    (whole > 0).then(|| [whole - idle, whole])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ const fn constant(name: &'static str, what: &'static str) -> Label {
 }
 
 /// Why a measurement is not active. The closed set of the `reason` label.
-pub const REASONS: [&str; 15] = [
+pub const REASONS: [&str; 17] = [
     "",
     "off",
     "warming_up",
@@ -24,6 +24,8 @@ pub const REASONS: [&str; 15] = [
     "no_namespace",
     "stopped",
     "stale",
+    "unreadable",
+    "duplicate",
 ];
 
 /// Which program runs.

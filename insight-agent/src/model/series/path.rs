@@ -64,6 +64,36 @@ pub const LEDGER_AGE: Series = Series {
     bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent)",
 };
 
+/// The hops' names.
+const HOP: Label = configured("hop", "the routes' hops");
+
+/// How busy a hop's CPUs were.
+pub const HOP_BUSY: Series = Series {
+    name: "insight_path_hop_busy_ratio",
+    help: "Busy share of the CPUs that the forwarder of a hop may run on, from 0 to 1, as the agent on that hop read it last; of several forwarders, the highest. Absent when that agent does not tell.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, HOP],
+    bound: "paths x hops",
+};
+
+/// How far a hop was held back.
+pub const HOP_THROTTLED: Series = Series {
+    name: "insight_path_hop_throttled_ratio",
+    help: "Time for which the control groups of a hop's forwarders were held back, in seconds per second, as the agent on that hop read it last; above 1 with several threads. Absent when that agent does not tell.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, HOP],
+    bound: "paths x hops",
+};
+
+/// How long a hop's threads stood in line.
+pub const HOP_RUN_DELAY: Series = Series {
+    name: "insight_path_hop_run_delay_ratio",
+    help: "Time for which the threads of a hop's forwarders could have run and had no CPU, in seconds per second, as the agent on that hop read it last; above 1 with several threads. Absent when that agent does not tell.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, HOP],
+    bound: "paths x hops",
+};
+
 /// Entries that cannot be.
 pub const LEDGER_INCONSISTENT: Series = Series {
     name: "insight_path_ledger_inconsistent_total",
@@ -81,5 +111,8 @@ pub const SERIES: &[Series] = &[
     LEDGER_END_TO_END,
     LEDGER_RESIDUAL,
     LEDGER_AGE,
+    HOP_BUSY,
+    HOP_THROTTLED,
+    HOP_RUN_DELAY,
     LEDGER_INCONSISTENT,
 ];

@@ -12,6 +12,7 @@ use crate::model::status::MeasurementStatus;
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, Window};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +20,9 @@ const CROSS_REGION_LATENCY: GaugeRow<2> = GaugeRow::of(&path::CROSS_REGION_LATEN
 const LEDGER: GaugeRow<6> = GaugeRow::of(&path::LEDGER);
 const LEDGER_SAMPLES: GaugeRow<5> = GaugeRow::of(&path::LEDGER_SAMPLES);
 const LEDGER_AGE: GaugeRow<4> = GaugeRow::of(&path::LEDGER_AGE);
+const HOP_BUSY: GaugeRow<3> = GaugeRow::of(&path::HOP_BUSY);
+const HOP_THROTTLED: GaugeRow<3> = GaugeRow::of(&path::HOP_THROTTLED);
+const HOP_RUN_DELAY: GaugeRow<3> = GaugeRow::of(&path::HOP_RUN_DELAY);
 const LEDGER_END_TO_END: GaugeRow<4> = GaugeRow::of(&path::LEDGER_END_TO_END);
 const LEDGER_RESIDUAL: GaugeRow<3> = GaugeRow::of(&path::LEDGER_RESIDUAL);
 const SUCCESS_RATIO: GaugeRow<5> = GaugeRow::of(&probe::SUCCESS_RATIO);
@@ -110,7 +114,9 @@ fn is_fresh(window: &Window, now: Instant) -> bool {
 fn window_families(window: &Window) -> Vec<MetricFamily> {
     let mut latency = CROSS_REGION_LATENCY.family();
     let mut ledgers = LedgerFamilies::default();
+    let mut hops = [HOP_BUSY.family(), HOP_THROTTLED.family(), HOP_RUN_DELAY.family()];
     for path in &window.paths {
+        put_hops(&mut hops, path);
         let ms = path.cross_region_latency.map(|d| d.as_secs_f64() * 1e3);
         latency.put([&path.source, &path.target], ms);
         for ledger in &path.ledgers {
@@ -125,6 +131,7 @@ fn window_families(window: &Window) -> Vec<MetricFamily> {
         put_link(&mut floor, probe);
     }
     let mut families = ledgers.into_protos();
+    families.extend(hops.map(GaugeFamily::into_proto));
     families.extend([latency.into_proto(), ratio.into_proto(), ruler.into_proto(), floor.into_proto()]);
     families
 }
@@ -147,6 +154,18 @@ fn put_link(floor: &mut GaugeFamily<3>, window: &ProbeWindow) {
         // Its handshakes come from one window, its PINGs from another: each has only its own.
         if link::LINK_RULERS.contains(&name) && seconds.is_some() {
             floor.put([&ends.from, &ends.to, name], seconds);
+        }
+    }
+}
+
+/// A hop is on the paths of several probes; its host is the same for all of them.
+fn put_hops(families: &mut [GaugeFamily<3>; 3], path: &PathWindow) {
+    let segments = path.ledgers.iter().flat_map(|ledger| &ledger.segments);
+    let hosts = segments.filter_map(|segment| Some((segment.name.strip_prefix("hop:")?, segment.host?)));
+    for (hop, host) in hosts.collect::<BTreeMap<_, _>>() {
+        let ratios = [host.busy_ratio, host.throttled_ratio, host.run_delay_ratio];
+        for (family, ratio) in families.iter_mut().zip(ratios) {
+            family.put([&path.source, &path.target, hop], ratio);
         }
     }
 }
@@ -236,6 +255,9 @@ impl GaugeCollector {
             LEDGER_END_TO_END.desc(),
             LEDGER_RESIDUAL.desc(),
             LEDGER_AGE.desc(),
+            HOP_BUSY.desc(),
+            HOP_THROTTLED.desc(),
+            HOP_RUN_DELAY.desc(),
             SUCCESS_RATIO.desc(),
             RULER.desc(),
             LINK_FLOOR.desc(),

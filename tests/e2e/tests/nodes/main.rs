@@ -6,6 +6,8 @@
 
 mod agents;
 mod exchanges;
+mod host;
+mod promql;
 mod reach;
 mod reports;
 mod truth;

@@ -12,7 +12,7 @@ mod exposition;
 
 use super::*;
 use crate::model::hop::{HopEvidence, HopSource};
-use crate::model::ledger::{Evidence, LedgerKind, Population};
+use crate::model::ledger::{Evidence, HopHost, LedgerKind, Population};
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, RoutePlan};
 use crate::model::sample::{Phases, Rulers};
@@ -114,12 +114,15 @@ fn segment(name: &str, mean: Option<f64>, evidence: Option<Evidence>) -> Segment
         count: if mean.is_some() { 10 } else { 0 },
         merged: Vec::new(),
         inconsistent: 0,
+        host: None,
     }
 }
 
 /// The same path's ledger as the nodes measured it: the hop's agent has been silent for 4 s.
 fn of_nodes(probe: &LedgerWindow) -> LedgerWindow {
-    let hop = SegmentWindow { age: Some(Duration::from_secs(4)), ..segment("hop:mediary-eu", None, None) };
+    let host = HopHost { busy_ratio: Some(0.9), throttled_ratio: Some(0.1), run_delay_ratio: Some(1.5) };
+    let (age, host) = (Some(Duration::from_secs(4)), Some(host));
+    let hop = SegmentWindow { age, host, ..segment("hop:mediary-eu", None, None) };
     let link = segment("link:prober>mediary-eu", Some(0.002), Some(Evidence::RttFloor));
     LedgerWindow { kind: LedgerKind::Window, segments: vec![link, hop], residual: None, ..probe.clone() }
 }

@@ -47,6 +47,21 @@ fn the_two_ledgers_of_a_path_are_told_apart_and_silence_has_an_age() {
 }
 
 #[test]
+fn a_hops_cpus_are_shown_once_for_all_probes_and_what_is_not_known_is_absent() {
+    let (metrics, mut window) = fixture();
+    let mut of_nodes = of_nodes(&window.paths[0].ledgers[0]);
+    let host = HopHost { busy_ratio: Some(0.97), throttled_ratio: Some(0.0), run_delay_ratio: None };
+    of_nodes.segments[1].host = Some(host);
+    let other = LedgerWindow { probe: "other".into(), ..of_nodes.clone() };
+    window.paths[0].ledgers.extend([of_nodes, other]);
+    metrics.publish_window(&window);
+    let shown = scrape(&metrics);
+    let labels = [("source", "eu"), ("target", "sg"), ("hop", "mediary-eu")];
+    let ratio = |name: &str| shown.value(&format!("insight_path_hop_{name}_ratio"), &labels);
+    assert_eq!([ratio("busy"), ratio("throttled"), ratio("run_delay")], [Some(0.97), Some(0.0), None]);
+}
+
+#[test]
 fn silent_segment_has_no_mean_and_a_count_of_zero() {
     let (metrics, window) = fixture();
     metrics.publish_window(&window);

@@ -15,6 +15,7 @@ fn status() -> Status {
         },
         paths: Vec::new(),
         probes: Vec::new(),
+        forwarders: vec![],
         measurements: Vec::new(),
         lost: Vec::new(),
     }

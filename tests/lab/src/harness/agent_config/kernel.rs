@@ -47,15 +47,9 @@ pub(super) fn neighbours(node: &str, at: &Topology) -> Vec<Neighbour> {
     }
 }
 
-/// `[kernel]` of an agent that measures the sockets of its place only. `forwarder` is the name of
-/// the process that forwards there: several nodes may have one of that name, the scope tells
-/// their sockets apart.
-pub(super) fn on(place: &NodePlace, forwarder: Option<&str>, neighbours: &[Neighbour]) -> String {
-    let forwarders = forwarder.map(|name| format!("{name:?}")).unwrap_or_default();
-    let mut text = format!(
-        "\n[kernel]\nenabled = true\nscope_namespaces = [{:?}]\nforwarders = [{forwarders}]\n",
-        place.netns_path
-    );
+/// `[kernel]` of an agent that measures the sockets of its place only.
+pub(super) fn on(place: &NodePlace, neighbours: &[Neighbour]) -> String {
+    let mut text = format!("\n[kernel]\nenabled = true\nscope_namespaces = [{:?}]\n", place.netns_path);
     for Neighbour { name, address, port } in neighbours {
         text += &format!(
             "\n[[kernel.peer]]\nname = \"{name}\"\nnetworks = [\"{address}\"]\nports = [\"{port}\"]\n"
@@ -67,31 +61,22 @@ pub(super) fn on(place: &NodePlace, forwarder: Option<&str>, neighbours: &[Neigh
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::agent_config::host::tests::place;
     use crate::namespaces::topology_apart;
-
-    fn place() -> NodePlace {
-        NodePlace {
-            netns: "n".into(),
-            netns_path: "/run/netns/n".into(),
-            netns_inum: 1,
-            cgroup2: "/c".into(),
-            cpu_cgroup: "/c".into(),
-            cpus: vec![0],
-        }
-    }
 
     #[test]
     fn both_mediaries_know_each_other_by_their_ends_of_the_wan() {
         let at = topology_apart(&Topology::of(77));
-        let text = on(&place(), Some("nginx"), &neighbours("mediary-a", &at));
+        let text = on(&place(), &neighbours("mediary-a", &at));
         let table: toml::Table = text.parse().unwrap();
         let kernel = &table["kernel"];
         assert_eq!(kernel["scope_namespaces"][0].as_str(), Some("/run/netns/n"));
-        assert_eq!(kernel["forwarders"][0].as_str(), Some("nginx"));
         assert_eq!(kernel["peer"][2]["name"].as_str(), Some("mediary-b"));
         assert_eq!(kernel["peer"][2]["networks"][0].as_str(), Some("198.19.77.130"));
         assert_eq!(kernel["peer"][2]["ports"][0].as_str(), Some("15080"));
         assert_eq!(neighbours("mediary-b", &at)[0].address.to_string(), "198.19.77.129");
+        let at_receiver: toml::Table = on(&place(), &neighbours("insight-sg", &at)).parse().unwrap();
+        assert_eq!(at_receiver["kernel"]["peer"][0]["ports"][0].as_str(), Some("19749"));
         assert_eq!(neighbours("gateway-b", &at)[0].address.to_string(), "198.19.77.84");
     }
 
@@ -104,13 +89,5 @@ mod tests {
                 assert_ne!(neighbour.port, agent.grpc.port(), "{node}: {neighbour:?}");
             }
         }
-    }
-
-    #[test]
-    fn an_agent_beside_no_forwarder_measures_no_residence() {
-        let at = topology_apart(&Topology::of(77));
-        let table: toml::Table = on(&place(), None, &neighbours("insight-sg", &at)).parse().unwrap();
-        assert_eq!(table["kernel"]["forwarders"].as_array().map(Vec::len), Some(0));
-        assert_eq!(table["kernel"]["peer"][0]["ports"][0].as_str(), Some("19749"));
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration files of the agents.
 
+mod host;
 mod kernel;
 mod links;
 mod reports;
@@ -49,7 +50,7 @@ report_token_file = {:?}
 {}{}
 {}"#,
             self.listeners(name, "eu", &at.insight_eu),
-            self.kernel(name, None)?,
+            self.measured(name, None)?,
             self.nodes("eu"),
             at.mediary_a,
             self.token,
@@ -73,7 +74,7 @@ address = "{}"
 mode = "black-box"
 {}"#,
             self.listeners(name, "sg", &at.insight_sg),
-            self.kernel(name, None)?,
+            self.measured(name, None)?,
             self.nodes("sg"),
             at.service_b,
             pace(self.options.probe_interval),
@@ -85,7 +86,7 @@ mode = "black-box"
     pub fn node(&self, name: &str, region: &str, forwarder: &str) -> Result<String> {
         let addresses = self.at.agent(name).with_context(|| format!("agent@{name}: no addresses"))?;
         let listeners = self.listeners(name, region, &addresses);
-        Ok(format!("{listeners}{}{}", self.kernel(name, Some(forwarder))?, self.link_probe(name)))
+        Ok(format!("{listeners}{}{}", self.measured(name, Some(forwarder))?, self.link_probe(name)))
     }
 
     /// A probe along the whole path.
@@ -134,11 +135,12 @@ window = "1s"
         )
     }
 
-    /// `[kernel]` of the agent of `name`.
-    fn kernel(&self, name: &str, forwarder: Option<&str>) -> Result<String> {
-        let Some(places) = self.places else { return Ok(kernel::OFF.to_owned()) };
+    /// `[host]`, `[[forwarder]]` and `[kernel]` of the agent of `name`.
+    fn measured(&self, name: &str, forwarder: Option<&str>) -> Result<String> {
+        let Some(places) = self.places else { return Ok([host::OFF, kernel::OFF].concat()) };
         let place = places.of(name).with_context(|| format!("{name}: no place"))?;
-        Ok(kernel::on(place, forwarder, &kernel::neighbours(name, self.at)))
+        let kernel = kernel::on(place, &kernel::neighbours(name, self.at));
+        Ok(host::on(place, forwarder) + &kernel)
     }
 
     /// The agents that the one of `region` asks; none where there are none.
@@ -195,9 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn without_namespaces_no_agent_measures_the_whole_host_in_the_kernel() {
+    fn without_namespaces_no_agent_measures_the_whole_host() {
         for table in tables(&LabOptions::new("", "")) {
             assert_eq!(table["kernel"]["enabled"].as_bool(), Some(false), "{table}");
+            assert_eq!(table["host"]["enabled"].as_bool(), Some(false), "{table}");
         }
     }
 
