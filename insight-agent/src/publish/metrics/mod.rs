@@ -6,6 +6,7 @@
 
 mod families;
 mod gauges;
+mod join;
 mod kernel;
 mod links;
 mod probes;
@@ -174,6 +175,8 @@ impl Metrics {
     ///
     /// **Errors**: none that is known; the encoder's interface has one.
     pub fn render(&self) -> Result<String, RenderError> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+        let mut families = self.registry.gather();
+        join::join_labels(&mut families);
+        Ok(TextEncoder::new().encode_to_string(&families)?)
     }
 }
