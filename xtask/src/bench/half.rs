@@ -26,7 +26,7 @@ const UNLOADED_WITHIN: Duration = Duration::from_secs(5);
 const OVERTIME: Duration = Duration::from_secs(20);
 
 /// What the kernel half measures by default.
-const KERNEL: [&str; 5] = ["socket_rtt", "receive_wait", "turnaround", "response", "residence"];
+pub const KERNEL: [&str; 5] = ["socket_rtt", "receive_wait", "turnaround", "response", "residence"];
 
 /// What every half has in common.
 pub struct Ground<'a> {

@@ -4,8 +4,10 @@
 //! four halves whose order is drawn ([`super::rounds`]); then halves in which the kernel counts how
 //! often each program runs, apart from the others since counting costs two clock reads a run.
 
+use super::Output;
 use super::half::Ground;
 use super::load;
+use super::machine::Machine;
 use super::programs::{self, Tally};
 use super::report::{Conditions, Report};
 use super::rounds::{Figure, Round, Slot, order};
@@ -13,7 +15,6 @@ use super::setting::{Forwarder, Placement};
 use super::statistics::Random;
 use crate::demo::{print_line, programs::locate};
 use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
 use insight_lab::Interrupt;
 use std::path::Path;
 use std::process::Command;
@@ -42,15 +43,6 @@ pub struct Args {
     /// What stands on stdout: tables, or one JSON object
     #[arg(long, default_value = "text")]
     output: Output,
-}
-
-/// The form of the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -144,8 +136,6 @@ fn other_agents() -> Result<usize> {
 }
 
 fn conditions(ground: &Ground<'_>, args: &Args, load_generator: String) -> Result<Conditions> {
-    let uname = nix::sys::utsname::uname().context("ask for the kernel's release")?;
-    let load_average = std::fs::read_to_string("/proc/loadavg").ok();
     Ok(Conditions {
         forwarder: args.forwarder.to_string(),
         forwarder_version: args.forwarder.version(&ground.forwarder_program),
@@ -153,19 +143,10 @@ fn conditions(ground: &Ground<'_>, args: &Args, load_generator: String) -> Resul
         connections: load::CONNECTIONS,
         seconds: args.seconds,
         seed: args.seed,
-        // Cargo names the folder after the profile.
-        agent_build: folder_name(&ground.agent).unwrap_or("unknown").to_owned(),
-        kernel_release: uname.release().to_string_lossy().into_owned(),
-        architecture: uname.machine().to_string_lossy().into_owned(),
-        cpus: ground.placement.forwarder.len().max(1) + ground.placement.others.len(),
+        machine: Machine::here(&ground.agent)?,
         placement: ground.placement.clone(),
-        load_average: load_average.and_then(|text| text.split(' ').next()?.parse().ok()),
         disturbed_halves: 0,
     })
-}
-
-fn folder_name(path: &Path) -> Option<&str> {
-    path.parent()?.file_name()?.to_str()
 }
 
 /// The load generator, as it names itself.
@@ -206,11 +187,5 @@ mod tests {
         assert!(parsed(&["--seconds", "0.1"]).unwrap_err().contains("0.5 to 600"));
         assert!(parsed(&["--seconds", "3s"]).unwrap_err().contains("number of seconds"));
         assert!(parsed(&["--rounds", "0"]).unwrap_err().contains("1..=1000"));
-    }
-
-    #[test]
-    fn the_build_is_told_by_its_folder() {
-        assert_eq!(folder_name(Path::new("/t/release/insight-agent")), Some("release"));
-        assert_eq!(folder_name(Path::new("insight-agent")), None);
     }
 }

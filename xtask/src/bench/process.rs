@@ -4,6 +4,7 @@ use crate::demo::log_tail;
 use anyhow::{Context, Result, bail};
 use insight_lab::Interrupt;
 use nix::sys::signal::{Signal, killpg};
+use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -177,6 +178,18 @@ impl Process {
         let texts = tasks.flatten().flatten().map(|task| fs::read_to_string(task.path().join("schedstat")));
         let parsed = texts.filter_map(|text| Cpu::parse(&text.ok()?));
         parsed.reduce(|a, b| Cpu { used_ns: a.used_ns + b.used_ns, waited_ns: a.waited_ns + b.waited_ns })
+    }
+
+    /// CPU time of its own process so far, threads that have ended included.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let read = || -> nix::Result<Duration> {
+            let pid = Pid::from_raw(i32::try_from(self.pid()).map_err(|_| nix::Error::ESRCH)?);
+            Ok(clock_getcpuclockid(pid)?.now()?.into())
+        };
+        read().with_context(|| format!("read the CPU time of {}", self.name))
     }
 
     fn signal(&self, signal: Signal) {

@@ -1,6 +1,7 @@
 //! The result, as a table and as one JSON object.
 
 use super::half::Half;
+use super::machine::Machine;
 use super::programs::{ProgramCost, Tally};
 use super::rounds::{Figure, Round, Slot};
 use super::setting::Placement;
@@ -23,18 +24,11 @@ pub struct Conditions {
     pub seconds: f64,
     /// Of the order and of the intervals.
     pub seed: u64,
-    /// `debug` or `release`. The kernel half is the committed object in both.
-    pub agent_build: String,
-    /// `uname -r`.
-    pub kernel_release: String,
-    /// `uname -m`.
-    pub architecture: String,
-    /// CPUs that may be used.
-    pub cpus: usize,
+    /// The kernel half is the committed object in every build of the agent.
+    #[serde(flatten)]
+    pub machine: Machine,
     /// Who ran on which.
     pub placement: Placement,
-    /// Load average over a minute when the bench began. **None**: unknown.
-    pub load_average: Option<f64>,
     /// Halves at whose start or end other agents had programs loaded: sockets paid for those too.
     pub disturbed_halves: usize,
 }
@@ -154,7 +148,7 @@ impl Report {
         let mut text = format!(
             "h2load -> {} -> origin: {} connections with one request each, {} rounds of 4 x {} s, seed {}\n\
              {} on {}, load ({}) and origin on {}, agent ({} build) anywhere\n\
-             kernel {} {}, {} CPUs, load average {} at the start\n",
+             {}\n",
             c.forwarder,
             c.connections,
             self.rounds.len(),
@@ -164,11 +158,8 @@ impl Report {
             cpus(&placement.forwarder),
             c.load_generator,
             cpus(&placement.others),
-            c.agent_build,
-            c.kernel_release,
-            c.architecture,
-            c.cpus,
-            c.load_average.map_or("unknown".into(), |load| format!("{load:.2}")),
+            c.machine.agent_build,
+            c.machine.text(),
         );
         let halves = || self.rounds.iter().flatten().map(|(_, half)| half);
         for (what, shares) in [
@@ -288,12 +279,8 @@ mod tests {
                 connections: 16,
                 seconds: 3.0,
                 seed: 1,
-                agent_build: "debug".into(),
-                kernel_release: "6.18".into(),
-                architecture: "x86_64".into(),
-                cpus: 2,
+                machine: Machine::example(),
                 placement: Placement::of(&[0, 1]),
-                load_average: Some(0.5),
                 disturbed_halves: 0,
             },
             rounds: vec![round; 3],

@@ -65,7 +65,11 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
     attempt().with_context(|| format!("get http://{address}{path}"))
 }
 
-fn parse_answer(answer: &[u8]) -> Result<Vec<u8>> {
+/// The body in a whole answer.
+///
+/// # Errors
+/// It is cut short, or has another code than 200.
+pub fn parse_answer(answer: &[u8]) -> Result<Vec<u8>> {
     let end = find(answer, b"\r\n\r\n").context("the answer has no end of its headers")?;
     let (head, body) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
     let mut lines = head.lines();

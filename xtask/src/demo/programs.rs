@@ -4,7 +4,7 @@ use crate::cargo;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Where the programs are.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,12 +26,32 @@ pub fn locate(root: &Path) -> Result<Programs> {
     }
 }
 
+/// Builds the agent as it is shipped.
+///
+/// # Errors
+/// There is no cargo, or the build fails.
+pub fn build_release_agent(root: &Path) -> Result<PathBuf> {
+    eprintln!("building insight-agent, release: minutes the first time");
+    let arguments = ["--release", "-p", "insight-agent", "--bins"];
+    let messages = run_build(cargo::command(root).args(["build", "--locked"]).args(arguments))?;
+    executable(&messages, "insight-agent").context("cargo build names no program insight-agent")
+}
+
 fn build(root: &Path) -> Result<Programs> {
     eprintln!("building insight-agent and insight-lab");
-    let output = cargo::command(root)
-        // xtask is named so that cargo chooses the features of shared dependencies as it did for
-        // xtask itself, and compiles the large ones (tokio, tonic) once and not twice.
-        .args(["build", "--locked", "-p", "insight-agent", "-p", "insight-lab", "-p", "xtask", "--bins"])
+    // xtask is named so that cargo chooses the features of shared dependencies as it did for xtask
+    // itself, and compiles the large ones (tokio, tonic) once and not twice.
+    let packages = ["-p", "insight-agent", "-p", "insight-lab", "-p", "xtask", "--bins"];
+    let messages = run_build(cargo::command(root).args(["build", "--locked"]).args(packages))?;
+    let find = |name: &str| {
+        executable(&messages, name).with_context(|| format!("cargo build names no program {name}"))
+    };
+    Ok(Programs { agent: find("insight-agent")?, lab: find("insight-lab")? })
+}
+
+/// Runs `cargo build`; gives its messages.
+fn run_build(command: &mut Command) -> Result<String> {
+    let output = command
         // Says on stdout where each program went, wherever the target folder is.
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
@@ -41,11 +61,7 @@ fn build(root: &Path) -> Result<Programs> {
     if !output.status.success() {
         bail!("cargo build: {}: read its output above", output.status);
     }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let find = |name: &str| {
-        executable(&messages, name).with_context(|| format!("cargo build names no program {name}"))
-    };
-    Ok(Programs { agent: find("insight-agent")?, lab: find("insight-lab")? })
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The path of the binary target `name` in cargo's messages.

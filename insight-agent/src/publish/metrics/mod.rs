@@ -7,6 +7,7 @@
 mod families;
 mod gauges;
 mod host;
+mod join;
 mod kernel;
 mod links;
 mod numbers;
@@ -194,7 +195,9 @@ impl Metrics {
     ///
     /// **Errors**: none that is known; the encoder's interface has one.
     pub fn render(&self) -> Result<String, RenderError> {
-        let text = TextEncoder::new().encode_to_string(&self.registry.gather())?;
+        let mut families = self.registry.gather();
+        join::join_labels(&mut families);
+        let text = TextEncoder::new().encode_to_string(&families)?;
         Ok(numbers::restore_untyped(text, netstat::SERIES))
     }
 }
