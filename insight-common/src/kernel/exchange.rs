@@ -90,8 +90,10 @@ pub struct Exchange {
     tail: u8,
     /// Not 0: nobody watched when the connection was last silent. [`JOINED`] or [`JOINED_CALM`].
     joined: u8,
+    /// Not 0: the open request has come in more than one burst.
+    bursts: u8,
     /// Fills the entry up.
-    unused: [u8; 5],
+    unused: [u8; 4],
     /// How long the last measured exchange took, in µs. 0: none was.
     usual_us: u32,
 }
@@ -124,7 +126,8 @@ impl Exchange {
             calm: 0,
             tail: 0,
             joined: 0,
-            unused: [0; 5],
+            bursts: 0,
+            unused: [0; 4],
             usual_us: 0,
         }
     }
@@ -173,11 +176,13 @@ impl Exchange {
                 self.joined = 0;
             }
             self.crowded = (silence < IDLE_NS) as u8;
+            self.bursts = 0;
             self.asked_ns = now;
         } else if now.saturating_sub(self.last_ask_ns) > BURST_NS {
             // A new connection's SETTINGS and its first request are two bursts of one opening.
             let opening = self.is_opening(skip);
-            let first = self.crowded == 0 && now.saturating_sub(self.last_ask_ns) <= SPLIT_NS;
+            let first = self.bursts == 0 && now.saturating_sub(self.last_ask_ns) <= SPLIT_NS;
+            self.bursts = 1;
             if opening || first {
                 self.doubted_ns = now;
                 self.calm = 0;
@@ -379,6 +384,22 @@ mod tests {
             }
         }
         assert!(clean >= 195, "{clean}");
+    }
+
+    #[test]
+    fn a_first_request_right_behind_the_settings_spoils_nothing_by_coming_in_two() {
+        let mut exchange = Exchange::new();
+        exchange.ask(1_000 * MS, 1);
+        assert_eq!(exchange.answer(1_020 * MS, 1), Answer::Opening, "the other side's settings");
+        exchange.ask(1_020 * MS + 100_000, 1);
+        exchange.ask(1_023 * MS, 1);
+        let mut clean = 0;
+        for nth in 0..20 {
+            let at = (1_041 + 27 * nth) * MS;
+            clean += u32::from(exchange.answer(at, 1) == Answer::Took(21 * MS));
+            exchange.ask(at + 6 * MS, 1);
+        }
+        assert!(clean >= 16, "{clean}");
     }
 
     #[test]

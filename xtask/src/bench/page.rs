@@ -5,9 +5,8 @@ pub fn series(page: &str) -> usize {
     page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count()
 }
 
-/// The sum of all samples of `name` whose labels hold every pair in `labels`. **None**: there is
-/// none.
-pub fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+/// All samples of `name` whose labels hold every pair in `labels`.
+pub fn samples(page: &str, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
     let wanted: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
     let values = page.lines().filter_map(|line| {
         let (sample, value) = line.rsplit_once(' ')?;
@@ -20,7 +19,12 @@ pub fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let holds = |pair: &String| pairs.split(',').any(|found| found == pair);
         wanted.iter().all(holds).then(|| value.parse::<f64>().ok())?
     });
-    values.reduce(|a, b| a + b)
+    values.collect()
+}
+
+/// The sum of such samples. **None**: there is none.
+pub fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    samples(page, name, labels).into_iter().reduce(|a, b| a + b)
 }
 
 /// Values and their sum in a histogram, cumulative.
@@ -75,6 +79,7 @@ up 1
     fn samples_are_told_by_their_whole_name_and_whole_label_values() {
         assert_eq!(sum(PAGE, "a_seconds_count", &[("probe", "x")]), Some(3.0));
         assert_eq!(sum(PAGE, "a_seconds_count", &[]), Some(4.0));
+        assert_eq!(samples(PAGE, "a_seconds_count", &[]), [3.0, 1.0]);
         assert_eq!(sum(PAGE, "up", &[]), Some(1.0));
         assert_eq!(sum(PAGE, "a_seconds_count", &[("probe", "z")]), None);
         assert_eq!(sum(PAGE, "a_seconds", &[]), None);

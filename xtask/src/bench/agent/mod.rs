@@ -154,6 +154,9 @@ fn hold_connections(
     let mut holders = Vec::new();
     let mut left = connections;
     for name in HOLDERS {
+        if left == 0 {
+            break;
+        }
         let count = left.min(HELD_EACH).to_string();
         left = left.saturating_sub(HELD_EACH);
         let mut holder = launcher.start(name, &[], &own, ["bench", "hold", "--connections", &count])?;

@@ -27,7 +27,8 @@ use std::time::Duration;
 /// How long an agent may take to listen on a machine that compiles beside it.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long until every probe has been in a complete window: two windows, and as much again.
+/// How long until every probe has an answer and a window is complete: one window, and much more
+/// beside compilers.
 const SETTLED_WITHIN: Duration = Duration::from_secs(4 * setting::WINDOW_S);
 
 /// Flags of `cargo xtask bench scrape`.
@@ -82,14 +83,13 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
         Ok(poll::get(addresses.receiver_metrics, "/-/ready").ok())
     })?;
     let probes = setting::probes_for(args.series);
-    eprintln!("{probes} probes; waiting until each has been in a window of {} s", setting::WINDOW_S);
+    eprintln!("{probes} probes; waiting for their answers and a window of {} s", setting::WINDOW_S);
     let mut prober = start("prober", setting::prober(&addresses, probes))?;
-    prober.wait_until("had every probe in a window", SETTLED_WITHIN, &interrupt, || {
+    prober.wait_until("had an answer to every probe", SETTLED_WITHIN, &interrupt, || {
+        // It does not listen at first.
         let page = Connection::open(addresses.metrics).and_then(|mut c| scrape(&mut c, "")).ok();
         let page = page.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
-        // One success ratio for each kind of connection.
-        let seen = page.and_then(|page| page::sum(&page, "insight_probe_success_ratio", &[]));
-        Ok(seen.filter(|good| *good >= f64::from(2 * probes)))
+        Ok(page.filter(|page| is_settled(page, probes)))
     })?;
 
     eprintln!("scraping {} times on either kind of connection", args.rounds);
@@ -100,5 +100,33 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
     match args.output {
         Output::Text => print_line(&report.text()),
         Output::Json => print_line(&report.json().context("write the result as JSON")?),
+    }
+}
+
+/// Whether a window's gauges are there, and an answer to every probe on both kinds of connection.
+fn is_settled(page: &str, probes: u32) -> bool {
+    let answers = page::samples(page, "insight_probe_results_total", &[("status", "OK")]);
+    let answered = answers.into_iter().filter(|count| *count > 0.0).count();
+    // The probe that is measured has one kind only.
+    answered > 2 * probes as usize && page::sum(page, "insight_probe_success_ratio", &[]).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settled_is_a_page_with_a_window_and_an_answer_to_each_probe() {
+        let answers = |fresh: u32| {
+            let line = |connection: &str, count: u32| {
+                format!("insight_probe_results_total{{connection=\"{connection}\",status=\"OK\"}} {count}\n")
+            };
+            [line("reused", 1), line("fresh", fresh), line("measured", 9)].concat()
+        };
+        let window = "insight_probe_success_ratio{connection=\"reused\"} 1\n";
+        assert!(is_settled(&(answers(1) + window), 1));
+        assert!(!is_settled(&(answers(0) + window), 1));
+        assert!(!is_settled(&answers(1), 1));
+        assert!(!is_settled(&(answers(1) + window), 2));
     }
 }

@@ -77,7 +77,8 @@ pub fn prober(addresses: &Addresses, probes: u32) -> String {
     let Addresses { metrics, admin, grpc, receiver, .. } = addresses;
     let mut text = format!(
         "[agent]\nregion = \"eu\"\nname = \"prober\"\nlog = \"warn\"\n[metrics]\nlisten = \"{metrics}\"\n\
-         [admin]\nlisten = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[probing]\nwindow = \"{WINDOW_S}s\"\n"
+         [admin]\nlisten = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[probing]\nwindow = \"{WINDOW_S}s\"\n\
+         max_in_flight = 200\n"
     );
     let mut probe = |name: &str, more: String| {
         // Writing to a String cannot fail.
@@ -89,8 +90,13 @@ pub fn prober(addresses: &Addresses, probes: u32) -> String {
     for number in 1..=probes {
         probe(&format!("filler-{number}"), format!("interval = \"{}s\"\n", WINDOW_S / 2));
     }
+    // So that all samples that can be under way have a place.
+    let patience = "deadline = \"2s\"\ndrain = \"1s\"\n";
     let connections = "connections = [\"reused\"]";
-    probe(MEASURED, format!("delay = \"{DELAY_MS}ms\"\ninterval = \"{INTERVAL_MS}ms\"\n{connections}\n"));
+    probe(
+        MEASURED,
+        format!("delay = \"{DELAY_MS}ms\"\ninterval = \"{INTERVAL_MS}ms\"\n{connections}\n{patience}"),
+    );
     text
 }
 
