@@ -18,9 +18,6 @@ use std::time::{Duration, Instant};
 /// much as one for forwarders.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// A reading counts until it is this many periods old, as in the exporter.
-const SHOWN_PERIODS: u32 = 3;
-
 /// Name of the half in measurement states.
 const HOST: &str = "host";
 
@@ -82,10 +79,7 @@ impl HostView {
             let seen = self.seen();
             (seen.before.clone(), seen.last.clone())
         };
-        let is_fresh = |last: &Arc<HostSnapshot>| {
-            now.saturating_duration_since(last.taken) <= last.period * SHOWN_PERIODS
-        };
-        let last = last.filter(is_fresh);
+        let last = last.filter(|last| last.is_fresh(now));
         let of = |snapshot: &Option<Arc<HostSnapshot>>, name: &str| {
             let all = snapshot.iter().flat_map(|snapshot| &snapshot.forwarders);
             all.into_iter().find(|forwarder| forwarder.name == name).cloned()
