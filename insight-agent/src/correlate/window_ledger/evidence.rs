@@ -45,13 +45,17 @@ impl<'a> Nodes<'a> {
         self.regions.iter().filter_map(|region| self.windows.heard(region, node)).max()
     }
 
-    /// How long ago any of these nodes was last heard of; of none of them, any node of the target.
+    /// How long ago any of these nodes was last heard of.
     pub(super) fn silence(&self, nodes: &[&str]) -> Option<Duration> {
-        let last = if nodes.is_empty() {
-            self.windows.last_heard(self.regions[1])
-        } else {
-            nodes.iter().filter_map(|node| self.heard(node)).max()
-        };
+        self.since(nodes.iter().filter_map(|node| self.heard(node)).max())
+    }
+
+    /// How long ago any node of the target was last heard of.
+    pub(super) fn silence_of_target(&self) -> Option<Duration> {
+        self.since(self.windows.last_heard(self.regions[1]))
+    }
+
+    fn since(&self, last: Option<Instant>) -> Option<Duration> {
         last.map(|last| self.now.saturating_duration_since(last))
     }
 
@@ -177,8 +181,7 @@ fn series<'a>(
     measurement: &str,
     labels: &[(&str, &str)],
 ) -> Option<&'a SeriesWindow> {
-    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    recent.window.series.get(&SeriesKey { measurement: measurement.to_owned(), labels })
+    recent.window.series.get(&SeriesKey::new(measurement, labels))
 }
 
 fn count(recent: &RecentWindow, measurement: &str, labels: &[(&str, &str)]) -> u64 {
