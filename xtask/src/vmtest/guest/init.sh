@@ -5,9 +5,10 @@
 # The host reads lines that begin with VMTEST, and the pages between two of them. Whatever happens
 # is a line, and the machine ends: nobody waits for a console that has become silent.
 
-NETEM_MS=20
-SPIN_MS=10
-STOP_MS=60
+# NETEM_MS, SPIN_MS and STOP_MS: the host injects, and knows what must come back.
+. /etc/delays
+NEAR_PAGE=19747
+CALLER_PAGE=19757
 
 /bin/busybox mkdir -p /bin /proc /sys /dev /run /tmp /var/lib/haproxy
 /bin/busybox --install -s /bin
@@ -25,6 +26,9 @@ tc() { /usr/sbin/tc "$@"; }
 
 say() { echo "VMTEST $*"; }
 
+# Seconds since the machine was started.
+uptime_s() { cut -d' ' -f1 /proc/uptime; }
+
 finish() {
   say "$@"
   poweroff -f
@@ -38,7 +42,9 @@ fail() {
     tail -n 40 "$log"
   done
   echo "--- the probe"
-  metrics | grep -E '^insight_(probe_(results|failures)|measurement_state|lost)'
+  metrics $CALLER_PAGE | grep -E '^insight_(probe_(results|failures)|lost)'
+  echo "--- the kernel half"
+  metrics $NEAR_PAGE | grep -E '^insight_(measurement_state|lost)'
   finish "failed $*"
 }
 
@@ -53,10 +59,9 @@ load() {
   done
 }
 
-# The real clock's seconds with two digits, since the machine was started.
-uptime_s() { cut -d' ' -f1 /proc/uptime; }
-
-say "kernel $(uname -r)"
+# What the firmware sent to a terminal has no end of line.
+echo
+say "kernel $(uname -r) at $(uptime_s)"
 load veth
 load sch_netem
 
@@ -66,7 +71,7 @@ ip link add near type veth peer name far netns far || fail "make the pair of int
 ip addr add 10.77.0.1/24 dev near && ip link set near up || fail "address the near end"
 ip -n far addr add 10.77.0.2/24 dev far && ip -n far link set far up && ip -n far link set lo up ||
   fail "address the far end"
-# Both of no effect yet.
+# Of no effect yet, as the spin.
 tc -n far qdisc add dev far root netem delay 0ms || fail "add netem"
 echo 0 >/run/spin_ms
 
@@ -78,18 +83,24 @@ ip netns exec far insight-agent run --config /etc/far.toml >/run/far.log 2>&1 &
 FAR=$!
 haproxy -db -f /etc/haproxy.cfg >/run/haproxy.log 2>&1 &
 HAPROXY=$!
-sleep 1
-alive $FAR "the far agent"
-alive $HAPROXY "the forwarder"
 insight-agent run --config /etc/near.toml >/run/near.log 2>&1 &
 NEAR=$!
+CALLER=$NEAR
+
+all_alive() {
+  alive $FAR "the far agent"
+  alive $HAPROXY "the forwarder"
+  alive $NEAR "the near agent"
+  alive $CALLER "the caller"
+}
 
 # Not wget's own -T: Debian's busybox 1.35 crashes on it.
-metrics() { timeout 10 wget -q -O - http://127.0.0.1:19747/metrics; }
+metrics() { timeout 10 wget -q -O - "http://127.0.0.1:$1/metrics"; }
 
-# Answers of the far agent to the probe so far.
+# Answers of the far agent to the probes so far.
 answers() {
-  metrics 2>/dev/null | sed -n 's/^insight_probe_results_total{.*status="OK".*} \([0-9]*\).*/\1/p'
+  metrics $CALLER_PAGE 2>/dev/null |
+    awk '/^insight_probe_results_total.*status="OK"/ { sum += $NF } END { print sum + 0 }'
 }
 
 # Waits for so many more answers: on a busy host a second holds fewer of them.
@@ -100,9 +111,7 @@ wait_for() {
   for _ in $(seq 120); do
     count=$(answers)
     [ "${count:-0}" -ge "$until" ] && return
-    alive $NEAR "the near agent"
-    alive $FAR "the far agent"
-    alive $HAPROXY "the forwarder"
+    all_alive
     sleep 0.25
   done
   fail "no $1 answers in 30 seconds"
@@ -112,13 +121,23 @@ wait_for() {
 page() {
   sleep 0.7
   say "page $1 at $(uptime_s)"
-  metrics >/tmp/page || fail "read /metrics"
+  metrics $NEAR_PAGE >/tmp/page || fail "read /metrics"
   grep -E '^insight_(measurement_state|lost_total|socket_|sockets_|forward_)' /tmp/page
   say "end $1"
 }
 
-wait_for 10
+# No connection before the programs are attached: an old kernel does not measure it.
+for _ in $(seq 120); do
+  metrics $NEAR_PAGE 2>/dev/null | grep -q 'measurement="socket_rtt"' && loaded=yes && break
+  all_alive
+  sleep 0.25
+done
+[ -n "$loaded" ] || fail "the near agent tells no states after 30 seconds"
 say "agent started at $(uptime_s)"
+
+insight-agent run --config /etc/caller.toml >/run/caller.log 2>&1 &
+CALLER=$!
+wait_for 20
 
 # ---- measured without and with the delays -------------------------------------------------------
 
@@ -138,11 +157,12 @@ tc -n far qdisc change dev far root netem delay 0ms || fail "change netem"
 echo 0 >/run/spin_ms
 wait_for 5
 page stopped-begin
+# It stands still for most of the time, so most requests find it so.
 for _ in $(seq 20); do
   kill -STOP $HAPROXY
   usleep ${STOP_MS}000
   kill -CONT $HAPROXY
-  usleep 100000
+  usleep 50000
 done
 page stopped-end
 
