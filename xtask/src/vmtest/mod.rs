@@ -121,6 +121,9 @@ pub fn test(root: &Path, interrupt: &Interrupt, write: bool) -> Result<()> {
             Err(error) => problems.push(format!("{}: {error:#}", kernel.series)),
         }
     }
+    if table.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
     let table = matrix::render(&table);
     print!("{table}");
     if !problems.is_empty() {

@@ -105,7 +105,7 @@ answers() {
 
 # Waits for so many more answers: on a busy host a second holds fewer of them.
 wait_for() {
-  local count until now
+  local count until
   count=$(answers)
   until=$((${count:-0} + $1))
   for _ in $(seq 120); do
@@ -142,7 +142,7 @@ wait_for 20
 # ---- measured without and with the delays -------------------------------------------------------
 
 page quiet-begin
-wait_for 25
+wait_for 40
 page quiet-end
 
 tc -n far qdisc change dev far root netem delay ${NETEM_MS}ms || fail "change netem"
@@ -150,7 +150,7 @@ echo $SPIN_MS >/run/spin_ms
 # A moving average forgets what was before: after 20 samples it is within 7 percent.
 wait_for 20
 page delayed-begin
-wait_for 25
+wait_for 40
 page delayed-end
 
 tc -n far qdisc change dev far root netem delay 0ms || fail "change netem"
