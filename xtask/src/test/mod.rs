@@ -8,6 +8,7 @@ mod counts;
 mod skips;
 mod tally;
 
+use crate::demo::programs::built;
 use crate::{build_ebpf, cargo, codegen, docs, setup, vmtest};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
@@ -158,7 +159,9 @@ impl Run<'_> {
                 "{missing}; `cargo xtask vmtest --setup` as root installs it"
             )));
         }
-        vmtest::test(self.root, &self.interrupt, false).map(|()| Verdict::Passed)
+        // Not built again: with fewer packages cargo may choose other features.
+        let agent = built()?.agent;
+        vmtest::test(self.root, &agent, &self.interrupt, false).map(|()| Verdict::Passed)
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {

@@ -58,7 +58,7 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
     if let Some(missing) = missing(root) {
         bail!("{missing}: run `cargo xtask vmtest --setup` as root");
     }
-    test(root, &interrupt, args.write)
+    test(root, &locate(root)?.agent, &interrupt, args.write)
 }
 
 /// Installs packages and unpacks kernels, as far as they are missing.
@@ -83,12 +83,12 @@ pub fn missing(root: &Path) -> Option<String> {
     (!kernels.is_empty()).then(|| format!("not downloaded: kernels {}", kernels.join(", ")))
 }
 
-/// Runs every kernel, prints the table, and compares it with the document's, or writes it there.
+/// Runs `agent` on every kernel, prints the table, and compares it with the document's, or writes it
+/// there.
 ///
 /// # Errors
 /// As [`run`].
-pub fn test(root: &Path, interrupt: &Interrupt, write: bool) -> Result<()> {
-    let agent = locate(root)?.agent;
+pub fn test(root: &Path, agent: &Path, interrupt: &Interrupt, write: bool) -> Result<()> {
     let folder = root.join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let kernels: Vec<Kernel> =
@@ -97,7 +97,7 @@ pub fn test(root: &Path, interrupt: &Interrupt, write: bool) -> Result<()> {
     // At once: one emulated machine waits most of its time.
     let runs: Vec<Result<Run>> = std::thread::scope(|threads| {
         let boot = |kernel| {
-            let (agent, folder) = (&agent, &folder);
+            let folder = &folder;
             threads.spawn(move || machine::run(kernel, agent, folder, interrupt))
         };
         let running: Vec<_> = kernels.iter().map(boot).collect();
