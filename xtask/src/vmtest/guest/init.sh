@@ -158,11 +158,11 @@ echo 0 >/run/spin_ms
 wait_for 5
 page stopped-begin
 # It stands still for most of the time, so most requests find it so.
-for _ in $(seq 20); do
+for _ in $(seq 8); do
   kill -STOP $HAPROXY
   usleep ${STOP_MS}000
   kill -CONT $HAPROXY
-  usleep 50000
+  usleep 100000
 done
 page stopped-end
 
