@@ -1,6 +1,7 @@
 //! The answer for people: one line per check, what to do below it, within 100 columns.
 
 use crate::model::doctor::{Check, Diagnosis, Status};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Columns of a line.
@@ -21,26 +22,35 @@ pub(super) fn render(diagnosis: &Diagnosis, colour: bool) -> String {
     let names = diagnosis.checks.iter().map(|check| check.name.chars().count());
     let name_width = names.filter(|length| *length <= NAME_WIDTH).max().unwrap_or(0);
     let mut group = None;
+    let mut said = BTreeSet::new();
     for check in &diagnosis.checks {
         if group.replace(check.group) != Some(check.group) {
             let _ = writeln!(out, "\n{}", check.group.as_str());
         }
-        line(&mut out, check, name_width, colour);
+        lines(&mut out, check, name_width, &mut said, colour);
     }
     summary(&mut out, diagnosis, colour);
     out
 }
 
-fn line(out: &mut String, check: &Check, name_width: usize, colour: bool) {
+/// The lines of a check. What the system said and what to do are told once: where one cause stops
+/// everything, the page must stay short enough to be read.
+fn lines<'a>(
+    out: &mut String,
+    check: &'a Check,
+    name_width: usize,
+    said: &mut BTreeSet<&'a str>,
+    colour: bool,
+) {
     let text_at = NAME_AT + name_width + 2;
     let status = painted(check.status, &format!("{:<7}", check.status.as_str()), colour);
-    let mut lines = wrap(&check.found, WIDTH - text_at).into_iter();
-    let first = lines.next().unwrap_or_default();
-    let _ = writeln!(out, "  {status}  {:<name_width$}  {first}", check.name);
-    for line in lines {
+    let mut found = wrap(&check.found, WIDTH - text_at).into_iter();
+    let _ = writeln!(out, "  {status}  {:<name_width$}  {}", check.name, found.next().unwrap_or_default());
+    let detail = check.detail.as_deref().filter(|detail| said.insert(detail));
+    for line in found.chain(detail.iter().flat_map(|detail| wrap(detail, WIDTH - text_at))) {
         let _ = writeln!(out, "{:text_at$}{line}", "");
     }
-    if let Some(advice) = &check.advice {
+    if let Some(advice) = check.advice.as_deref().filter(|advice| said.insert(advice)) {
         for (at, line) in wrap(advice, WIDTH - text_at - 3).into_iter().enumerate() {
             let mark = if at == 0 { "->" } else { "  " };
             let _ = writeln!(out, "{:text_at$}{mark} {line}", "");
@@ -79,7 +89,7 @@ fn painted(status: Status, text: &str, colour: bool) -> String {
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
-    for word in text.split(' ') {
+    for word in text.split_whitespace() {
         let length = word.chars().count();
         if used > 0 && used + 1 + length > width {
             lines.push(String::new());
@@ -137,6 +147,19 @@ mod tests {
         assert_eq!(at("-> grant"), at("attach program"));
         assert!(text.contains("\nmeasurements\n  failing  socket_rtt "), "{text}");
         assert!(text.ends_with("1 failing, 1 warning, 1 ok, 1 off\n  measurements/socket_rtt\n"), "{text}");
+    }
+
+    #[test]
+    fn one_cause_of_many_is_told_once() {
+        let check = |name| {
+            let detail = Some("the system's words".to_owned());
+            Check::new(Group::Hooks, name, Status::Failing, "EPERM (1)").explain(detail).advise("run as root")
+        };
+        let checks = vec![check("a"), check("b"), check("c")];
+        let text = render(&Diagnosis::new("0", None, checks, Facts::default()), false);
+        assert_eq!(text.matches("EPERM (1)").count(), 3, "{text}");
+        assert_eq!(text.matches("the system's words").count(), 1, "{text}");
+        assert_eq!(text.matches("run as root").count(), 1, "{text}");
     }
 
     #[test]

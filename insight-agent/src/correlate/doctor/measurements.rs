@@ -16,7 +16,10 @@ pub(super) fn hooks(facts: &Facts, asked: &Asked) -> Vec<Check> {
 
 fn hook_check(hook: &HookFact, facts: &Facts, asked: &Asked) -> Check {
     let name = hook.tracepoint.as_deref().unwrap_or(&hook.program);
-    let serves = format!("for {}", hook.measurements.join(", "));
+    let serves = match hook.measurements.len() == facts.kernel.measurements.len() {
+        true => "for all".to_owned(),
+        false => format!("for {}", hook.measurements.join(", ")),
+    };
     let described = match (hook.in_types, &hook.tracepoint) {
         (Some(true), _) => "in BTF",
         (_, None) => "on a cgroup",
@@ -33,10 +36,11 @@ fn hook_check(hook: &HookFact, facts: &Facts, asked: &Asked) -> Check {
             let found = format!("not in BTF with the arguments that are read: {}", refusal.text);
             return check(status, &found).advise("run a kernel that has it: docs/kernels.md says since when");
         }
-        let found = format!("{described}; not attached: {}", told(refusal));
+        let (number, text) = told(refusal);
+        let refused = check(status, &format!("{described}; not attached: {number}")).explain(Some(text));
         return match advice(refusal) {
-            Some(advice) => check(status, &found).advise(advice),
-            None => check(status, &found),
+            Some(advice) => refused.advise(advice),
+            None => refused,
         };
     }
     match hook.attached {
@@ -46,16 +50,27 @@ fn hook_check(hook: &HookFact, facts: &Facts, asked: &Asked) -> Check {
     }
 }
 
-/// The number and the text of an error, cut to what can be read.
-fn told(error: &SystemError) -> String {
-    let number = error.errno.as_ref().map_or_else(String::new, |errno| format!("{errno}: "));
+/// The number of an error, or that it has none, and its text, cut to what can be read.
+fn told(error: &SystemError) -> (String, String) {
+    let number = error.errno.as_ref().map_or_else(|| "refused".to_owned(), ToString::to_string);
     // The advice stands on a line of its own.
     let text = error.text.split(": grant CAP_").next().unwrap_or_default();
+    // Each layer of an error may say again what the one below says.
+    let mut parts: Vec<&str> = text.split(": ").collect();
+    parts.dedup();
+    let text = parts.join(": ");
     let mut told: String = text.chars().take(MOST).collect();
     if told.len() < text.len() {
         told.push('…');
     }
-    format!("{number}{told}")
+    (number, told)
+}
+
+/// State and reason of a measurement, with the number of what it failed by.
+fn outcome(fact: &MeasurementFact) -> String {
+    let errno = fact.error.as_ref().and_then(|error| error.errno.as_ref());
+    let errno = errno.map_or_else(String::new, |errno| format!(": {errno}"));
+    format!("{} ({}){errno}", fact.state, fact.reason)
 }
 
 /// What usually helps against an error number.
@@ -110,8 +125,9 @@ pub(super) fn attachments(facts: &Facts) -> Vec<Check> {
     let mut checks: Vec<Check> =
         facts.kernel.attachments.iter().map(|on| attachment(on, &users, &check)).collect();
     if let Some(error) = &facts.kernel.attachments_error {
-        let found = format!("not known: {}", told(error));
-        checks.push(check(Status::Warning, found).advise("asking takes CAP_NET_ADMIN"));
+        let (number, text) = told(error);
+        let unknown = check(Status::Warning, format!("not known: {number}")).explain(Some(text));
+        checks.push(unknown.advise("asking takes CAP_NET_ADMIN"));
     }
     checks
 }
@@ -164,8 +180,7 @@ fn state(fact: &MeasurementFact, facts: &Facts, asked: &Asked) -> Check {
             .advise("add a [[forwarder]] table if this host forwards");
     }
     let error = fact.error.as_ref();
-    let detail = error.map_or_else(String::new, |error| format!(": {}", told(error)));
-    let found = format!("{} ({}){detail}", fact.state, fact.reason);
+    let failing = check(Status::Failing, outcome(fact)).explain(error.map(|error| told(error).1));
     let blocked = facts.kernel.attachments.iter().any(|on| on.blocks)
         && on_cgroups(facts).contains(&fact.name.as_str());
     let advice = match fact.reason.as_str() {
@@ -179,8 +194,8 @@ fn state(fact: &MeasurementFact, facts: &Facts, asked: &Asked) -> Check {
         _ => error.and_then(advice),
     };
     match advice {
-        Some(advice) => check(Status::Failing, found).advise(advice),
-        None => check(Status::Failing, found),
+        Some(advice) => failing.advise(advice),
+        None => failing,
     }
 }
 
@@ -216,12 +231,8 @@ fn seeding(fact: &MeasurementFact, facts: &Facts) -> Check {
             check(Status::Off, format!("{} ({}): no measurement is active", fact.state, fact.reason))
         }
         _ => {
-            let detail = fact.error.as_ref().map_or_else(String::new, |error| format!(": {}", told(error)));
-            let found = format!(
-                "{} ({}){detail}; sockets that open from now on are measured",
-                fact.state, fact.reason
-            );
-            check(Status::Warning, found)
+            let found = format!("{}; sockets that open from now on are measured", outcome(fact));
+            check(Status::Warning, found).explain(fact.error.as_ref().map(|error| told(error).1))
         }
     }
 }

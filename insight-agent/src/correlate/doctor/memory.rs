@@ -14,7 +14,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let Some(memory) = &facts.kernel.memory else { return Vec::new() };
     let held = memory.map_bytes + memory.program_bytes;
     let found = format!(
-        "{} in {} maps, {} in {} programs; {} of it histograms: {} banks (CPUs, up to 16) x {} peer groups",
+        "{} in {} maps, {} in {} programs; {} are histograms: {} banks (CPUs, up to 16) x {} peer groups",
         size(memory.map_bytes),
         memory.maps,
         size(memory.program_bytes),

@@ -93,6 +93,8 @@ pub struct Check {
     pub status: Status,
     /// What was found.
     pub found: String,
+    /// All that the system said. **None**: nothing, or `found` has it.
+    pub detail: Option<String>,
     /// What to do about it. **None**: nothing.
     pub advice: Option<String>,
 }
@@ -100,7 +102,13 @@ pub struct Check {
 impl Check {
     /// A check without advice.
     pub fn new(group: Group, name: &str, status: Status, found: impl Into<String>) -> Self {
-        Self { group, name: name.to_owned(), status, found: found.into(), advice: None }
+        Self { group, name: name.to_owned(), status, found: found.into(), detail: None, advice: None }
+    }
+
+    /// The same with all that the system said.
+    pub fn explain(mut self, detail: Option<String>) -> Self {
+        self.detail = detail;
+        self
     }
 
     /// The same with what to do.
