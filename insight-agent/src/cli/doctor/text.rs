@@ -18,7 +18,10 @@ pub(super) fn render(diagnosis: &Diagnosis, colour: bool) -> String {
     let mut out = String::new();
     let release = diagnosis.facts.system.release.as_deref().unwrap_or("of an unknown release");
     let config = diagnosis.config.as_deref().unwrap_or("no configuration: the defaults, for the whole host");
-    let _ = writeln!(out, "insight-agent {} on Linux {release}; {config}", diagnosis.version);
+    let head = format!("insight-agent {} on Linux {release}; {config}", diagnosis.version);
+    wrap(&head, WIDTH).iter().for_each(|line| {
+        let _ = writeln!(out, "{line}");
+    });
     let names = diagnosis.checks.iter().map(|check| check.name.chars().count());
     let name_width = names.filter(|length| *length <= NAME_WIDTH).max().unwrap_or(0);
     let mut group = None;

@@ -16,7 +16,7 @@ use crate::collect::host::{Root, Source, detect};
 use crate::model::doctor::{AgentProgramsFact, AttachMode, AttachmentFact, ProgramFact, SystemError};
 use crate::model::host::Selector;
 use aya::programs::{ProgramInfo, loaded_programs};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -141,7 +141,7 @@ pub(super) fn other_agents(root: &Root, loaded: &[ProgramInfo]) -> Vec<AgentProg
     let named = loaded.iter().map(|program| (program, name_of(program)));
     let with_maps = named.filter(|(_, name)| is_ours(name)).filter_map(|(program, name)| {
         let maps = program.map_ids().ok()??;
-        Some((program.id(), name, maps))
+        Some(Named { id: program.id(), name, maps })
     });
     let groups = grouped(with_maps.collect());
     if groups.is_empty() {
@@ -156,32 +156,38 @@ fn cut(name: &str) -> &str {
     name.get(..NAME_BYTES).unwrap_or(name)
 }
 
+/// A program with its maps.
+#[derive(Debug)]
+struct Named {
+    id: u32,
+    name: String,
+    maps: Vec<u32>,
+}
+
 /// Programs that share a map, directly or over others; only groups that follow sockets are an agent's:
 /// every agent does, and others may call a program of theirs as we do.
-fn grouped(programs: Vec<(u32, String, Vec<u32>)>) -> Vec<Vec<u32>> {
-    let mut groups: Vec<(BTreeSet<u32>, Vec<(u32, String)>)> = Vec::new();
-    for (id, name, maps) in programs {
-        let mut merged = (BTreeSet::from_iter(maps), vec![(id, name)]);
-        let (same, others) = groups.into_iter().partition(|(held, _)| !held.is_disjoint(&merged.0));
+fn grouped(programs: Vec<Named>) -> Vec<Vec<u32>> {
+    let mut groups: Vec<Vec<Named>> = Vec::new();
+    for program in programs {
+        let shares = |group: &Vec<Named>| {
+            group.iter().flat_map(|member| &member.maps).any(|map| program.maps.contains(map))
+        };
+        let (same, others) = groups.into_iter().partition(shares);
         groups = others;
-        for (held, members) in same {
-            let _: &Vec<(u32, String)> = &members;
-            merged.0.extend(held);
-            merged.1.extend(members);
-        }
+        let mut merged: Vec<Named> = same.into_iter().flatten().collect();
+        merged.push(program);
         groups.push(merged);
     }
-    let follows = |members: &Vec<(u32, String)>| {
-        sockets::SPEC.hooks.iter().all(|hook| members.iter().any(|(_, name)| name == cut(hook.program())))
+    let follows = |group: &&Vec<Named>| {
+        let mut hooks = sockets::SPEC.hooks.iter();
+        hooks.all(|hook| group.iter().any(|member| member.name == cut(hook.program())))
     };
-    let of_agents = groups.into_iter().filter(|(_, members)| follows(members));
-    let mut found: Vec<Vec<u32>> = of_agents
-        .map(|(_, members)| {
-            let mut ids: Vec<u32> = members.into_iter().map(|(id, _)| id).collect();
-            ids.sort_unstable();
-            ids
-        })
-        .collect();
+    let ids = |group: &Vec<Named>| {
+        let mut ids: Vec<u32> = group.iter().map(|member| member.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let mut found: Vec<Vec<u32>> = groups.iter().filter(follows).map(ids).collect();
     found.sort();
     found
 }
@@ -220,7 +226,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_programs_that_share_maps_and_follow_sockets() {
-        let program = |id, name: &str, maps: &[u32]| (id, name.to_owned(), maps.to_vec());
+        let program = |id, name: &str, maps: &[u32]| Named { id, name: name.into(), maps: maps.into() };
         let found = grouped(vec![
             program(7, "socket_state", &[1, 2]),
             program(8, "bytes_sent", &[3, 4]),
