@@ -45,15 +45,15 @@ fn read(path: &str) -> String {
 
 /// The families of one file of the table.
 struct Section {
-    /// Its module, such as `receive_wait` or `host::cpu`.
-    module: String,
+    /// The file, such as `receive_wait` or `host/cpu`.
+    name: &'static str,
     families: Vec<Series>,
 }
 
 impl Section {
     /// The file, seen from the checkout.
     fn file(&self) -> String {
-        let path = self.module.replace("::", "/");
+        let path = self.name;
         let plain = format!("{TABLE}/{path}.rs");
         if root().join(&plain).exists() { plain } else { format!("{TABLE}/{path}/mod.rs") }
     }
@@ -66,27 +66,13 @@ impl Section {
     }
 }
 
-/// The rows of `ALL` as they are written: `receive_wait::SERIES`. The families themselves do not
-/// know which file they are from.
-fn written_rows() -> Vec<String> {
-    let text = read(&format!("{TABLE}/mod.rs"));
-    let list = text.split_once("pub const ALL: &[&[Series]] = &[").expect("the table lists its files").1;
-    let list = list.split_once("];").expect("the list ends").0;
-    let code = list.lines().map(|line| line.split("//").next().unwrap_or_default());
-    let rows: String = code.collect();
-    rows.split(',').map(|row| row.trim().to_owned()).filter(|row| !row.is_empty()).collect()
-}
-
 /// Every file once, in the table's order.
 fn sections() -> Vec<Section> {
-    let rows = written_rows();
-    assert_eq!(rows.len(), series::ALL.len(), "ALL is not a list of NAME::SERIES: {rows:?}");
     let mut sections: Vec<Section> = Vec::new();
-    for (row, families) in rows.iter().zip(series::ALL) {
-        let module = row.rsplit_once("::").expect("a row names its module").0;
-        match sections.iter_mut().find(|section| section.module == module) {
-            Some(section) => section.families.extend_from_slice(families),
-            None => sections.push(Section { module: module.to_owned(), families: families.to_vec() }),
+    for part in series::sections() {
+        match sections.iter_mut().find(|section| section.name == part.file) {
+            Some(section) => section.families.extend_from_slice(part.series),
+            None => sections.push(Section { name: part.file, families: part.series.to_vec() }),
         }
     }
     sections
@@ -166,11 +152,11 @@ fn metrics() -> String {
             [first, .., last] if names.len() > 12 => format!("{} families, {first} to {last}", names.len()),
             _ => names.join(", "),
         };
-        let anchor = section.module.replace("::", "");
-        put(&format!("| [{}](#{anchor}) | {names} |", section.module));
+        let anchor = section.name.replace('/', "");
+        put(&format!("| [{}](#{anchor}) | {names} |", section.name));
     }
     for section in &sections {
-        put(&format!("\n## {}\n", section.module));
+        put(&format!("\n## {}\n", section.name));
         put(&format!("{} Rows: [`{}`](../{}).\n", section.about(), section.file(), section.file()));
         put("| family | type | unit | labels | most series | says |");
         put("|---|---|---|---|---|---|");
@@ -232,7 +218,7 @@ fn docs_metrics_md_is_what_the_metric_table_says() {
 #[test]
 fn every_family_of_the_table_is_in_the_document_with_its_unit_and_labels() {
     let text = metrics();
-    for series in series::ALL.iter().copied().flatten() {
+    for series in series::all() {
         let row = text.lines().find(|line| line.starts_with(&format!("| `{}` |", series.name)));
         let row = row.unwrap_or_else(|| panic!("{} has no row", series.name));
         assert!(row.contains(&cell(series.help)), "{row}");

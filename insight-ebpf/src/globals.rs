@@ -2,6 +2,7 @@
 //! measurements are on. The verifier sees constants and drops every branch that is off.
 
 use aya_ebpf::Global;
+use insight_common::kernel::measurement::Measurement;
 
 /// Declares globals that start at 0: an offset that nobody set reads the wrong place only while
 /// the switch beside it is off.
@@ -12,16 +13,8 @@ macro_rules! globals {
 }
 
 globals! {
-    /// Switch of `socket_rtt`.
-    ON_SOCKET_RTT: u8;
-    /// Switch of `receive_wait`.
-    ON_RECEIVE_WAIT: u8;
-    /// Switch of `turnaround`.
-    ON_TURNAROUND: u8;
-    /// Switch of `response`.
-    ON_RESPONSE: u8;
-    /// Switch of `residence`.
-    ON_RESIDENCE: u8;
+    /// Which measurements are on: bit `n` is of the measurement with that number.
+    ON: u64;
 
     /// Not 0: forwarders are configured, and `receive_wait` counts reads of theirs only.
     FORWARDERS_ONLY: u8;
@@ -78,4 +71,10 @@ globals! {
     OFF_TASK_PID: u32;
     /// `task_struct.__state`.
     OFF_TASK_STATE: u32;
+}
+
+/// Whether a measurement is on. A constant to the verifier.
+#[inline(always)]
+pub fn is_on(measurement: Measurement) -> bool {
+    ON.load() & (1 << measurement as u64) != 0
 }

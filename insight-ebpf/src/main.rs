@@ -22,23 +22,23 @@ mod lines;
 #[cfg(target_arch = "bpf")]
 mod memory;
 #[cfg(target_arch = "bpf")]
-mod receive_wait;
-#[cfg(target_arch = "bpf")]
 mod record;
-#[cfg(target_arch = "bpf")]
-mod residence;
-#[cfg(target_arch = "bpf")]
-mod response;
 #[cfg(target_arch = "bpf")]
 mod scope;
 #[cfg(target_arch = "bpf")]
 mod seeding;
 #[cfg(target_arch = "bpf")]
-mod socket_rtt;
-#[cfg(target_arch = "bpf")]
 mod sockets;
+
+/// One module per measurement: see `insight_common::measurements`.
 #[cfg(target_arch = "bpf")]
-mod turnaround;
+macro_rules! modules {
+    ($($name:ident $kind:ident $default:ident $about:literal [$($distribution:ident)*] [$($counter:ident)*];)*) => {
+        $(mod $name;)*
+    };
+}
+#[cfg(target_arch = "bpf")]
+insight_common::measurements!(modules);
 
 /// On the host this crate has nothing to do, and builds with any Rust.
 #[cfg(not(target_arch = "bpf"))]

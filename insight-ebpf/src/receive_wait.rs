@@ -33,7 +33,7 @@ pub fn sequence_of(sk: Object) -> Option<Sequence> {
 /// The application may have read.
 #[inline(always)]
 pub fn on_read(sk: Object, socket: &mut Socket, now: u64) {
-    if globals::ON_RECEIVE_WAIT.load() == 0 {
+    if !globals::is_on(Measurement::ReceiveWait) {
         return;
     }
     let Some(sequence) = sequence_of(sk) else {
@@ -52,7 +52,7 @@ pub fn on_read(sk: Object, socket: &mut Socket, now: u64) {
             let accepted = socket.role == Role::Accepted as u8;
             let distribution =
                 if accepted { Distribution::ReceiveWaitAccepted } else { Distribution::ReceiveWaitConnected };
-            duration(Measurement::ReceiveWait, distribution, socket.peer, ns);
+            duration(distribution, socket.peer, ns);
         }
     }
 }

@@ -8,7 +8,9 @@ use aya_ebpf::maps::{Array, PerCpuArray};
 use core::arch::asm;
 use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, bucket_of};
 use insight_common::kernel::floor::{self, FLOOR_WORDS, FloorRing};
-use insight_common::kernel::layout::{DISTRIBUTIONS, Distribution, HISTOGRAM_HEAD, HistogramWords};
+use insight_common::kernel::layout::{
+    COUNTERS, Counter, DISTRIBUTIONS, Distribution, HISTOGRAM_HEAD, HistogramWords,
+};
 use insight_common::kernel::loss::{LOSS_COUNTERS, Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PAIR_COUNTERS, PairOutcome};
 
@@ -23,6 +25,10 @@ static FLOORS: PerCpuArray<FloorRing> = PerCpuArray::with_max_entries(2, 0);
 /// Losses by measurement.
 #[map]
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNTERS, 0);
+
+/// Events, kind by kind, peer by peer. The loader sets how many.
+#[map]
+static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
 /// A forwarder's writes, by direction and by what was read before them.
 #[map]
@@ -48,6 +54,15 @@ pub fn lose(measurement: Measurement, loss: Loss) {
     }
 }
 
+/// Counts an event of a peer group.
+#[inline(always)]
+pub fn count(counter: Counter, peer: u8) {
+    match counter.slot(peer, globals::PEERS.load()).and_then(|slot| COUNTS.get_ptr_mut(slot)) {
+        Some(counter) => add(counter, 1),
+        None => lose(counter.measurement(), Loss::NoPeer),
+    }
+}
+
 /// Counts a forwarder's write.
 #[inline(always)]
 pub fn pair(direction: Direction, outcome: PairOutcome) {
@@ -58,7 +73,7 @@ pub fn pair(direction: Direction, outcome: PairOutcome) {
 
 /// Adds a duration to a distribution of a peer group.
 #[inline(always)]
-pub fn duration(measurement: Measurement, distribution: Distribution, peer: u8, ns: u64) {
+pub fn duration(distribution: Distribution, peer: u8, ns: u64) {
     // SAFETY: the helper has no conditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let banks = globals::BANKS.load();
@@ -78,7 +93,7 @@ pub fn duration(measurement: Measurement, distribution: Distribution, peer: u8, 
                 add(words, 1);
             }
         }
-        _ => lose(measurement, Loss::NoPeer),
+        _ => lose(distribution.measurement(), Loss::NoPeer),
     }
 }
 

@@ -36,7 +36,7 @@ const INTERRUPTIBLE: u32 = 1;
 /// A thread read.
 #[inline(always)]
 pub fn on_receive(sk: u64, socket: &Socket, flags: i32, now: u64) {
-    if globals::ON_RESIDENCE.load() == 0 || flags & PEEK != 0 {
+    if !globals::is_on(Measurement::Residence) || flags & PEEK != 0 {
         return;
     }
     let Some(thread) = forwarders::current_thread() else { return };
@@ -49,7 +49,7 @@ pub fn on_receive(sk: u64, socket: &Socket, flags: i32, now: u64) {
 /// A thread wrote.
 #[inline(always)]
 pub fn on_send(sk: u64, socket: &Socket, now: u64) {
-    if globals::ON_RESIDENCE.load() == 0 {
+    if !globals::is_on(Measurement::Residence) {
         return;
     }
     let Some(thread) = forwarders::current_thread() else { return };
@@ -73,14 +73,14 @@ pub fn on_send(sk: u64, socket: &Socket, now: u64) {
         Direction::Up => (Distribution::ResidenceUp, socket.peer),
         Direction::Down => (Distribution::ResidenceDown, turn.peer),
     };
-    duration(Measurement::Residence, distribution, peer, turn.took_ns(now));
+    duration(distribution, peer, turn.took_ns(now));
 }
 
 /// Whether a write on this socket is its connection's own opening, SETTINGS or a TLS handshake, and
 /// nothing that was forwarded. `turnaround` counts exchanges of accepted sockets.
 #[inline(always)]
 fn is_greeting(socket: &Socket) -> bool {
-    globals::ON_TURNAROUND.load() != 0
+    globals::is_on(Measurement::Turnaround)
         && socket.role == Role::Accepted as u8
         && socket.exchange.is_opening(globals::SKIP_EXCHANGES.load())
 }

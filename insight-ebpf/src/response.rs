@@ -16,7 +16,7 @@ use insight_common::kernel::loss::{Loss, Measurement};
 /// Request bytes left.
 #[inline(always)]
 pub fn on_request_out(socket: &mut Socket, now: u64) {
-    if globals::ON_RESPONSE.load() != 0 {
+    if globals::is_on(Measurement::Response) {
         socket.exchange.ask(now, globals::SKIP_EXCHANGES.load());
     }
 }
@@ -24,12 +24,12 @@ pub fn on_request_out(socket: &mut Socket, now: u64) {
 /// Answer bytes arrived.
 #[inline(always)]
 pub fn on_answer_in(socket: &mut Socket, now: u64) {
-    if globals::ON_RESPONSE.load() == 0 {
+    if !globals::is_on(Measurement::Response) {
         return;
     }
     match socket.exchange.answer(now, globals::SKIP_EXCHANGES.load()) {
         Answer::Nothing => {}
-        Answer::Took(ns) => duration(Measurement::Response, Distribution::Response, socket.peer, ns),
+        Answer::Took(ns) => duration(Distribution::Response, socket.peer, ns),
         Answer::Overlapped => lose(Measurement::Response, Loss::Overlapped),
         Answer::Opening => lose(Measurement::Response, Loss::Opening),
     }

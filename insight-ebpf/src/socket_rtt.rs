@@ -40,7 +40,7 @@ const CALLBACK_FLAGS: c_int = 1_008;
 /// A callback of TCP.
 #[inline(always)]
 pub fn on_event(ctx: &SockOpsContext) {
-    if globals::ON_SOCKET_RTT.load() == 0 {
+    if !globals::is_on(Measurement::SocketRtt) {
         return;
     }
     match ctx.op() {
@@ -73,7 +73,7 @@ fn on_established(ctx: &SockOpsContext) {
 /// the callback and the change of state, either can come first.
 #[inline(always)]
 pub fn on_peer_known(socket: &mut Socket) {
-    if globals::ON_SOCKET_RTT.load() == 0 || socket.handshake_us == 0 {
+    if !globals::is_on(Measurement::SocketRtt) || socket.handshake_us == 0 {
         return;
     }
     let sample_us = socket.handshake_us;
@@ -101,7 +101,7 @@ fn record(socket: &Socket, sample_us: u32, clean: bool) {
     let ns = u64::from(sample_us) * 1_000;
     let accepted = socket.role == Role::Accepted as u8;
     let distribution = if accepted { Distribution::RttAccepted } else { Distribution::RttConnected };
-    duration(Measurement::SocketRtt, distribution, socket.peer, ns);
+    duration(distribution, socket.peer, ns);
     // SAFETY: the helper has no conditions.
     floor(accepted, socket.peer, unsafe { bpf_ktime_get_ns() }, ns, clean);
 }
@@ -117,7 +117,7 @@ fn ask_for_samples(ctx: &SockOpsContext) {
 /// Asks for RTT callbacks on a socket that was open before, in a walk over sockets.
 #[inline(always)]
 pub fn ask_for_samples_of(tcp: *mut c_void) {
-    if globals::ON_SOCKET_RTT.load() == 0 {
+    if !globals::is_on(Measurement::SocketRtt) {
         return;
     }
     let mut flags: c_int = 0;

@@ -4,7 +4,8 @@
 //!   closed; the address is, and stays the same in between.
 //! - **Enters** on `CLOSE → SYN_SENT` (connected) or `LISTEN → SYN_RECV` (accepted), if in scope.
 //!   A socket that was open before the programs were attached enters once, by `seeding`.
-//! - **Leaves** on `→ CLOSE` and again when it is destroyed: either can come without the other.
+//! - **Leaves** when it is destroyed. It can have been closed for long before; but what ends a
+//!   connection, such as a reset, comes after `→ CLOSE`, and belongs to its peer still.
 //! - **Lost**: `map_full` when the table is; `unreadable` when its addresses are.
 //! - **Memory**: 32,768 entries of 8 + 72 bytes: about 4.7 MB, allocated at load.
 
@@ -52,7 +53,6 @@ pub fn entry(sk: u64) -> Option<&'static mut Socket> {
 #[inline(always)]
 pub fn on_state(sk: Object, old: i32, new: i32) {
     match (old, new) {
-        (_, CLOSE) => on_destroy(sk),
         (CLOSE, SYN_SENT) => open(sk, Role::Connected),
         (LISTEN, SYN_RECV) => open(sk, Role::Accepted),
         (_, ESTABLISHED) => {

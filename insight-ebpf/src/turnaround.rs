@@ -17,7 +17,7 @@ use insight_common::kernel::loss::{Loss, Measurement};
 /// Request bytes arrived.
 #[inline(always)]
 pub fn on_request_in(socket: &mut Socket, now: u64) {
-    if globals::ON_TURNAROUND.load() != 0 {
+    if globals::is_on(Measurement::Turnaround) {
         socket.exchange.ask(now, globals::SKIP_EXCHANGES.load());
     }
 }
@@ -25,12 +25,12 @@ pub fn on_request_in(socket: &mut Socket, now: u64) {
 /// Answer bytes left.
 #[inline(always)]
 pub fn on_answer_out(socket: &mut Socket, now: u64) {
-    if globals::ON_TURNAROUND.load() == 0 {
+    if !globals::is_on(Measurement::Turnaround) {
         return;
     }
     match socket.exchange.answer(now, globals::SKIP_EXCHANGES.load()) {
         Answer::Nothing => {}
-        Answer::Took(ns) => duration(Measurement::Turnaround, Distribution::Turnaround, socket.peer, ns),
+        Answer::Took(ns) => duration(Distribution::Turnaround, socket.peer, ns),
         Answer::Overlapped => lose(Measurement::Turnaround, Loss::Overlapped),
         Answer::Opening => lose(Measurement::Turnaround, Loss::Opening),
     }

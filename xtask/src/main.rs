@@ -7,6 +7,7 @@ mod codegen;
 mod command;
 mod demo;
 mod docs;
+mod format;
 mod setup;
 mod test;
 
@@ -47,6 +48,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Format the code: what `cargo fmt` finds, and the files of the kernel measurements
+    Fmt {
+        /// Only find what is not formatted
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the kernel half, with its toolchain (Debian packages as root); commit the result
     BuildEbpf {
         /// Only compare with what is committed
@@ -83,6 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::BuildEbpf { check, .. } => build_ebpf::run(&root, check).map(|()| ExitCode::SUCCESS),
         Command::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS),
+        Command::Fmt { check } => format::run(&root, check).map(|()| ExitCode::SUCCESS),
         Command::Docs { check } => docs::run(&root, check).map(|()| ExitCode::SUCCESS),
     }
 }

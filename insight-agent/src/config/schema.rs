@@ -239,7 +239,7 @@ pub const SECTIONS: &[Section] = &[
         path: "kernel",
         keys: &[
             key("enabled", Kind::Flag, Value("true"), "false"),
-            key("measurements", Kind::List, Value(KERNEL_MEASUREMENTS), "[\"socket_rtt\", \"receive_wait\"]"),
+            key("measurements", Kind::List, Value("[\"default\"]"), "[\"default\", \"-residence\"]"),
             key("scope_cgroup", Kind::Text, Derived("every cgroup"), "\"/sys/fs/cgroup/system.slice\""),
             key("scope_namespaces", Kind::List, Value("[]"), "[\"/proc/1/ns/net\"]"),
             key("skip_exchanges", Kind::Count { least: 0, most: 16 }, Value("1"), "2"),
@@ -317,10 +317,6 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { path: "probe.tls", keys: TLS_KEYS },
 ];
-
-/// All kernel measurements, as a value in TOML.
-const KERNEL_MEASUREMENTS: &str =
-    "[\"socket_rtt\", \"receive_wait\", \"turnaround\", \"response\", \"residence\"]";
 
 const TLS_KEYS: &[Key] = &[
     key("ca_file", Kind::Text, Derived("the system's authorities"), "\"tls/ca.pem\""),

@@ -142,7 +142,7 @@ pub struct Host {
 pub struct Kernel {
     /// Whether programs are loaded at all.
     pub enabled: bool,
-    /// Which of them, by the names of `insight_common`; unique.
+    /// Which of them; unique, and in the order of their numbers.
     pub measurements: Vec<Measurement>,
     /// Only sockets of processes below this cgroup. **None**: of any.
     pub scope_cgroup: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, lower_bound, upper_bound};
 use insight_common::kernel::floor::{FLOOR_SECONDS, Floor};
-use insight_common::kernel::layout::{Distribution, Role};
+use insight_common::kernel::layout::{Counter, Distribution, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::collections::BTreeMap;
@@ -162,6 +162,9 @@ pub struct KernelSnapshot {
     pub taken_ns: u64,
     /// By distribution and peer group; groups are numbered as configured, 0 is everybody else.
     pub durations: BTreeMap<(u32, u8), Durations>,
+    /// Events by kind and peer group. Those of a measurement that does not run are missing; of one
+    /// that does every kind and group is there.
+    pub counts: BTreeMap<(Counter, u8), u64>,
     /// Minima of round trips: role, peer group, and the last seconds in rising order.
     pub floors: Vec<(Role, u8, Vec<Floor>)>,
     /// Losses that happened.
@@ -208,6 +211,7 @@ impl KernelSnapshot {
             taken,
             taken_ns,
             durations: BTreeMap::new(),
+            counts: BTreeMap::new(),
             floors: Vec::new(),
             lost: BTreeMap::new(),
             pairs: BTreeMap::new(),
@@ -227,6 +231,12 @@ impl KernelSnapshot {
         let held = self.durations.range((wanted, 0)..=(wanted, u8::MAX));
         held.for_each(|(_, durations)| sum.add(durations));
         sum
+    }
+
+    /// Events of one kind, over all peer groups. **None**: they are not counted.
+    pub fn count(&self, counter: Counter) -> Option<u64> {
+        let held = self.counts.range((counter, 0)..=(counter, u8::MAX));
+        held.map(|(_, count)| *count).reduce(|sum, count| sum + count)
     }
 
     /// How often `measurement` lost a sample by `loss`.

@@ -4,7 +4,7 @@ use crate::leftovers::alone;
 use crate::support::{cgroup2, check, configuration, doctor, is_root, listeners};
 use aya::EbpfLoader;
 use aya::programs::SockOps;
-use insight_agent::collect::kernel::hooks::Hook;
+use insight_agent::collect::kernel::hooks::{self, Place};
 use insight_agent::collect::kernel::spec;
 use insight_lab::skip::{SkipReason, skip};
 use serde_json::Value;
@@ -71,9 +71,9 @@ fn answer(name: &str, flags: u32, scope: impl FnOnce(&Group) -> PathBuf) -> Opti
         return None;
     };
     let _alone = alone();
-    let hook = Hook::ALL.into_iter().find(|hook| hook.tracepoint().is_none()).unwrap();
+    let hook = hooks::all().into_iter().find(|hook| hook.place == Place::Cgroup).unwrap();
     let mut theirs = EbpfLoader::new().load(OBJECT).unwrap();
-    let program: &mut SockOps = theirs.program_mut(hook.program()).unwrap().try_into().unwrap();
+    let program: &mut SockOps = theirs.program_mut(hook.program).unwrap().try_into().unwrap();
     program.load().unwrap();
     let group = Group::make(root, &format!("{flags}-{}", name.len()));
     attach(&group, program, flags).unwrap();
@@ -86,12 +86,12 @@ fn answer(name: &str, flags: u32, scope: impl FnOnce(&Group) -> PathBuf) -> Opti
     let (_folder, file) = configuration(&text);
     let answer = doctor(&["--output", "json", "--config", &file]);
     let id = program.info().unwrap().id();
-    Some((answer.code, answer.json(), format!("program {id} \"{}\"", hook.program())))
+    Some((answer.code, answer.json(), format!("program {id} \"{}\"", hook.program)))
 }
 
 /// The first measurement that is attached to a cgroup.
 fn on_cgroup() -> &'static str {
-    let is_on_cgroup = |spec: &&&spec::Spec| spec.hooks.iter().any(|hook| hook.tracepoint().is_none());
+    let is_on_cgroup = |spec: &&&spec::Spec| spec.hooks.iter().any(|hook| hook.place == Place::Cgroup);
     spec::ALL.iter().find(is_on_cgroup).unwrap().measurement.name()
 }
 

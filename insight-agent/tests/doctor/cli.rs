@@ -3,7 +3,7 @@
 use crate::support::{
     Answer, PROGRAM, check, configuration, doctor, doctor_as_nobody, is_root, listeners, states,
 };
-use insight_agent::collect::kernel::hooks::Hook;
+use insight_agent::collect::kernel::hooks;
 use insight_agent::collect::kernel::spec;
 use insight_lab::skip::{SkipReason, skip};
 use serde_json::Value;
@@ -52,7 +52,7 @@ fn as_root_every_measurement_runs_and_every_program_attaches() {
     assert_eq!(states(&found), expected);
     let kernel = &found["facts"]["kernel"];
     let hooks = kernel["hooks"].as_array().unwrap();
-    assert_eq!(hooks.len(), Hook::ALL.len());
+    assert_eq!(hooks.len(), hooks::all().len());
     assert!(hooks.iter().all(|hook| hook["attached"] == true && hook["error"].is_null()), "{hooks:#?}");
     assert_eq!(kernel["missing_members"], Value::Array(vec![]));
     let memory = &kernel["memory"];

@@ -1,7 +1,7 @@
 //! What each program costs, printed: `cargo test -p insight-agent --test kernel cost -- --nocapture`.
 
 use crate::support::{ANSWER, Bench, REQUEST};
-use insight_agent::collect::kernel::{cost, hooks::Hook};
+use insight_agent::collect::kernel::{cost, hooks};
 use insight_common::kernel::loss::Measurement;
 use std::io::{Read, Write};
 
@@ -32,13 +32,13 @@ fn cost_of_every_program_is_counted_by_the_kernel() {
         service.join().unwrap();
     }
     let costs = bench.kernel.costs();
-    assert_eq!(costs.len(), Hook::ALL.len(), "{costs:?}");
+    assert_eq!(costs.len(), hooks::all().len(), "{costs:?}");
     for cost in &costs {
         let per_run = cost.per_run_ns().map_or("-".to_owned(), |ns| ns.to_string());
-        println!("{:16} {:>8} runs {per_run:>6} ns", cost.hook.program(), cost.runs);
+        println!("{:16} {:>8} runs {per_run:>6} ns", cost.hook.program, cost.runs);
     }
     let runs = |hook| costs.iter().find(|cost| cost.hook == hook).unwrap().runs;
-    for hook in [Hook::DataReady, Hook::DataRead, Hook::Send, Hook::Receive, Hook::TcpEvent] {
+    for hook in [hooks::DATA_READY, hooks::DATA_READ, hooks::SEND, hooks::RECEIVE, hooks::TCP_EVENT] {
         assert!(runs(hook) >= ROUNDS as u64, "{hook:?} ran {} times", runs(hook));
     }
 }

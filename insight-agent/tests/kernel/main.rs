@@ -12,6 +12,7 @@ mod forwarding;
 #[cfg(feature = "kernel-log")]
 mod lines;
 mod receive_wait;
+mod resets;
 mod residence;
 mod rtt;
 mod scope;

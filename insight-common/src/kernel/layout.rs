@@ -1,6 +1,7 @@
 //! Layouts of the maps, and the numbers behind roles, peers and distributions.
 
 use super::exchange::Exchange;
+pub use super::measurement::{COUNTERS, Counter, DISTRIBUTIONS, Distribution};
 use crate::histogram::EXPORT_BUCKETS;
 
 /// Peer groups that can be told apart, the one for everybody else included. Bounds every label.
@@ -67,31 +68,6 @@ impl Role {
     }
 }
 
-/// One kind of histogram; each has as many as there are peer groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Distribution {
-    /// Round trips seen by connected sockets.
-    RttConnected = 0,
-    /// Round trips seen by accepted sockets.
-    RttAccepted = 1,
-    /// Data ready to application read, connected sockets.
-    ReceiveWaitConnected = 2,
-    /// Data ready to application read, accepted sockets.
-    ReceiveWaitAccepted = 3,
-    /// Request in to first answer out, accepted sockets.
-    Turnaround = 4,
-    /// Request out to first answer in, connected sockets.
-    Response = 5,
-    /// Read downstream to written upstream by the same thread.
-    ResidenceUp = 6,
-    /// Read upstream to written downstream by the same thread.
-    ResidenceDown = 7,
-}
-
-/// How many distributions there are.
-pub const DISTRIBUTIONS: u32 = 8;
-
 impl Distribution {
     /// The index of its histogram. **None**: `peer` is no group of `peers`.
     #[inline(always)]
@@ -100,6 +76,17 @@ impl Distribution {
             return None;
         }
         Some((bank * DISTRIBUTIONS + self as u32) * peers + peer as u32)
+    }
+}
+
+impl Counter {
+    /// Its index. **None**: `peer` is no group of `peers`.
+    #[inline(always)]
+    pub const fn slot(self, peer: u8, peers: u32) -> Option<u32> {
+        if peer as u32 >= peers {
+            return None;
+        }
+        Some(self as u32 * peers + peer as u32)
     }
 }
 
@@ -174,19 +161,9 @@ mod tests {
 
     #[test]
     fn no_two_histograms_share_a_slot() {
-        let all = [
-            Distribution::RttConnected,
-            Distribution::RttAccepted,
-            Distribution::ReceiveWaitConnected,
-            Distribution::ReceiveWaitAccepted,
-            Distribution::Turnaround,
-            Distribution::Response,
-            Distribution::ResidenceUp,
-            Distribution::ResidenceDown,
-        ];
         let mut seen = [false; (3 * DISTRIBUTIONS * 5) as usize];
         for bank in 0..3 {
-            for distribution in all {
+            for distribution in Distribution::ALL {
                 for peer in 0..5 {
                     let slot = distribution.slot(bank, peer, 5).unwrap() as usize;
                     assert!(!core::mem::replace(&mut seen[slot], true), "{distribution:?} {bank} {peer}");
@@ -196,5 +173,13 @@ mod tests {
         assert!(seen.iter().all(|used| *used));
         assert_eq!(Distribution::Turnaround.slot(0, 5, 5), None);
         assert_eq!(Distribution::Turnaround.slot(0, PEER_PENDING, MAX_PEERS), None);
+    }
+
+    #[test]
+    fn no_two_counters_share_a_slot() {
+        let slots =
+            Counter::ALL.into_iter().flat_map(|counter| (0..5).map(move |peer| counter.slot(peer, 5)));
+        assert!(slots.eq((0..COUNTERS * 5).map(Some)));
+        assert_eq!(Counter::ResetsSent.slot(5, 5), None);
     }
 }

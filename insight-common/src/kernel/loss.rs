@@ -1,46 +1,6 @@
 //! Every way in which the kernel half loses a sample: a closed set, counted per measurement.
 
-/// What a counter belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u32)]
-pub enum Measurement {
-    /// The table of sockets, which the others share.
-    Sockets = 0,
-    /// Round trips.
-    SocketRtt = 1,
-    /// Data ready to application read.
-    ReceiveWait = 2,
-    /// Request in to answer out.
-    Turnaround = 3,
-    /// Request out to answer in.
-    Response = 4,
-    /// Read on one side to written on the other.
-    Residence = 5,
-}
-
-impl Measurement {
-    /// Every measurement, by its number.
-    pub const ALL: [Self; 6] = [
-        Self::Sockets,
-        Self::SocketRtt,
-        Self::ReceiveWait,
-        Self::Turnaround,
-        Self::Response,
-        Self::Residence,
-    ];
-
-    /// The label's value.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sockets => "sockets",
-            Self::SocketRtt => "socket_rtt",
-            Self::ReceiveWait => "receive_wait",
-            Self::Turnaround => "turnaround",
-            Self::Response => "response",
-            Self::Residence => "residence",
-        }
-    }
-}
+pub use super::measurement::Measurement;
 
 /// Why there is no sample, or a worse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,5 +5,6 @@ pub mod exchange;
 pub mod floor;
 pub mod layout;
 pub mod loss;
+pub mod measurement;
 pub mod receive;
 pub mod turn;

@@ -25,9 +25,6 @@ const UNLOADED_WITHIN: Duration = Duration::from_secs(5);
 /// What h2load may take beyond the time that it was given.
 const OVERTIME: Duration = Duration::from_secs(20);
 
-/// What the kernel half measures by default.
-pub const KERNEL: [&str; 5] = ["socket_rtt", "receive_wait", "turnaround", "response", "residence"];
-
 /// What every half has in common.
 pub struct Ground<'a> {
     /// `insight-agent`.
@@ -135,24 +132,7 @@ impl Ground<'_> {
         let config = self.write("agent.toml", &setting::agent(self.forwarder, addresses))?;
         let arguments = ["run".into(), "--config".into(), config];
         let mut agent = self.launcher().start("insight-agent", &[], &self.agent, arguments)?;
-        let states = agent.wait_until("measured", READY_WITHIN, self.interrupt, || {
-            // It does not listen at first.
-            let status = poll::read_status(addresses.admin).ok();
-            Ok(status
-                .map(|status| status.measurements)
-                .filter(|states| KERNEL.iter().all(|name| states.iter().any(|state| state.name == *name))))
-        })?;
-        if let Some(state) =
-            states.iter().find(|state| KERNEL.contains(&state.name.as_str()) && state.state != "active")
-        {
-            bail!(
-                "the agent's measurement {} is {} ({}), so its cost would be missing; the agent's log:\n{}",
-                state.name,
-                state.state,
-                state.reason,
-                agent.log_tail()
-            );
-        }
+        wait_measures(&mut agent, addresses.admin, self.interrupt)?;
         Ok(agent)
     }
 
@@ -266,6 +246,32 @@ fn residences_up(page: &str) -> u64 {
         wanted.then(|| value.parse::<f64>().ok())?
     });
     counts.sum::<f64>() as u64
+}
+
+/// Waits until the kernel measurements that an agent's configuration asks for are active.
+///
+/// # Errors
+/// One of them does not run: its cost would be missing.
+pub fn wait_measures(agent: &mut Process, admin: SocketAddr, interrupt: &Interrupt) -> Result<()> {
+    let states = agent.wait_until("measured", READY_WITHIN, interrupt, || {
+        // It does not listen at first.
+        let states = poll::read_status(admin).ok().map(|status| status.measurements);
+        // The last that is known once the programs are loaded.
+        Ok(states.filter(|states| states.iter().any(|state| state.name == "seeding")))
+    })?;
+    let missing = ["no_btf", "no_forwarder", "hook_absent", "member_absent"];
+    let idle =
+        states.iter().find(|state| state.state == "failed" || missing.contains(&state.reason.as_str()));
+    match idle {
+        None => Ok(()),
+        Some(state) => bail!(
+            "the agent's measurement {} is {} ({}), so its share would be missing; the agent's log:\n{}",
+            state.name,
+            state.state,
+            state.reason,
+            agent.log_tail()
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod counts;
 mod skips;
 mod tally;
 
-use crate::{build_ebpf, cargo, codegen, docs, setup};
+use crate::{build_ebpf, cargo, codegen, docs, format, setup};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
 use insight_lab::Interrupt;
@@ -50,7 +50,7 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
             })
         });
     }
-    run.cargo_step("format", &["fmt", "--all", "--check"], &[]);
+    run.step("format", |run| format::run(run.root, true).map(|()| Verdict::Passed));
     run.step("generated code", |run| codegen::run(run.root, true).map(|()| Verdict::Passed));
     run.step("kernel object", |run| kernel_object(run.root, args.setup));
     run.cargo_step(

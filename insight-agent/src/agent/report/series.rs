@@ -3,30 +3,10 @@
 use crate::clock::AgentClock;
 use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::report::{Distribution, FLOOR_SECONDS, SeriesKey};
-use crate::model::series::kernel::OTHER;
-use crate::model::series::residence::DIRECTIONS;
+use crate::model::series::Series;
+use crate::model::series::kernel::{Figure, OTHER, SHOWN};
 use insight_common::kernel::layout::{Distribution as Kind, Role};
-use insight_common::kernel::loss::Measurement;
 use std::collections::BTreeMap;
-
-/// The label that a distribution has beside `peer`, and its value.
-type Label = Option<(&'static str, &'static str)>;
-
-/// Each distribution of the kernel half with its measurement.
-const ROWS: [(Kind, Measurement, Label); 8] = [
-    (Kind::RttConnected, Measurement::SocketRtt, role(Role::Connected)),
-    (Kind::RttAccepted, Measurement::SocketRtt, role(Role::Accepted)),
-    (Kind::ReceiveWaitConnected, Measurement::ReceiveWait, role(Role::Connected)),
-    (Kind::ReceiveWaitAccepted, Measurement::ReceiveWait, role(Role::Accepted)),
-    (Kind::Turnaround, Measurement::Turnaround, None),
-    (Kind::Response, Measurement::Response, None),
-    (Kind::ResidenceUp, Measurement::Residence, Some(("direction", DIRECTIONS[0]))),
-    (Kind::ResidenceDown, Measurement::Residence, Some(("direction", DIRECTIONS[1]))),
-];
-
-const fn role(role: Role) -> Label {
-    Some(("role", role.name()))
-}
 
 /// One-second minima of round trips, gathered for as long as reports carry them: the kernel itself
 /// keeps a few seconds only.
@@ -65,17 +45,31 @@ pub(super) fn of_kernel(
     peers: &[String],
 ) -> BTreeMap<SeriesKey, Distribution> {
     let mut series = BTreeMap::new();
-    for (kind, measurement, label) in ROWS {
-        for (&(_, group), durations) in snapshot.durations.range((kind as u32, 0)..=(kind as u32, u8::MAX)) {
+    for shown in SHOWN.iter().copied().flatten() {
+        let with_peer = |group: u8| {
             let peer = usize::from(group).checked_sub(1).and_then(|at| peers.get(at));
             let mut labels = vec![("peer", peer.map_or(OTHER, String::as_str))];
-            labels.extend(label);
-            let floors = match kind {
-                Kind::RttConnected => floors.of(Role::Connected, group),
-                Kind::RttAccepted => floors.of(Role::Accepted, group),
-                _ => BTreeMap::new(),
-            };
-            series.insert(key(measurement.name(), &labels), distribution(durations, floors));
+            labels.extend(shown.labels);
+            labels
+        };
+        match shown.figure {
+            Figure::Durations(kind) => {
+                let of_kind = snapshot.durations.range((kind as u32, 0)..=(kind as u32, u8::MAX));
+                for (&(_, group), durations) in of_kind {
+                    let floors = match kind {
+                        Kind::RttConnected => floors.of(Role::Connected, group),
+                        Kind::RttAccepted => floors.of(Role::Accepted, group),
+                        _ => BTreeMap::new(),
+                    };
+                    let key = key(kind.measurement().name(), &with_peer(group));
+                    series.insert(key, distribution(durations, floors));
+                }
+            }
+            Figure::Events(counter) => {
+                for (&(_, group), &events) in snapshot.counts.range((counter, 0)..=(counter, u8::MAX)) {
+                    series.insert(key(events_name(shown.series), &with_peer(group)), count(events));
+                }
+            }
         }
     }
     for (&(direction, outcome), &events) in &snapshot.pairs {
@@ -83,6 +77,14 @@ pub(super) fn of_kernel(
         series.insert(key("pairs", &labels), count(events));
     }
     series
+}
+
+/// What events go by in a report, since a measurement can have durations and events: the name of
+/// their family without what all families share.
+fn events_name(series: &Series) -> &'static str {
+    let name = series.name;
+    let name = name.strip_prefix("insight_").unwrap_or(name);
+    name.strip_suffix("_total").unwrap_or(name)
 }
 
 /// A series by its labels in any order.

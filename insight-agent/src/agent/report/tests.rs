@@ -4,7 +4,7 @@ use super::*;
 use crate::model::kernel::Durations;
 use crate::publish::metrics::AgentLabels;
 use insight_common::kernel::floor::Floor;
-use insight_common::kernel::layout::{Distribution as Kind, Role};
+use insight_common::kernel::layout::{Counter, Distribution as Kind, Role};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
 use std::time::Duration;
 
@@ -26,12 +26,16 @@ fn durations(count: u64) -> Durations {
 }
 
 #[test]
-fn every_distribution_of_the_kernel_half_is_a_series_with_its_labels_sorted() {
+fn every_figure_of_the_kernel_half_is_a_series_with_its_labels_sorted() {
     let own = own(CONFIG);
     let mut snapshot = KernelSnapshot::default();
     for kind in 0..insight_common::kernel::layout::DISTRIBUTIONS {
         snapshot.durations.insert((kind, 0), durations(5));
         snapshot.durations.insert((kind, 1), durations(7 + u64::from(kind)));
+    }
+    for counter in Counter::ALL {
+        snapshot.counts.insert((counter, 0), 1);
+        snapshot.counts.insert((counter, 1), 2);
     }
     own.metrics.lost("turnaround", KernelLoss::Overlapped.into(), 3);
     own.keep(Instant::now(), snapshot, Floors::default());
@@ -60,10 +64,16 @@ fn every_distribution_of_the_kernel_half_is_a_series_with_its_labels_sorted() {
         "socket_rtt{peer=mediary-b,role=connected} 7",
         "socket_rtt{peer=other,role=accepted} 5",
         "socket_rtt{peer=other,role=connected} 5",
+        "tcp_resets{direction=received,peer=mediary-b} 2",
+        "tcp_resets{direction=sent,peer=other} 1",
         "turnaround{peer=mediary-b} 11",
         "turnaround{peer=other} 5",
     ];
-    assert_eq!(names, expected);
+    for line in expected {
+        assert!(names.iter().any(|name| name == line), "{line} is not in {names:#?}");
+    }
+    let figures = Kind::ALL.len() + Counter::ALL.len();
+    assert_eq!(names.len(), 2 * figures + 1, "each for both groups, and the loss: {names:#?}");
     let rtt = &report.series[&key("socket_rtt", &[("role", "connected"), ("peer", "mediary-b")])];
     assert_eq!((rtt.sum_ns, rtt.buckets.clone()), (7000, BTreeMap::from([(72, 7)])));
     let written = crate::proto::report::write_report(&report);

@@ -9,8 +9,7 @@
 //! `hierarchy_allows_attach` and `__cgroup_bpf_attach` of
 //! <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/cgroup.c>.
 
-use super::hooks::Hook;
-use super::sockets;
+use super::{hooks, sockets};
 use crate::collect::doctor::io_error;
 use crate::collect::host::{Root, Source, detect};
 use crate::model::doctor::{AgentProgramsFact, AttachMode, AttachmentFact, ProgramFact, SystemError};
@@ -137,7 +136,7 @@ fn name_of(program: &ProgramInfo) -> String {
 
 /// Other agents: programs with our names that share maps, the socket table's among them.
 pub(super) fn other_agents(root: &Root, loaded: &[ProgramInfo]) -> Vec<AgentProgramsFact> {
-    let is_ours = |name: &str| Hook::ALL.iter().any(|hook| cut(hook.program()) == name);
+    let is_ours = |name: &str| hooks::all().iter().any(|hook| cut(hook.program) == name);
     let named = loaded.iter().map(|program| (program, name_of(program)));
     let with_maps = named.filter(|(_, name)| is_ours(name)).filter_map(|(program, name)| {
         let maps = program.map_ids().ok()??;
@@ -180,7 +179,7 @@ fn grouped(programs: Vec<Named>) -> Vec<Vec<u32>> {
     }
     let follows = |group: &&Vec<Named>| {
         let mut hooks = sockets::SPEC.hooks.iter();
-        hooks.all(|hook| group.iter().any(|member| member.name == cut(hook.program())))
+        hooks.all(|hook| group.iter().any(|member| member.name == cut(hook.program)))
     };
     let ids = |group: &Vec<Named>| {
         let mut ids: Vec<u32> = group.iter().map(|member| member.id).collect();

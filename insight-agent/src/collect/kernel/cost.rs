@@ -4,7 +4,7 @@
 //! per run: a figure for benches and `doctor`, not for every day.
 
 use super::Kernel;
-use super::hooks::Hook;
+use super::hooks::{self, Hook};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -40,8 +40,8 @@ pub fn count_runs() -> io::Result<OwnedFd> {
 impl Kernel {
     /// The cost of every loaded program so far. All 0 unless [`count_runs`] is held.
     pub fn costs(&self) -> Vec<Cost> {
-        let programs = Hook::ALL.into_iter().filter_map(|hook| {
-            let fd = self.ebpf()?.program(hook.program())?.fd().ok()?;
+        let programs = hooks::all().into_iter().filter_map(|hook| {
+            let fd = self.ebpf()?.program(hook.program)?.fd().ok()?;
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).ok()?;
             parse(hook, &info)
         });
@@ -70,14 +70,14 @@ mod tests {
     #[test]
     fn a_programs_figures_are_read_out_of_its_fdinfo() {
         let info = "pos:\t0\nprog_type:\t26\nrun_time_ns:\t1200\nrun_cnt:\t10\nrecursion_misses:\t1\n";
-        let cost = parse(Hook::Send, info).unwrap();
+        let cost = parse(hooks::SEND, info).unwrap();
         assert_eq!((cost.per_run_ns(), cost.recursion_misses), (Some(120), 1));
-        assert_eq!(parse(Hook::Send, "pos:\t0\n"), None);
+        assert_eq!(parse(hooks::SEND, "pos:\t0\n"), None);
     }
 
     #[test]
     fn a_program_that_has_not_run_costs_nothing_known() {
-        let cost = Cost { hook: Hook::Send, runs: 0, time_ns: 0, recursion_misses: 0 };
+        let cost = Cost { hook: hooks::SEND, runs: 0, time_ns: 0, recursion_misses: 0 };
         assert_eq!(cost.per_run_ns(), None);
     }
 }

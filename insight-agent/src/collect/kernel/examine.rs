@@ -4,7 +4,7 @@
 //! and links and programs end with their descriptors.
 
 use super::btf::{self, Btf};
-use super::hooks::Hook;
+use super::hooks::{self, Hook, Place};
 use super::load::{self, Plan};
 use super::offsets::{self, CGROUP, NAMESPACE, Offsets};
 use super::settings::Settings;
@@ -36,7 +36,7 @@ pub fn examine(root: &Root, trial: Trial<'_>, progress: &mut dyn FnMut(&str)) ->
     let bytes = fs::read(root.join(btf::VMLINUX)).unwrap_or_default();
     let types = Btf::parse(&bytes).ok();
     let mut facts = KernelFacts {
-        hooks: Hook::ALL.into_iter().map(|hook| hook_fact(hook, types.as_ref())).collect(),
+        hooks: hooks::all().into_iter().map(|hook| hook_fact(hook, types.as_ref())).collect(),
         missing_members: types.as_ref().map(missing_members).unwrap_or_default(),
         ..KernelFacts::default()
     };
@@ -72,11 +72,14 @@ pub fn examine(root: &Root, trial: Trial<'_>, progress: &mut dyn FnMut(&str)) ->
 // ---- what the kernel's types say ------------------------------------------------------------
 
 fn hook_fact(hook: Hook, types: Option<&Btf<'_>>) -> HookFact {
-    let tracepoint = hook.tracepoint().map(|(name, _)| name.to_owned());
+    let tracepoint = match hook.place {
+        Place::Tracepoint(name, _) => Some(name.to_owned()),
+        Place::Cgroup => None,
+    };
     let checked = types.filter(|_| tracepoint.is_some()).map(|types| hook.check(types));
     let users = spec::ALL.iter().filter(|spec| load::hooks_of(spec.measurement).any(|used| used == hook));
     HookFact {
-        program: hook.program().to_owned(),
+        program: hook.program.to_owned(),
         tracepoint,
         in_types: checked.as_ref().map(Result::is_ok),
         attached: None,
@@ -104,7 +107,7 @@ fn missing_members(types: &Btf<'_>) -> Vec<MemberFact> {
 
 /// Tries each program by itself, with every measurement switched on that the types allow, so that those
 /// that are off are tried too.
-fn try_hooks(types: &Btf<'_>, bytes: &[u8], settings: &Settings, hooks: &mut [HookFact]) {
+fn try_hooks(types: &Btf<'_>, bytes: &[u8], settings: &Settings, facts: &mut [HookFact]) {
     let mut offsets = Offsets::new();
     let possible: BTreeSet<Measurement> = spec::ALL
         .iter()
@@ -120,7 +123,7 @@ fn try_hooks(types: &Btf<'_>, bytes: &[u8], settings: &Settings, hooks: &mut [Ho
     let cgroup = cgroup(settings).ok();
     let plan = Plan { settings, offsets: &offsets, btf: &btf, cgroup: cgroup.as_ref() };
     let tried = load::each(&plan, &possible);
-    for (hook, fact) in Hook::ALL.into_iter().zip(hooks).filter(|(_, fact)| fact.in_types != Some(false)) {
+    for (hook, fact) in hooks::all().into_iter().zip(facts).filter(|(_, fact)| fact.in_types != Some(false)) {
         let result = match &tried {
             Ok(results) => results.get(&hook).cloned().unwrap_or(Ok(())),
             Err(problem) => Err(problem.clone()),
@@ -221,7 +224,7 @@ mod tests {
     fn without_types_no_hook_is_known_and_nothing_is_tried() {
         let folder = tempfile::tempdir().unwrap();
         let facts = examine(&Root::new(folder.path()), Trial::Off, &mut |_| {});
-        assert_eq!(facts.hooks.len(), Hook::ALL.len());
+        assert_eq!(facts.hooks.len(), hooks::all().len());
         assert!(facts.hooks.iter().all(|hook| hook.in_types.is_none() && hook.attached.is_none()));
         assert!(facts.measurements.iter().all(|fact| fact.reason == "off" && !fact.asked_for));
         assert_eq!((facts.measurements.len(), facts.memory), (spec::ALL.len(), None));
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn every_hook_names_the_measurements_that_need_it() {
-        for (hook, fact) in Hook::ALL.into_iter().map(|hook| (hook, hook_fact(hook, None))) {
+        for (hook, fact) in hooks::all().into_iter().map(|hook| (hook, hook_fact(hook, None))) {
             assert!(!fact.measurements.is_empty(), "{hook:?} is of no use");
         }
     }

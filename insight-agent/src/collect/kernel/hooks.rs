@@ -1,72 +1,82 @@
 //! The programs of the object, and where each is attached.
+//!
+//! Here are those that several measurements share. One that a single measurement needs is a
+//! constant in that measurement's file.
 
 use super::btf::{Btf, BtfError};
+use super::{sockets, spec};
+use std::collections::BTreeSet;
 
 /// One program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Hook {
-    /// `inet_sock_set_state`, since 4.16.
-    SocketState,
-    /// `tcp_destroy_sock`, since 4.16.
-    SocketDestroy,
-    /// `sk_data_ready`, since 6.3.
-    DataReady,
-    /// `tcp_rcv_space_adjust`, since 4.15.
-    DataRead,
-    /// `sock_recv_length`, since 6.3.
-    Receive,
-    /// `sock_send_length`, since 6.3.
-    Send,
-    /// `sched_switch`.
-    TaskSwitch,
-    /// `sched_process_exit`.
-    TaskExit,
-    /// `sock_ops`, attached to a cgroup.
-    TcpEvent,
+pub struct Hook {
+    /// Its name in the object.
+    pub program: &'static str,
+    /// What it is attached to.
+    pub place: Place,
+}
+
+/// Where a program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A tracepoint, with the arguments that the program reads, from the first one on.
+    Tracepoint(&'static str, &'static [Argument]),
+    /// `sock_ops` of a cgroup.
+    Cgroup,
+}
+
+/// What a program takes an argument of a tracepoint for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Argument {
+    /// An object of the kernel.
+    Pointer,
+    /// A number. One that is not read can stand for anything.
+    Number,
+}
+
+use Argument::{Number, Pointer};
+
+/// `inet_sock_set_state`, since 4.16.
+pub const SOCKET_STATE: Hook =
+    Hook::tracepoint("socket_state", "inet_sock_set_state", &[Pointer, Number, Number]);
+
+/// `tcp_destroy_sock`, since 4.16.
+pub const SOCKET_DESTROY: Hook = Hook::tracepoint("socket_destroy", "tcp_destroy_sock", &[Pointer]);
+
+/// `sk_data_ready`, since 6.3.
+pub const DATA_READY: Hook = Hook::tracepoint("data_ready", "sk_data_ready", &[Pointer]);
+
+/// `tcp_rcv_space_adjust`, since 4.15.
+pub const DATA_READ: Hook = Hook::tracepoint("data_read", "tcp_rcv_space_adjust", &[Pointer]);
+
+/// `sock_recv_length`, since 6.3.
+pub const RECEIVE: Hook = Hook::tracepoint("bytes_received", "sock_recv_length", &[Pointer, Number, Number]);
+
+/// `sock_send_length`, since 6.3.
+pub const SEND: Hook = Hook::tracepoint("bytes_sent", "sock_send_length", &[Pointer, Number]);
+
+/// `sched_switch`. Since 5.18 and for one release the state came between the flag and the tasks.
+pub const TASK_SWITCH: Hook = Hook::tracepoint("task_switch", "sched_switch", &[Number, Pointer]);
+
+/// `sched_process_exit`.
+pub const TASK_EXIT: Hook = Hook::tracepoint("task_exit", "sched_process_exit", &[]);
+
+/// `sock_ops`, attached to a cgroup.
+pub const TCP_EVENT: Hook = Hook { program: "tcp_event", place: Place::Cgroup };
+
+/// Every program that a measurement or the table of sockets needs.
+pub fn all() -> BTreeSet<Hook> {
+    spec::ALL.iter().copied().chain([&sockets::SPEC]).flat_map(|spec| spec.hooks).copied().collect()
 }
 
 impl Hook {
-    /// Every hook.
-    pub const ALL: [Self; 9] = [
-        Self::SocketState,
-        Self::SocketDestroy,
-        Self::DataReady,
-        Self::DataRead,
-        Self::Receive,
-        Self::Send,
-        Self::TaskSwitch,
-        Self::TaskExit,
-        Self::TcpEvent,
-    ];
-
-    /// The program's name in the object.
-    pub const fn program(self) -> &'static str {
-        match self {
-            Self::SocketState => "socket_state",
-            Self::SocketDestroy => "socket_destroy",
-            Self::DataReady => "data_ready",
-            Self::DataRead => "data_read",
-            Self::Receive => "bytes_received",
-            Self::Send => "bytes_sent",
-            Self::TaskSwitch => "task_switch",
-            Self::TaskExit => "task_exit",
-            Self::TcpEvent => "tcp_event",
-        }
-    }
-
-    /// The tracepoint, and how many arguments the program reads. **None**: it is no tracepoint.
-    pub const fn tracepoint(self) -> Option<(&'static str, usize)> {
-        match self {
-            Self::SocketState => Some(("inet_sock_set_state", 3)),
-            Self::SocketDestroy => Some(("tcp_destroy_sock", 1)),
-            Self::DataReady => Some(("sk_data_ready", 1)),
-            Self::DataRead => Some(("tcp_rcv_space_adjust", 1)),
-            Self::Receive => Some(("sock_recv_length", 3)),
-            Self::Send => Some(("sock_send_length", 2)),
-            Self::TaskSwitch => Some(("sched_switch", 2)),
-            Self::TaskExit => Some(("sched_process_exit", 0)),
-            Self::TcpEvent => None,
-        }
+    /// A program on a tracepoint of the kernel.
+    pub const fn tracepoint(
+        program: &'static str,
+        tracepoint: &'static str,
+        arguments: &'static [Argument],
+    ) -> Self {
+        Self { program, place: Place::Tracepoint(tracepoint, arguments) }
     }
 
     /// Whether this kernel has it, with the arguments that the program reads.
@@ -74,16 +84,14 @@ impl Hook {
     /// # Errors
     /// [`BtfError::Absent`], naming the tracepoint.
     pub fn check(self, btf: &Btf<'_>) -> Result<(), BtfError> {
-        let Some((name, wanted)) = self.tracepoint() else { return Ok(()) };
-        let arguments = btf.tracepoint(name)?;
-        // Since 5.18 and for one release the state came between the flag and the tasks.
-        let moved = self == Self::TaskSwitch && !arguments.get(1).is_some_and(|argument| argument.pointer);
-        if arguments.len() < wanted || moved {
-            return Err(BtfError::Absent {
-                what: "tracepoint with the arguments that are read",
-                name: name.to_owned(),
-            });
+        let Place::Tracepoint(name, read) = self.place else { return Ok(()) };
+        let found = btf.tracepoint(name)?;
+        let fits = |(at, argument): (usize, &Argument)| {
+            found.get(at).is_some_and(|found| *argument == Number || found.pointer)
+        };
+        if read.iter().enumerate().all(fits) {
+            return Ok(());
         }
-        Ok(())
+        Err(BtfError::Absent { what: "tracepoint with the arguments that are read", name: name.to_owned() })
     }
 }

@@ -1,6 +1,6 @@
 //! Loads and attaches the object; finds out which measurement a kernel refuses.
 
-use super::hooks::Hook;
+use super::hooks::{self, Hook, Place};
 use super::offsets::Offsets;
 use super::scope::Cgroup;
 use super::settings::Settings;
@@ -10,7 +10,7 @@ use aya::maps::HashMap;
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
-use insight_common::kernel::layout::{DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_PEERS};
+use insight_common::kernel::layout::{COUNTERS, DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_PEERS};
 use insight_common::kernel::loss::Measurement;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,7 +159,7 @@ pub fn each(
         let loaded = run(&mut ebpf, plan, hook, false);
         (hook, loaded.and_then(|()| run(&mut ebpf, plan, hook, true)))
     };
-    Ok(Hook::ALL.into_iter().map(&mut tried).collect())
+    Ok(hooks::all().into_iter().map(&mut tried).collect())
 }
 
 /// Makes the maps and fills them; no program is loaded yet.
@@ -169,8 +169,7 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
     };
     let settings = plan.settings;
     let (peers, banks) = (peers_of(settings), banks());
-    let on: Vec<(&str, u8)> =
-        spec::ALL.iter().map(|spec| (spec.switch, u8::from(active.contains(&spec.measurement)))).collect();
+    let on: u64 = active.iter().map(|measurement| 1 << *measurement as u64).sum();
     let netns = u8::from(!settings.scope.namespaces.is_empty());
     let scope = plan.cgroup.filter(|_| settings.scope.cgroup.is_some());
     let (id, level) = scope.map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
@@ -182,6 +181,8 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         .btf(Some(plan.btf))
         .map_max_entries("HISTOGRAMS", banks * DISTRIBUTIONS * peers)
         .map_max_entries("FLOORS", 2 * peers)
+        .map_max_entries("COUNTS", COUNTERS * peers)
+        .override_global("ON", &on, true)
         .override_global("PEERS", &peers, true)
         .override_global("BANKS", &banks, true)
         .override_global("SKIP_EXCHANGES", &settings.skip_exchanges, true)
@@ -190,9 +191,6 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         .override_global("SCOPE_NETNS", &netns, true)
         .override_global("SCOPE_CGROUP", &id, true)
         .override_global("SCOPE_CGROUP_LEVEL", &level, true);
-    for (name, value) in &on {
-        loader.override_global(name, value, true);
-    }
     for (name, value) in plan.offsets {
         loader.override_global(name, value, true);
     }
@@ -224,7 +222,7 @@ fn fill(ebpf: &mut Ebpf, settings: &Settings) -> Result<(), aya::maps::MapError>
 
 /// Loads or attaches one program.
 fn run(ebpf: &mut Ebpf, plan: &Plan<'_>, hook: Hook, attach: bool) -> Result<(), Problem> {
-    let name = hook.program();
+    let name = hook.program;
     let what = format!("{} program {name}", if attach { "attach" } else { "load" });
     let problem = |error: ProgramError| {
         let permission = matches!(&error, ProgramError::LoadError { io_error, verifier_log }
@@ -233,20 +231,20 @@ fn run(ebpf: &mut Ebpf, plan: &Plan<'_>, hook: Hook, attach: bool) -> Result<(),
     };
     let absent = || problem_of(&what, &ProgramError::NotLoaded, false);
     let program = ebpf.program_mut(name).ok_or_else(absent)?;
-    match (hook.tracepoint(), attach) {
-        (Some((tracepoint, _)), false) => {
+    match (hook.place, attach) {
+        (Place::Tracepoint(tracepoint, _), false) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(problem)?;
             program.load(tracepoint, plan.btf).map_err(problem)
         }
-        (Some(_), true) => {
+        (Place::Tracepoint(..), true) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(problem)?;
             program.attach().map(drop).map_err(problem)
         }
-        (None, false) => {
+        (Place::Cgroup, false) => {
             let program: &mut SockOps = program.try_into().map_err(problem)?;
             program.load().map_err(problem)
         }
-        (None, true) => {
+        (Place::Cgroup, true) => {
             let program: &mut SockOps = program.try_into().map_err(problem)?;
             let cgroup = plan.cgroup.ok_or_else(|| Problem {
                 state: State::Failed(Reason::NoCgroup),
@@ -288,9 +286,14 @@ pub fn problem_of(what: &str, error: &dyn std::error::Error, permission: bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::kernel::hooks;
 
     fn refusal(hook: Option<Hook>, reason: Reason) -> Refused {
         Refused { hook, problem: Problem { state: State::Failed(reason), detail: "injected".into() } }
+    }
+
+    fn all_but(off: &[Measurement]) -> Vec<Measurement> {
+        Measurement::ALL[1..].iter().copied().filter(|measurement| !off.contains(measurement)).collect()
     }
 
     /// What is left, and what was switched off, where `attempt` stands for the kernel.
@@ -307,7 +310,7 @@ mod tests {
     #[test]
     fn one_culprit_does_not_take_along_those_that_share_its_hook() {
         let (left, off) = settled(|on| match on.contains(&Measurement::Residence) {
-            true => Err(refusal(Some(Hook::Send), Reason::Refused)),
+            true => Err(refusal(Some(hooks::SEND), Reason::Refused)),
             false => Ok(()),
         });
         assert_eq!(off, [Measurement::Residence]);
@@ -318,30 +321,30 @@ mod tests {
     fn two_culprits_on_two_hooks_are_both_found() {
         let (left, off) = settled(|on| {
             if on.contains(&Measurement::SocketRtt) {
-                Err(refusal(Some(Hook::TcpEvent), Reason::Refused))
+                Err(refusal(Some(hooks::TCP_EVENT), Reason::Refused))
             } else if on.contains(&Measurement::Turnaround) {
-                Err(refusal(Some(Hook::DataReady), Reason::Refused))
+                Err(refusal(Some(hooks::DATA_READY), Reason::Refused))
             } else {
                 Ok(())
             }
         });
         assert_eq!(off, [Measurement::SocketRtt, Measurement::Turnaround]);
-        assert_eq!(left, [Measurement::ReceiveWait, Measurement::Response, Measurement::Residence]);
+        assert_eq!(left, all_but(&off));
     }
 
     #[test]
     fn a_hook_that_never_loads_takes_all_its_users() {
         let users = [Measurement::ReceiveWait, Measurement::Turnaround, Measurement::Response];
         let (left, off) = settled(|on| match users.iter().any(|user| on.contains(user)) {
-            true => Err(refusal(Some(Hook::DataReady), Reason::Refused)),
+            true => Err(refusal(Some(hooks::DATA_READY), Reason::Refused)),
             false => Ok(()),
         });
-        assert_eq!((left, off), (vec![Measurement::SocketRtt, Measurement::Residence], users.to_vec()));
+        assert_eq!((left, off), (all_but(&users), users.to_vec()));
     }
 
     #[test]
     fn without_maps_or_without_the_table_nothing_runs() {
-        for hook in [None, Some(Hook::SocketState)] {
+        for hook in [None, Some(hooks::SOCKET_STATE)] {
             let (left, off) = settled(|_| Err(refusal(hook, Reason::Permission)));
             assert_eq!((left.len(), off.len()), (0, Measurement::ALL.len() - 1), "{hook:?}");
         }

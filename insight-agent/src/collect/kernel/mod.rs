@@ -15,22 +15,24 @@ pub mod lines;
 mod load;
 mod offsets;
 mod peers;
-pub mod receive_wait;
-pub mod residence;
-pub mod response;
 pub mod scope;
 pub mod seeding;
 pub mod settings;
 pub mod snapshot;
-pub mod socket_rtt;
 pub mod sockets;
 pub mod spec;
-pub mod turnaround;
+
+macro_rules! modules {
+    ($($name:ident $kind:ident $default:ident $about:literal [$($distribution:ident)*] [$($counter:ident)*];)*) => {
+        $(pub mod $name;)*
+    };
+}
+// One module per measurement: see `insight_common::measurements`.
+insight_common::measurements!(modules);
 
 use crate::model::kernel::{KernelSnapshot, Reason, State};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapError};
-use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::Measurement;
 use load::Plan;
 use offsets::Offsets;
@@ -150,17 +152,6 @@ impl Kernel {
     }
 }
 
-/// The measurement that a distribution belongs to.
-pub fn measurement_of(distribution: Distribution) -> Measurement {
-    match distribution {
-        Distribution::RttConnected | Distribution::RttAccepted => Measurement::SocketRtt,
-        Distribution::ReceiveWaitConnected | Distribution::ReceiveWaitAccepted => Measurement::ReceiveWait,
-        Distribution::Turnaround => Measurement::Turnaround,
-        Distribution::Response => Measurement::Response,
-        Distribution::ResidenceUp | Distribution::ResidenceDown => Measurement::Residence,
-    }
-}
-
 /// Checks this kernel, then loads. An error is one that no measurement survives.
 fn prepare(
     settings: &Settings,
@@ -203,7 +194,7 @@ fn prepare(
         aya::Btf::parse(&bytes, aya::Endianness::default()).map_err(|error| no_btf(error.to_string()))?;
     let plan = Plan { settings, offsets: &offsets, btf: &btf, cgroup: cgroup.as_ref() };
     let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
-    let reader = Reader::new(&mut ebpf, load::banks(), load::peers_of(settings))
+    let reader = Reader::new(&mut ebpf, load::banks(), load::peers_of(settings), active.clone())
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
     // Last, when sockets that open and close are followed: nothing falls in between.
     let seeding = seeds.and_then(|()| seeding::run(&mut ebpf, &btf, &settings.scope));

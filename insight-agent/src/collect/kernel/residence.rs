@@ -1,14 +1,13 @@
 //! Read on one side to written on the other: see `insight-ebpf/src/residence.rs`.
 
-use super::hooks::Hook;
+use super::hooks;
 use super::spec::Spec;
 use insight_common::kernel::loss::Measurement;
 
 /// What it needs.
 pub const SPEC: Spec = Spec {
     measurement: Measurement::Residence,
-    switch: "ON_RESIDENCE",
-    hooks: &[Hook::Receive, Hook::Send, Hook::TaskSwitch, Hook::TaskExit],
+    hooks: &[hooks::RECEIVE, hooks::SEND, hooks::TASK_SWITCH, hooks::TASK_EXIT],
     offsets: &[("OFF_TASK_PID", "task_struct", "pid"), ("OFF_TASK_STATE", "task_struct", "__state")],
     needs_forwarder: true,
 };

@@ -7,7 +7,7 @@
 
 use super::Problem;
 use super::btf::Btf;
-use super::hooks::Hook;
+use super::hooks;
 use super::load::problem_of;
 use super::offsets::{self, NAMESPACE, Offsets};
 use super::settings::Scope;
@@ -47,7 +47,7 @@ pub fn check(btf: &Btf<'_>, into: &mut Offsets) -> Result<(), Problem> {
         detail: format!("enter sockets that were open before: {text}"),
     };
     // The kernel has been able to walk for longer than it has had what is measured on old sockets.
-    Hook::DataReady.check(btf).map_err(|error| disabled(Reason::HookAbsent, error.to_string()))?;
+    hooks::DATA_READY.check(btf).map_err(|error| disabled(Reason::HookAbsent, error.to_string()))?;
     let resolved =
         offsets::resolve(btf, &NAMESPACE, into).and_then(|()| offsets::resolve(btf, &OFFSETS, into));
     resolved.map_err(|error| disabled(Reason::MemberAbsent, error.to_string()))

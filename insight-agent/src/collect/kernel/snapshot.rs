@@ -4,14 +4,16 @@ use crate::model::kernel::{Durations, KernelSnapshot};
 use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
-use insight_common::kernel::layout::{DISTRIBUTIONS, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role};
+use insight_common::kernel::layout::{
+    Counter, DISTRIBUTIONS, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role,
+};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::time::{ClockId, clock_gettime};
 use std::array::from_fn;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
@@ -25,6 +27,7 @@ pub struct Reader {
     histograms: Array<MapData, HistogramWords>,
     floors: PerCpuArray<MapData, FloorRing>,
     lost: PerCpuArray<MapData, u64>,
+    counts: PerCpuArray<MapData, u64>,
     pairs: PerCpuArray<MapData, u64>,
     seeded: Array<MapData, u64>,
     /// **None**: the loaded object writes none.
@@ -32,6 +35,7 @@ pub struct Reader {
     lines: Option<super::lines::Lines>,
     banks: u32,
     peers: u32,
+    active: BTreeSet<Measurement>,
 }
 
 impl fmt::Debug for Reader {
@@ -50,7 +54,12 @@ impl Reader {
     ///
     /// # Errors
     /// The object is another one than this reader was written for.
-    pub fn new(ebpf: &mut Ebpf, banks: u32, peers: u32) -> Result<Self, MapError> {
+    pub fn new(
+        ebpf: &mut Ebpf,
+        banks: u32,
+        peers: u32,
+        active: BTreeSet<Measurement>,
+    ) -> Result<Self, MapError> {
         #[cfg(feature = "kernel-log")]
         let lines = super::lines::Lines::open(ebpf);
         let mut take = |name: &str| -> Result<Map, MapError> {
@@ -62,10 +71,12 @@ impl Reader {
             histograms: Array::try_from(take("HISTOGRAMS")?)?,
             floors: PerCpuArray::try_from(take("FLOORS")?)?,
             lost: PerCpuArray::try_from(take("LOST")?)?,
+            counts: PerCpuArray::try_from(take("COUNTS")?)?,
             pairs: PerCpuArray::try_from(take("PAIRS")?)?,
             seeded: Array::try_from(take("SEEDED")?)?,
             banks,
             peers,
+            active,
         })
     }
 
@@ -109,6 +120,15 @@ impl Reader {
                 let count: u64 = self.lost.get(&loss.counter(measurement), 0)?.iter().sum();
                 if count > 0 {
                     snapshot.lost.insert((measurement, loss), count);
+                }
+            }
+        }
+        for counter in Counter::ALL.into_iter().filter(|counter| self.active.contains(&counter.measurement()))
+        {
+            for peer in 0..self.peers as u8 {
+                if let Some(slot) = counter.slot(peer, self.peers) {
+                    let count = self.counts.get(&slot, 0)?.iter().sum();
+                    snapshot.counts.insert((counter, peer), count);
                 }
             }
         }

@@ -1,14 +1,13 @@
 //! The table of sockets, which every measurement rests on: roles, peer groups, scope.
 
-use super::hooks::Hook;
+use super::hooks;
 use super::spec::Spec;
 use insight_common::kernel::loss::Measurement;
 
 /// What it needs.
 pub const SPEC: Spec = Spec {
     measurement: Measurement::Sockets,
-    switch: "",
-    hooks: &[Hook::SocketState, Hook::SocketDestroy],
+    hooks: &[hooks::SOCKET_STATE, hooks::SOCKET_DESTROY],
     offsets: &[
         ("OFF_SKC_FAMILY", "sock_common", "skc_family"),
         ("OFF_SKC_STATE", "sock_common", "skc_state"),

@@ -11,8 +11,6 @@ pub type Offset = (&'static str, &'static str, &'static str);
 pub struct Spec {
     /// Which one.
     pub measurement: Measurement,
-    /// The switch in `.rodata`.
-    pub switch: &'static str,
     /// The programs, beside those of the socket table.
     pub hooks: &'static [Hook],
     /// The offsets, beside those of the socket table.
@@ -21,21 +19,20 @@ pub struct Spec {
     pub needs_forwarder: bool,
 }
 
-/// Every measurement, by its number; the socket table itself is [`super::sockets::SPEC`].
-pub const ALL: [&Spec; 5] = [
-    &super::socket_rtt::SPEC,
-    &super::receive_wait::SPEC,
-    &super::turnaround::SPEC,
-    &super::response::SPEC,
-    &super::residence::SPEC,
-];
+macro_rules! list {
+    ($($name:ident $kind:ident $default:ident $about:literal [$($distribution:ident)*] [$($counter:ident)*];)*) => {
+        /// Every measurement, by its number; the socket table itself is [`super::sockets::SPEC`].
+        pub const ALL: [&Spec; Measurement::ALL.len() - 1] = [$(&super::$name::SPEC,)*];
+    };
+}
+insight_common::measurements!(list);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_measurement_has_its_spec() {
+    fn every_measurements_file_speaks_of_itself() {
         let listed: Vec<_> = ALL.iter().map(|spec| spec.measurement).collect();
         assert_eq!(listed, Measurement::ALL[1..]);
     }

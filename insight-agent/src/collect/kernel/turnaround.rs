@@ -1,14 +1,13 @@
 //! Request in to first answer out: see `insight-ebpf/src/turnaround.rs`.
 
-use super::hooks::Hook;
+use super::hooks;
 use super::spec::Spec;
 use insight_common::kernel::loss::Measurement;
 
 /// What it needs.
 pub const SPEC: Spec = Spec {
     measurement: Measurement::Turnaround,
-    switch: "ON_TURNAROUND",
-    hooks: &[Hook::DataReady, Hook::Send],
+    hooks: &[hooks::DATA_READY, hooks::SEND],
     offsets: &[("OFF_TCP_RCV_NXT", "tcp_sock", "rcv_nxt"), ("OFF_TCP_COPIED_SEQ", "tcp_sock", "copied_seq")],
     needs_forwarder: false,
 };

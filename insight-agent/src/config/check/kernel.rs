@@ -6,6 +6,7 @@ use crate::config::settings::{Kernel, Peer};
 use crate::config::table::Table;
 use insight_common::kernel::layout::MAX_PEERS;
 use insight_common::kernel::loss::Measurement;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -18,7 +19,7 @@ const MOST: usize = 64;
 /// `[kernel]`. **None**: `findings` has the reasons.
 pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) -> Option<Kernel> {
     let enabled = table.flag("enabled", findings);
-    let measurements = each(table, "measurements", findings, measurement);
+    let measurements = each(table, "measurements", findings, choice);
     let scope_cgroup = table.text("scope_cgroup", findings, |text| Ok(base.join(text)));
     let scope_namespaces = each(table, "scope_namespaces", findings, |text| Ok(base.join(text)));
     let skip_exchanges = table.count("skip_exchanges", findings);
@@ -26,7 +27,7 @@ pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) 
     let peers = peers(&table.tables("peer", findings), findings);
     Some(Kernel {
         enabled: enabled?.value,
-        measurements: measurements?,
+        measurements: chosen(&measurements?),
         scope_cgroup: scope_cgroup.map(|path| path.value),
         scope_namespaces: scope_namespaces?,
         // The table's range ends far below.
@@ -59,12 +60,41 @@ fn each<T>(
     (values.len() == list.value.len()).then_some(values)
 }
 
-fn measurement(text: &str) -> Result<Measurement, Complaint> {
+/// What an entry of `measurements` does to the set.
+struct Choice {
+    is_on: bool,
+    of: Vec<Measurement>,
+}
+
+/// The set that `default`, `all`, names, and each of them behind a `-`, come to in their order.
+fn chosen(choices: &[Choice]) -> Vec<Measurement> {
+    let mut on = BTreeSet::new();
+    for choice in choices {
+        for measurement in &choice.of {
+            if choice.is_on {
+                on.insert(*measurement);
+            } else {
+                on.remove(measurement);
+            }
+        }
+    }
+    on.into_iter().collect()
+}
+
+fn choice(text: &str) -> Result<Choice, Complaint> {
+    let (name, is_on) = text.strip_prefix('-').map_or((text, true), |name| (name, false));
     let known = &Measurement::ALL[1..];
-    known.iter().copied().find(|measurement| measurement.name() == text).ok_or_else(|| {
-        let names = known.iter().map(|measurement| measurement.name());
-        Complaint::new(format!("{text:?} is no kernel measurement"), offer(text, names))
-    })
+    let which = |wanted: fn(&Measurement) -> bool| known.iter().copied().filter(wanted).collect();
+    let of = match name {
+        "all" => known.to_vec(),
+        "default" => which(|measurement| measurement.is_default()),
+        _ => known.iter().copied().filter(|measurement| measurement.name() == name).collect(),
+    };
+    if of.is_empty() {
+        let names = known.iter().map(|measurement| measurement.name()).chain(["all", "default"]);
+        return Err(Complaint::new(format!("{text:?} is no kernel measurement"), offer(name, names)));
+    }
+    Ok(Choice { is_on, of })
 }
 
 // ---- peer groups ----------------------------------------------------------------------------
@@ -137,7 +167,27 @@ mod tests {
 
     #[test]
     fn a_misspelled_measurement_is_answered_with_the_nearest() {
-        let complaint = measurement("socket_rt").unwrap_err();
-        assert!(complaint.advice.contains("socket_rtt"), "{}", complaint.advice);
+        for text in ["socket_rt", "-socket_rt"] {
+            let Err(complaint) = choice(text) else { panic!("{text} is taken") };
+            assert!(complaint.advice.contains("socket_rtt"), "{}", complaint.advice);
+        }
+        assert!(choice("sockets").is_err(), "the table of sockets is no choice");
+    }
+
+    #[test]
+    fn measurements_are_chosen_by_words_names_and_exceptions_in_their_order() {
+        let chosen = |texts: &[&str]| {
+            let choices: Result<Vec<_>, _> = texts.iter().map(|text| choice(text)).collect();
+            chosen(&choices.unwrap_or_else(|_| panic!("{texts:?} is refused")))
+        };
+        assert_eq!(chosen(&["all"]), Measurement::ALL[1..]);
+        let default = chosen(&["default"]);
+        assert!(default.iter().all(|measurement| measurement.is_default()) && !default.is_empty());
+        let without = chosen(&["default", "-residence"]);
+        assert_eq!(without.len(), default.len() - 1);
+        assert!(!without.contains(&Measurement::Residence));
+        assert_eq!(chosen(&["all", "-all", "response"]), [Measurement::Response]);
+        assert_eq!(chosen(&["-response", "response", "response"]), [Measurement::Response]);
+        assert_eq!(chosen(&[]), []);
     }
 }

@@ -1,6 +1,7 @@
 //! What all kernel measurements share: bounds and labels.
 
-use super::{Label, closed, configured};
+use super::{Label, Series, closed, configured};
+use insight_common::kernel::layout::{Counter, Distribution};
 
 /// The group of everybody whom no configured group holds.
 pub const OTHER: &str = "other";
@@ -33,3 +34,83 @@ pub const ROLE: Label = closed("role", &["connected", "accepted"]);
 
 /// Who is at its other end.
 pub const PEER: Label = configured("peer", "the [[kernel.peer]] tables, and \"other\"");
+
+/// What the kernel half keeps of a measurement, and where it is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shown {
+    /// What is kept.
+    pub figure: Figure,
+    /// The family that it is part of.
+    pub series: &'static Series,
+    /// Its values of the family's labels but [`PEER`]. A family without that label shows the sum
+    /// over all peer groups.
+    pub labels: &'static [(&'static str, &'static str)],
+}
+
+/// A figure of the kernel half. There is one for each peer group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figure {
+    /// Durations.
+    Durations(Distribution),
+    /// Events.
+    Events(Counter),
+}
+
+/// A distribution as part of a histogram.
+pub const fn durations(
+    distribution: Distribution,
+    series: &'static Series,
+    labels: &'static [(&'static str, &'static str)],
+) -> Shown {
+    Shown { figure: Figure::Durations(distribution), series, labels }
+}
+
+/// A counter as part of a family.
+pub const fn events(
+    counter: Counter,
+    series: &'static Series,
+    labels: &'static [(&'static str, &'static str)],
+) -> Shown {
+    Shown { figure: Figure::Events(counter), series, labels }
+}
+
+impl Series {
+    /// Whether it tells peer groups apart.
+    pub fn has_peer(&self) -> bool {
+        self.labels.contains(&PEER)
+    }
+}
+
+macro_rules! list {
+    ($($name:ident $kind:ident $default:ident $about:literal [$($distribution:ident)*] [$($counter:ident)*];)*) => {
+        /// Where each measurement's figures are shown, measurement by measurement.
+        pub const SHOWN: &[&[Shown]] = &[$(super::$name::SHOWN,)*];
+    };
+}
+insight_common::measurements!(list);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::series::Kind;
+
+    #[test]
+    fn every_figure_is_shown_once_by_its_own_measurement_with_all_labels() {
+        let all: Vec<_> = SHOWN.iter().copied().flatten().collect();
+        let wanted =
+            Distribution::ALL.map(Figure::Durations).into_iter().chain(Counter::ALL.map(Figure::Events));
+        for figure in wanted {
+            let shown: Vec<_> = all.iter().filter(|shown| shown.figure == figure).collect();
+            let [shown] = shown.as_slice() else { panic!("{figure:?} is shown {} times", shown.len()) };
+            let (measurement, is_histogram) = match figure {
+                Figure::Durations(distribution) => (distribution.measurement(), true),
+                Figure::Events(counter) => (counter.measurement(), false),
+            };
+            assert_eq!(matches!(shown.series.kind, Kind::Histogram(_)), is_histogram, "{figure:?}");
+            let own = SHOWN[measurement as usize - 1];
+            assert!(own.contains(shown), "{figure:?} is not in the file of {}", measurement.name());
+            let names = shown.series.labels.iter().filter(|label| **label != PEER).map(|label| label.name);
+            assert!(names.eq(shown.labels.iter().map(|(name, _)| *name)), "{figure:?}: labels in order");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The metric table: every series' name, help, kind, labels and bound, written once.
 //!
-//! One file per measurement. The exporter registers what [`ALL`] lists and nothing else; a
+//! One file per measurement. The exporter registers what [`all`] lists and nothing else; a
 //! series that is not here cannot be exported.
 
 pub mod agent;
@@ -10,12 +10,7 @@ pub mod link;
 pub mod lost;
 pub mod path;
 pub mod probe;
-pub mod receive_wait;
-pub mod residence;
-pub mod response;
-pub mod socket_rtt;
 pub mod sockets;
-pub mod turnaround;
 
 /// What kind of Prometheus metric a series is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,32 +72,67 @@ const fn closed(name: &'static str, values: &'static [&'static str]) -> Label {
     Label { name, values: Values::Closed(values) }
 }
 
-/// Every family, in the order in which documents list them.
-pub const ALL: &[&[Series]] = &[
-    path::SERIES,
-    probe::SERIES,
-    link::SERIES,
-    sockets::SERIES,
-    socket_rtt::SERIES,
-    receive_wait::SERIES,
-    turnaround::SERIES,
-    response::SERIES,
-    residence::SERIES,
-    lost::SERIES,
-    agent::SERIES,
-    host::cpu::SERIES,
-    host::system::SERIES,
-    host::pressure::SERIES,
-    host::memory::SERIES,
-    host::network::RECEIVE_ROWS,
-    host::network::TRANSMIT_ROWS,
-    host::network::SERIES,
-    host::netstat::SERIES,
-    host::sockstat::SERIES,
-    host::conntrack::SERIES,
-    host::forwarder::SERIES,
-    host::cgroup::SERIES,
+/// The families of one file.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// The file, below this folder and without its ending: `host/cpu`.
+    pub file: &'static str,
+    /// Its families.
+    pub series: &'static [Series],
+}
+
+/// A file's families, by default its `SERIES`.
+macro_rules! section {
+    ($($module:ident)/+) => {
+        section!($($module)/+, SERIES)
+    };
+    ($first:ident $(/ $rest:ident)*, $list:ident) => {
+        Section { file: concat!(stringify!($first) $(, "/", stringify!($rest))*), series: $first::$($rest::)*$list }
+    };
+}
+
+macro_rules! kernel {
+    ($($name:ident $kind:ident $default:ident $about:literal [$($distribution:ident)*] [$($counter:ident)*];)*) => {
+        $(pub mod $name;)*
+
+        /// The measurements of the kernel half.
+        const KERNEL: &[Section] = &[$(section!($name),)*];
+    };
+}
+// One module per measurement: see `insight_common::measurements`.
+insight_common::measurements!(kernel);
+
+/// All sections, in the order in which documents list them.
+const SECTIONS: &[&[Section]] = &[
+    &[section!(path), section!(probe), section!(link), section!(sockets)],
+    KERNEL,
+    &[
+        section!(lost),
+        section!(agent),
+        section!(host / cpu),
+        section!(host / system),
+        section!(host / pressure),
+        section!(host / memory),
+        section!(host / network, RECEIVE_ROWS),
+        section!(host / network, TRANSMIT_ROWS),
+        section!(host / network),
+        section!(host / netstat),
+        section!(host / sockstat),
+        section!(host / conntrack),
+        section!(host / forwarder),
+        section!(host / cgroup),
+    ],
 ];
+
+/// Every file's families, in the order in which documents list them. A file can come several times.
+pub fn sections() -> impl Iterator<Item = &'static Section> {
+    SECTIONS.iter().copied().flatten()
+}
+
+/// Every family.
+pub fn all() -> impl Iterator<Item = &'static Series> {
+    sections().flat_map(|section| section.series)
+}
 
 #[cfg(test)]
 mod tests {
@@ -112,7 +142,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_follow_the_conventions() {
         let mut seen = BTreeSet::new();
-        for series in ALL.iter().copied().flatten() {
+        for series in all() {
             assert!(seen.insert(series.name), "{} is declared twice", series.name);
             assert!(series.help.ends_with('.'), "{}: help is a sentence", series.name);
             assert_eq!(

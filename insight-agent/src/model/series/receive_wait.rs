@@ -1,7 +1,8 @@
 //! How long data waits in a socket.
 
-use super::kernel::{BOUNDS, ROLE};
+use super::kernel::{BOUNDS, ROLE, Shown, durations};
 use super::{Kind, Series};
+use insight_common::kernel::layout::Distribution;
 
 /// Data ready to application read.
 pub const RECEIVE_WAIT: Series = Series {
@@ -15,3 +16,9 @@ pub const RECEIVE_WAIT: Series = Series {
 
 /// This file's families.
 pub const SERIES: &[Series] = &[RECEIVE_WAIT];
+
+/// Where its figures are shown.
+pub const SHOWN: &[Shown] = &[
+    durations(Distribution::ReceiveWaitConnected, &RECEIVE_WAIT, &[("role", "connected")]),
+    durations(Distribution::ReceiveWaitAccepted, &RECEIVE_WAIT, &[("role", "accepted")]),
+];

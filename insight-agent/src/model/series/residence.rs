@@ -1,7 +1,8 @@
 //! How long a forwarder holds bytes.
 
-use super::kernel::{BOUNDS, PEER};
+use super::kernel::{BOUNDS, PEER, Shown, durations};
 use super::{Kind, Series, closed};
+use insight_common::kernel::layout::Distribution;
 
 /// Which way bytes went: to the upstream side, or back.
 pub const DIRECTIONS: [&str; 2] = ["up", "down"];
@@ -30,6 +31,12 @@ pub const PAIRS: Series = Series {
 
 /// This file's families.
 pub const SERIES: &[Series] = &[RESIDENCE, PAIRS];
+
+/// Where its figures are shown.
+pub const SHOWN: &[Shown] = &[
+    durations(Distribution::ResidenceUp, &RESIDENCE, &[("direction", DIRECTIONS[0])]),
+    durations(Distribution::ResidenceDown, &RESIDENCE, &[("direction", DIRECTIONS[1])]),
+];
 
 #[cfg(test)]
 mod tests {

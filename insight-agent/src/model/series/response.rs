@@ -1,7 +1,8 @@
 //! Request out to first answer in.
 
-use super::kernel::{BOUNDS, PEER};
+use super::kernel::{BOUNDS, PEER, Shown, durations};
 use super::{Kind, Series};
+use insight_common::kernel::layout::Distribution;
 
 /// On connected sockets, clean exchanges only.
 pub const RESPONSE: Series = Series {
@@ -14,3 +15,6 @@ pub const RESPONSE: Series = Series {
 
 /// This file's families.
 pub const SERIES: &[Series] = &[RESPONSE];
+
+/// Where its figures are shown.
+pub const SHOWN: &[Shown] = &[durations(Distribution::Response, &RESPONSE, &[])];

@@ -1,7 +1,8 @@
 //! Round trips of the forwarder's sockets.
 
-use super::kernel::{BOUNDS, PEER, ROLE};
+use super::kernel::{BOUNDS, PEER, ROLE, Shown, durations};
 use super::{Kind, Series};
+use insight_common::kernel::layout::Distribution;
 
 /// Every sample of the kernel's acknowledgement clock.
 pub const SOCKET_RTT: Series = Series {
@@ -23,3 +24,9 @@ pub const SOCKET_RTT_FLOOR: Series = Series {
 
 /// This file's families.
 pub const SERIES: &[Series] = &[SOCKET_RTT, SOCKET_RTT_FLOOR];
+
+/// Where its figures are shown.
+pub const SHOWN: &[Shown] = &[
+    durations(Distribution::RttConnected, &SOCKET_RTT, &[("role", "connected")]),
+    durations(Distribution::RttAccepted, &SOCKET_RTT, &[("role", "accepted")]),
+];

@@ -1,7 +1,8 @@
 //! Request in to first answer out.
 
-use super::kernel::{BOUNDS, PEER};
+use super::kernel::{BOUNDS, PEER, Shown, durations};
 use super::{Kind, Series};
+use insight_common::kernel::layout::Distribution;
 
 /// On accepted sockets, clean exchanges only.
 pub const TURNAROUND: Series = Series {
@@ -14,3 +15,6 @@ pub const TURNAROUND: Series = Series {
 
 /// This file's families.
 pub const SERIES: &[Series] = &[TURNAROUND];
+
+/// Where its figures are shown.
+pub const SHOWN: &[Shown] = &[durations(Distribution::Turnaround, &TURNAROUND, &[])];

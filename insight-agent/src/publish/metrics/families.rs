@@ -7,9 +7,7 @@
 
 use crate::model::series::{Kind, Series};
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram as ProtoHistogram, LabelPair, Metric, MetricFamily, MetricType,
-};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use std::collections::{BTreeMap, HashMap};
 
@@ -115,54 +113,6 @@ impl<const N: usize> HistogramRow<N> {
     }
 }
 
-impl<const N: usize> HistogramRow<N> {
-    /// What the registry checks for uniqueness.
-    pub(super) fn desc(self) -> Desc {
-        desc_of(self.series)
-    }
-
-    /// An empty family of this row, for histograms that are counted elsewhere.
-    pub(super) fn family(self) -> HistogramFamily<N> {
-        HistogramFamily { series: self.series, bounds: self.bounds, values: BTreeMap::new() }
-    }
-}
-
-/// The series of one histogram while a scrape builds them.
-pub(super) struct HistogramFamily<const N: usize> {
-    series: &'static Series,
-    bounds: &'static [f64],
-    /// By label values, as in [`GaugeFamily`].
-    values: BTreeMap<[String; N], ProtoHistogram>,
-}
-
-impl<const N: usize> HistogramFamily<N> {
-    /// Adds a series: how many values lie at or below each bound, how many there are, their sum.
-    pub(super) fn put(&mut self, labels: [&str; N], below: impl Fn(f64) -> u64, count: u64, sum: f64) {
-        let buckets = self.bounds.iter().map(|bound| {
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(below(*bound));
-            bucket
-        });
-        let mut histogram = ProtoHistogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(count);
-        histogram.set_sample_sum(sum);
-        self.values.insert(labels.map(str::to_owned), histogram);
-    }
-
-    /// The family as the registry collects it; without a series the registry leaves it out.
-    pub(super) fn into_proto(self) -> MetricFamily {
-        let metrics = self.values.into_iter().map(|(values, histogram)| {
-            let mut metric = Metric::default();
-            metric.set_histogram(histogram);
-            metric.set_label(label_pairs(self.series, values));
-            metric
-        });
-        family_of(self.series, MetricType::HISTOGRAM, metrics.collect())
-    }
-}
-
 /// A registered histogram family.
 #[derive(Debug, Clone)]
 pub(super) struct Histograms<const N: usize> {
@@ -239,7 +189,8 @@ pub(super) fn desc_of(series: &Series) -> Desc {
     Desc::new(series.name.to_owned(), series.help.to_owned(), labels, HashMap::new()).expect(VALID)
 }
 
-pub(super) fn label_pairs<const N: usize>(series: &Series, values: [String; N]) -> Vec<LabelPair> {
+/// Labels with their values, in the row's order.
+pub(super) fn label_pairs(series: &Series, values: impl IntoIterator<Item = String>) -> Vec<LabelPair> {
     let pairs = series.labels.iter().zip(values).map(|(label, value)| {
         let mut pair = LabelPair::default();
         pair.set_name(label.name.to_owned());

@@ -4,26 +4,20 @@
 //! histogram of ours stands between, so that count and sum stay exact. One that has become old is
 //! not shown: a reader that died must not go on showing figures.
 
-use super::families::{CounterRow, GaugeRow, HistogramFamily, HistogramRow};
+use super::families::{CounterRow, GaugeRow, desc_of, family_of, label_pairs};
 use crate::model::kernel::{Durations, KernelSnapshot};
-use crate::model::series::kernel::OTHER;
-use crate::model::series::{receive_wait, residence, response, socket_rtt, sockets, turnaround};
+use crate::model::series::kernel::{Figure, OTHER, SHOWN, Shown};
+use crate::model::series::{Kind, Label, Series, residence, socket_rtt, sockets};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
-use insight_common::kernel::layout::{Distribution, Role};
+use insight_common::kernel::layout::PEER_OTHER;
 use insight_common::kernel::loss::{Loss, Measurement};
-use insight_common::kernel::turn::Direction;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{Bucket, Counter, Histogram, Metric, MetricFamily, MetricType};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const SEEDED: CounterRow<1> = CounterRow::of(&sockets::SEEDED);
-const RTT: HistogramRow<2> = HistogramRow::of(&socket_rtt::SOCKET_RTT);
 const RTT_FLOOR: GaugeRow<2> = GaugeRow::of(&socket_rtt::SOCKET_RTT_FLOOR);
-const RECEIVE_WAIT: HistogramRow<1> = HistogramRow::of(&receive_wait::RECEIVE_WAIT);
-const TURNAROUND: HistogramRow<1> = HistogramRow::of(&turnaround::TURNAROUND);
-const RESPONSE: HistogramRow<1> = HistogramRow::of(&response::RESPONSE);
-const RESIDENCE: HistogramRow<2> = HistogramRow::of(&residence::RESIDENCE);
 const PAIRS: CounterRow<2> = CounterRow::of(&residence::PAIRS);
 
 /// How long a snapshot is shown. The maps are read twice a second: twenty readings have failed.
@@ -32,11 +26,11 @@ const SHOWN_FOR: Duration = Duration::from_secs(10);
 /// The last snapshot.
 #[derive(Default)]
 pub(super) struct Sockets {
-    shown: Mutex<Option<Arc<Shown>>>,
+    shown: Mutex<Option<Arc<Reading>>>,
 }
 
 /// A snapshot and the names of its peer groups.
-struct Shown {
+struct Reading {
     snapshot: KernelSnapshot,
     /// From group 1 on; group 0 is everybody else.
     peers: Vec<String>,
@@ -45,7 +39,7 @@ struct Shown {
 impl Sockets {
     /// Shows `snapshot` in place of the last one. Gives what was lost in between.
     pub(super) fn show(&self, snapshot: KernelSnapshot, peers: &[String]) -> Vec<(Measurement, Loss, u64)> {
-        let next = Arc::new(Shown { snapshot, peers: peers.to_vec() });
+        let next = Arc::new(Reading { snapshot, peers: peers.to_vec() });
         let last = {
             let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
             shown.replace(Arc::clone(&next))
@@ -66,66 +60,96 @@ impl Sockets {
     }
 }
 
-impl Shown {
+impl Reading {
     fn peer(&self, group: u8) -> &str {
         (group as usize).checked_sub(1).and_then(|at| self.peers.get(at)).map_or(OTHER, String::as_str)
     }
 
     fn families(&self) -> Vec<MetricFamily> {
-        let (mut rtt, mut wait) = (RTT.family(), RECEIVE_WAIT.family());
-        let (mut turnaround, mut response) = (TURNAROUND.family(), RESPONSE.family());
-        let mut residence = RESIDENCE.family();
-        for (&(distribution, group), durations) in &self.snapshot.durations {
-            let peer = self.peer(group);
-            let is = |wanted: Distribution| distribution == wanted as u32;
-            if is(Distribution::RttConnected) {
-                put(&mut rtt, [peer, Role::Connected.name()], durations);
-            } else if is(Distribution::RttAccepted) {
-                put(&mut rtt, [peer, Role::Accepted.name()], durations);
-            } else if is(Distribution::Turnaround) {
-                put(&mut turnaround, [peer], durations);
-            } else if is(Distribution::Response) {
-                put(&mut response, [peer], durations);
-            } else if is(Distribution::ResidenceUp) {
-                put(&mut residence, [Direction::Up.name(), peer], durations);
-            } else if is(Distribution::ResidenceDown) {
-                put(&mut residence, [Direction::Down.name(), peer], durations);
-            }
-        }
-        let waits = [Distribution::ReceiveWaitConnected, Distribution::ReceiveWaitAccepted];
-        for (role, distribution) in Role::ALL.into_iter().zip(waits) {
-            let durations = self.snapshot.all_peers(distribution);
-            if durations.count > 0 {
-                put(&mut wait, [role.name()], &durations);
-            }
-        }
+        let snapshot = &self.snapshot;
         let mut pairs = PAIRS.family();
-        for (&(direction, outcome), &count) in &self.snapshot.pairs {
+        for (&(direction, outcome), &count) in &snapshot.pairs {
             pairs.put([direction.name(), outcome.name()], count);
         }
         let mut seeded = SEEDED.family();
-        for &(role, count) in &self.snapshot.seeded {
+        for &(role, count) in &snapshot.seeded {
             seeded.put([role.name()], count);
         }
         let mut floor = RTT_FLOOR.family();
-        for (role, group, _) in &self.snapshot.floors {
-            let ns = self.snapshot.clean_floor_ns(*role, *group);
+        for (role, group, _) in &snapshot.floors {
+            let ns = snapshot.clean_floor_ns(*role, *group);
             floor.put([self.peer(*group), role.name()], ns.map(|ns| ns as f64 / 1e9));
         }
-        vec![
-            seeded.into_proto(),
-            rtt.into_proto(),
-            floor.into_proto(),
-            wait.into_proto(),
-            turnaround.into_proto(),
-            response.into_proto(),
-            residence.into_proto(),
-            pairs.into_proto(),
-        ]
+        let mut families = vec![seeded.into_proto(), floor.into_proto(), pairs.into_proto()];
+        families.extend(rows().map(|series| self.family(series)));
+        families
+    }
+
+    /// All figures that are shown in one family.
+    fn family(&self, series: &'static Series) -> MetricFamily {
+        let shown = SHOWN.iter().copied().flatten().filter(|shown| shown.series.name == series.name);
+        let metrics: Vec<_> = shown.flat_map(|shown| self.metrics(shown)).collect();
+        let kind = match series.kind {
+            Kind::Histogram(_) => MetricType::HISTOGRAM,
+            _ => MetricType::COUNTER,
+        };
+        family_of(series, kind, metrics)
+    }
+
+    /// One figure: a series per peer group, or their sum.
+    fn metrics(&self, shown: &Shown) -> Vec<Metric> {
+        let mut metrics = Vec::new();
+        let mut put = |group: u8, mut metric: Metric| {
+            let value = |label: &Label| match shown.labels.iter().find(|(name, _)| *name == label.name) {
+                Some((_, value)) => *value,
+                None => self.peer(group),
+            };
+            let values: Vec<String> =
+                shown.series.labels.iter().map(|label| value(label).to_owned()).collect();
+            metric.set_label(label_pairs(shown.series, values));
+            metrics.push(metric);
+        };
+        let has_peer = shown.series.has_peer();
+        match shown.figure {
+            Figure::Durations(kind) if has_peer => {
+                let of_kind = self.snapshot.durations.range((kind as u32, 0)..=(kind as u32, u8::MAX));
+                of_kind.for_each(|(&(_, group), durations)| put(group, histogram(shown.series, durations)));
+            }
+            Figure::Durations(kind) => {
+                let durations = self.snapshot.all_peers(kind);
+                if durations.count > 0 {
+                    put(PEER_OTHER, histogram(shown.series, &durations));
+                }
+            }
+            Figure::Events(kind) if has_peer => {
+                let of_kind = self.snapshot.counts.range((kind, 0)..=(kind, u8::MAX));
+                of_kind.for_each(|(&(_, group), count)| put(group, counter(*count)));
+            }
+            Figure::Events(kind) => {
+                self.snapshot.count(kind).into_iter().for_each(|count| put(PEER_OTHER, counter(count)));
+            }
+        }
+        metrics
     }
 }
 
-fn put<const N: usize>(family: &mut HistogramFamily<N>, labels: [&str; N], durations: &Durations) {
+/// The families that are made of [`SHOWN`] alone, each once.
+fn rows() -> impl Iterator<Item = &'static Series> {
+    let all = SHOWN.iter().copied().flatten().map(|shown| shown.series);
+    let mut last = "";
+    // A family's figures stand together.
+    all.filter(move |series| std::mem::replace(&mut last, series.name) != series.name)
+}
+
+fn counter(count: u64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(count as f64);
+    let mut metric = Metric::default();
+    metric.set_counter(counter);
+    metric
+}
+
+fn histogram(series: &Series, durations: &Durations) -> Metric {
     // Summed up once, not for each of the bounds anew.
     let rising: Vec<u64> = durations
         .buckets
@@ -135,14 +159,26 @@ fn put<const N: usize>(family: &mut HistogramFamily<N>, labels: [&str; N], durat
             Some(*sum)
         })
         .collect();
-    // The buckets' own sum, so that the last bucket and the count agree while programs count on.
-    let count = rising.last().copied().unwrap_or(0);
     // Every bound is an edge of the kernel's buckets: none is cut.
     let below = |bound: f64| -> u64 {
         let edge = bucket_of((bound * 1e9).round() as u64, EXPORT_POWER).min(rising.len());
         edge.checked_sub(1).map_or(0, |last| rising[last])
     };
-    family.put(labels, below, count, durations.sum_ns as f64 / 1e9);
+    let bounds = if let Kind::Histogram(bounds) = series.kind { bounds } else { &[] };
+    let buckets = bounds.iter().map(|bound| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(below(*bound));
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    // The buckets' own sum, so that the last bucket and the count agree while programs count on.
+    histogram.set_sample_count(rising.last().copied().unwrap_or(0));
+    histogram.set_sample_sum(durations.sum_ns as f64 / 1e9);
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    metric
 }
 
 /// The registry's handle on [`Sockets`].
@@ -153,16 +189,8 @@ pub(super) struct KernelCollector {
 
 impl KernelCollector {
     pub(super) fn new(sockets: Arc<Sockets>) -> Self {
-        let descs = vec![
-            SEEDED.desc(),
-            RTT.desc(),
-            RTT_FLOOR.desc(),
-            RECEIVE_WAIT.desc(),
-            TURNAROUND.desc(),
-            RESPONSE.desc(),
-            RESIDENCE.desc(),
-            PAIRS.desc(),
-        ];
+        let own = [SEEDED.desc(), RTT_FLOOR.desc(), PAIRS.desc()];
+        let descs = own.into_iter().chain(rows().map(desc_of)).collect();
         Self { sockets, descs }
     }
 }

@@ -15,7 +15,7 @@ use super::machine::Machine;
 use super::page;
 use super::process::{Launcher, Process};
 use super::scrapes::{Scrapes, pause, scrape};
-use crate::demo::{poll, print_line, programs};
+use crate::demo::{print_line, programs};
 use anyhow::{Context, Result, bail};
 use insight_lab::Interrupt;
 use memory::Memory;
@@ -88,7 +88,7 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
     fs::write(&config, setting::agent(&addresses)).with_context(|| format!("write {}", config.display()))?;
     let arguments = ["run".into(), "--config".into(), config];
     let mut agent = launcher.start("insight-agent", &[], &program, arguments)?;
-    wait_measures(&mut agent, &addresses, &interrupt)?;
+    super::half::wait_measures(&mut agent, addresses.admin, &interrupt)?;
 
     eprintln!("opening {} connections", args.connections);
     let _holders = hold_connections(&launcher, args.connections, &interrupt)?;
@@ -119,27 +119,6 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
     match args.output {
         Output::Text => print_line(&report.text()),
         Output::Json => print_line(&report.json().context("write the result as JSON")?),
-    }
-}
-
-/// Waits until every kernel measurement is active.
-fn wait_measures(agent: &mut Process, addresses: &Addresses, interrupt: &Interrupt) -> Result<()> {
-    let wanted = super::half::KERNEL;
-    let states = agent.wait_until("measured", READY_WITHIN, interrupt, || {
-        // It does not listen at first.
-        let states = poll::read_status(addresses.admin).ok().map(|status| status.measurements);
-        Ok(states.filter(|states| wanted.iter().all(|name| states.iter().any(|state| state.name == *name))))
-    })?;
-    let idle = states.iter().find(|state| wanted.contains(&state.name.as_str()) && state.state != "active");
-    match idle {
-        None => Ok(()),
-        Some(state) => bail!(
-            "the agent's measurement {} is {} ({}), so its share would be missing; the agent's log:\n{}",
-            state.name,
-            state.state,
-            state.reason,
-            agent.log_tail()
-        ),
     }
 }
 

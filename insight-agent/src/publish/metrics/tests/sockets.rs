@@ -4,7 +4,7 @@ use super::*;
 use crate::model::kernel::{Durations, KernelSnapshot};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
 use insight_common::kernel::floor::Floor;
-use insight_common::kernel::layout::{DISTRIBUTIONS, Distribution, Role};
+use insight_common::kernel::layout::{Counter, DISTRIBUTIONS, Distribution, Role};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 
@@ -18,13 +18,16 @@ fn durations(values: &[u64]) -> Durations {
     durations
 }
 
-/// Every distribution for group 1, receive wait for everybody else too.
+/// Every distribution and counter for group 1, receive wait for everybody else too.
 pub(super) fn snapshot() -> KernelSnapshot {
     let mut snapshot = KernelSnapshot::default();
     for distribution in 0..DISTRIBUTIONS {
         snapshot.durations.insert((distribution, 1), durations(&[1_500, 3_000_000]));
     }
     snapshot.durations.insert((Distribution::ReceiveWaitAccepted as u32, 0), durations(&[1_500]));
+    for (at, counter) in Counter::ALL.into_iter().enumerate() {
+        snapshot.counts.insert((counter, 1), at as u64);
+    }
     let floor = Floor { second: 9, any_ns: 1, clean_ns: 2_000_000, clean_count: 1 };
     snapshot.floors.push((Role::Connected, 1, vec![floor]));
     snapshot.floors.push((Role::Accepted, 1, vec![Floor { clean_count: 0, ..floor }]));
@@ -84,6 +87,23 @@ fn a_forwarders_writes_are_told_apart_by_direction_and_outcome() {
 }
 
 #[test]
+fn events_are_told_apart_by_peer_and_label_and_0_shows() {
+    let shown = shown();
+    let count =
+        |direction| shown.value("insight_tcp_resets_total", &[("peer", "sg"), ("direction", direction)]);
+    let of = |counter: Counter| Some(f64::from(counter as u32));
+    assert_eq!(count("received"), of(Counter::ResetsReceived));
+    assert_eq!(count("sent"), of(Counter::ResetsSent));
+    assert_eq!(Counter::ALL[0] as u32, 0, "one of them is 0");
+}
+
+/// The families that a snapshot fills.
+fn of_kernel() -> std::collections::BTreeSet<&'static str> {
+    let rows = crate::model::series::kernel::SHOWN.iter().copied().flatten();
+    rows.map(|shown| shown.series.name).collect()
+}
+
+#[test]
 fn a_snapshot_whose_reader_has_died_is_no_longer_shown() {
     let shown_at_age = |seconds| {
         let metrics = Metrics::new(&agent(), WINDOW, &[]);
@@ -91,10 +111,9 @@ fn a_snapshot_whose_reader_has_died_is_no_longer_shown() {
         aged.taken = aged.taken.checked_sub(Duration::from_secs(seconds)).unwrap();
         metrics.publish_kernel(aged, &["sg".to_owned()]);
         let families = scrape(&metrics).families;
-        let of_sockets = |name: &&String| name.contains("_socket") || name.contains("_forward_");
-        families.keys().filter(of_sockets).count()
+        families.keys().filter(|name| of_kernel().contains(name.as_str())).count()
     };
-    assert_eq!(shown_at_age(8), 8, "every family of the kernel half");
+    assert_eq!(shown_at_age(8), of_kernel().len(), "every family of the kernel half");
     assert_eq!(shown_at_age(11), 0);
 }
 
