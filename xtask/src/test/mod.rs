@@ -8,6 +8,7 @@ mod counts;
 mod skips;
 mod tally;
 
+use crate::demo::programs::built;
 use crate::{build_ebpf, cargo, codegen, docs, format, setup, vmtest};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
