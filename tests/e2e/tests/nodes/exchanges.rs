@@ -13,6 +13,10 @@ use tonic_health::pb::health_client::HealthClient;
 /// Calls that are sent.
 const CALLS: u32 = 200;
 
+/// A machine that takes the CPU away between the two writes of a request makes the next few doubtful,
+/// by design. One that does so in every try is too busy for anybody.
+const TRIES: u32 = 3;
+
 /// Sends empty health checks along the path, one after the other, from within insight-eu.
 fn health_checks(lab: &Lab) {
     let target = lab.addresses().mediary_a;
@@ -54,17 +58,28 @@ fn nearly_every_health_check_is_recorded(test: &str, forwarder: Forwarder) {
     let hops = [("mediary-a", "insight-eu", "mediary-b"), ("mediary-b", "mediary-a", "gateway-b")];
     let all = |lab: &Lab| hops.map(|(node, before, behind)| recorded(lab, node, before, behind));
     std::thread::sleep(Duration::from_secs(2));
-    let first = all(&nodes.lab);
-    health_checks(&nodes.lab);
-    std::thread::sleep(Duration::from_secs(2));
-    let last = all(&nodes.lab);
-    println!("{forwarder}: turnarounds and responses of {CALLS}: {first:?} {last:?}");
-    for ((node, ..), (first, last)) in hops.iter().zip(first.iter().zip(last)) {
-        for (what, (first, last)) in ["turnarounds", "responses"].iter().zip(first.iter().zip(last)) {
-            let share = (last - first) / f64::from(CALLS);
-            assert!((0.95..=1.02).contains(&share), "{node}: {share} of the {what} are recorded");
+    let mut missing = Vec::new();
+    for _ in 0..TRIES {
+        let first = all(&nodes.lab);
+        health_checks(&nodes.lab);
+        std::thread::sleep(Duration::from_secs(2));
+        let last = all(&nodes.lab);
+        println!("{forwarder}: turnarounds and responses of {CALLS}: {first:?} {last:?}");
+        missing.clear();
+        for ((node, ..), (first, last)) in hops.iter().zip(first.iter().zip(last)) {
+            for (what, (first, last)) in ["turnarounds", "responses"].iter().zip(first.iter().zip(last)) {
+                let share = (last - first) / f64::from(CALLS);
+                assert!(share <= 1.02, "{node}: {share} of the {what} are recorded");
+                if share < 0.95 {
+                    missing.push(format!("{node}: {share} of the {what} are recorded"));
+                }
+            }
+        }
+        if missing.is_empty() {
+            break;
         }
     }
+    assert!(missing.is_empty(), "in each of {TRIES} tries, and in the last one: {missing:?}");
     nodes.lab.stop().unwrap();
 }
 
