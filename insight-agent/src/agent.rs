@@ -22,6 +22,7 @@ mod nodes;
 mod report;
 mod status;
 mod token;
+mod worker;
 
 pub use error::AgentError;
 pub use files::check_files;
@@ -39,8 +40,8 @@ use crate::publish::web::{self, AdminListener, MetricsListener, Readiness, WebCo
 use crate::secret::Secret;
 use crate::serve::Reports;
 use correlator::Correlator;
-use host::{HostThread, HostView};
-use kernel::{KernelThread, States};
+use host::HostView;
+use kernel::States;
 use nodes::NodeBoard;
 use report::OwnReport;
 use status::Board;
@@ -155,14 +156,14 @@ impl Agent {
         let reports = self.reports();
         let mut grpc = grpc::spawn(&self.config, reports, self.grpc_listener, stopped(stopping.clone()))?;
         let prober = Prober::start(&self.plans, events, lost)?;
-        let sockets = KernelThread::start(
+        let sockets = kernel::start(
             &self.config,
             Arc::clone(&self.metrics),
             Arc::clone(&self.kernel_states),
             self.node_board.own_shared(),
         )
         .map_err(|source| AgentError::Thread { part: "the kernel thread", source })?;
-        let host = HostThread::start(&self.config, Arc::clone(&self.metrics), Arc::clone(&self.host))
+        let host = host::start(&self.config, Arc::clone(&self.metrics), Arc::clone(&self.host))
             .map_err(|source| AgentError::Thread { part: "the host thread", source })?;
         let (node_events, nodes_received) = mpsc::channel(NODE_EVENTS_QUEUED);
         let lost = Arc::clone(&self.metrics);

@@ -53,9 +53,7 @@ fn report_of(region: &RegionReportResponse, node: &str) -> Option<NodeReport> {
 }
 
 fn count(report: &NodeReport, measurement: &str, labels: &[(&str, &str)]) -> u64 {
-    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let key = SeriesKey { measurement: measurement.to_owned(), labels };
-    report.series.get(&key).map_or(0, |series| series.count)
+    report.series.get(&SeriesKey::new(measurement, labels)).map_or(0, |series| series.count)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,9 +111,7 @@ async fn a_receiver_tells_what_the_agents_of_its_region_measured() {
     assert!(age < Duration::from_secs(10), "polled once a second, and {age:?} old");
 
     let own = report_of(&region, "insight-sg").unwrap();
-    let key =
-        SeriesKey { measurement: "link_handshake".into(), labels: vec![("to".into(), "gateway-b".into())] };
-    let handshakes = &own.series[&key];
+    let handshakes = &own.series[&SeriesKey::new("link_handshake", &[("to", "gateway-b")])];
     let now = u32::try_from(own.uptime.as_secs()).unwrap();
     assert!(!handshakes.floors.is_empty() && handshakes.floors.keys().all(|second| *second <= now));
     assert_eq!(handshakes.buckets.values().sum::<u64>(), handshakes.count);

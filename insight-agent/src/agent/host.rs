@@ -4,22 +4,19 @@
 //! is not for an async worker.
 
 use super::report::{HostTotals, Series};
+use super::worker::Worker;
 use crate::collect::host::{HostReader, HostSettings, NODE_EXPORTER_PORT, Root, node_exporter};
 use crate::config::Config;
 use crate::model::host::{ForwarderSnapshot, HostSnapshot};
 use crate::model::status::{ForwarderStatus, MeasurementState, MeasurementStatus};
 use crate::publish::metrics::Metrics;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often somebody else's exporter is looked for: it is started by people, and a look costs as
 /// much as one for forwarders.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-/// A reading counts until it is this many periods old, as in the exporter.
-const SHOWN_PERIODS: u32 = 3;
 
 /// Name of the half in measurement states.
 const HOST: &str = "host";
@@ -82,10 +79,7 @@ impl HostView {
             let seen = self.seen();
             (seen.before.clone(), seen.last.clone())
         };
-        let is_fresh = |last: &Arc<HostSnapshot>| {
-            now.saturating_duration_since(last.taken) <= last.period * SHOWN_PERIODS
-        };
-        let last = last.filter(is_fresh);
+        let last = last.filter(|last| last.is_fresh(now));
         let of = |snapshot: &Option<Arc<HostSnapshot>>, name: &str| {
             let all = snapshot.iter().flat_map(|snapshot| &snapshot.forwarders);
             all.into_iter().find(|forwarder| forwarder.name == name).cloned()
@@ -167,68 +161,51 @@ fn status(
 
 // ---- the thread -----------------------------------------------------------------------------
 
-/// The running thread.
-pub(super) struct HostThread {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl HostThread {
-    /// Starts it. **None**: the host is not to be read.
-    ///
-    /// # Errors
-    /// The system refused a thread.
-    pub(super) fn start(
-        config: &Config,
-        metrics: Arc<Metrics>,
-        view: Arc<HostView>,
-    ) -> std::io::Result<Option<Self>> {
-        let wanted = config.host;
-        if !wanted.enabled {
-            return Ok(None);
-        }
-        let selectors = config.forwarders.clone();
-        let settings = HostSettings { selectors, node_metrics: wanted.node_metrics, period: wanted.period };
-        let own = [config.metrics.listen, config.admin.listen, config.grpc.listen];
-        let by_port = own.iter().all(|address| address.port() != NODE_EXPORTER_PORT);
-        let (stop, stopped) = mpsc::channel();
-        let work = move || {
-            let mut watch = Watch { view, asked_to_stop: false };
-            let mut reader = HostReader::new(Root::default(), settings);
-            let mut looked: Option<Instant> = None;
-            let mut due = Instant::now();
-            loop {
-                let now = Instant::now();
-                let snapshot = Arc::new(reader.read(now));
-                metrics.publish_host(Arc::clone(&snapshot));
-                watch.view.take(snapshot);
-                let is_due = looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_EVERY);
-                if wanted.node_metrics && is_due {
-                    looked = Some(now);
-                    let found = node_exporter(&Root::default(), by_port);
-                    if watch.view.find_duplicate(found.clone()) {
-                        tracing::warn!("{}: {ADVICE}", found.unwrap_or_default());
-                    }
-                }
-                // At an even pace; what took longer than a period is not caught up with.
-                due = (due + wanted.period).max(Instant::now());
-                match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    _ => break,
+/// Starts the thread. **None**: the host is not to be read.
+///
+/// # Errors
+/// The system refused a thread.
+pub(super) fn start(
+    config: &Config,
+    metrics: Arc<Metrics>,
+    view: Arc<HostView>,
+) -> std::io::Result<Option<Worker>> {
+    let wanted = config.host;
+    if !wanted.enabled {
+        return Ok(None);
+    }
+    let selectors = config.forwarders.clone();
+    let settings = HostSettings { selectors, node_metrics: wanted.node_metrics, period: wanted.period };
+    let own = [config.metrics.listen, config.admin.listen, config.grpc.listen];
+    let by_port = own.iter().all(|address| address.port() != NODE_EXPORTER_PORT);
+    let work = move |stopped: Receiver<()>| {
+        let mut watch = Watch { view, asked_to_stop: false };
+        let mut reader = HostReader::new(Root::default(), settings);
+        let mut looked: Option<Instant> = None;
+        let mut due = Instant::now();
+        loop {
+            let now = Instant::now();
+            let snapshot = Arc::new(reader.read(now));
+            metrics.publish_host(Arc::clone(&snapshot));
+            watch.view.take(snapshot);
+            let is_due = looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_EVERY);
+            if wanted.node_metrics && is_due {
+                looked = Some(now);
+                let found = node_exporter(&Root::default(), by_port);
+                if watch.view.find_duplicate(found.clone()) {
+                    tracing::warn!("{}: {ADVICE}", found.unwrap_or_default());
                 }
             }
-            watch.asked_to_stop = true;
-        };
-        let thread = std::thread::Builder::new().name("host".into()).spawn(work)?;
-        Ok(Some(Self { stop, thread }))
-    }
-
-    /// Blocks until a reading that is under way is done.
-    pub(super) fn stop(self) {
-        drop(self.stop);
-        // A panic of that thread has been printed; there is nothing left to stop.
-        let _ = self.thread.join();
-    }
+            // At an even pace; what took longer than a period is not caught up with.
+            due = (due + wanted.period).max(Instant::now());
+            match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) => {}
+                _ => break,
+            }
+        }
+        watch.asked_to_stop = true;
+    };
+    Worker::spawn("host", work).map(Some)
 }
 
 /// Notices that the thread ends although nobody asked it to, which only a panic can bring about.

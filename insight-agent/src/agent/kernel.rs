@@ -4,6 +4,7 @@
 //! is for an async worker. The programs end with the thread.
 
 use super::report::{Floors, OwnReport};
+use super::worker::Worker;
 use crate::collect::host::{Root, detect};
 use crate::collect::kernel::settings::{PeerGroup, Scope, Settings};
 use crate::collect::kernel::{Kernel, Problem, seeding, spec};
@@ -14,9 +15,8 @@ use crate::model::series::lost::Loss;
 use crate::model::status::{MeasurementState, MeasurementStatus};
 use crate::publish::metrics::Metrics;
 use std::os::unix::fs::MetadataExt;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often the maps are read. A report is of the last reading, so this is how old its figures may
@@ -33,72 +33,56 @@ const MAX_PIDS: usize = 64;
 /// States as of the last start, empty before it and where kernel measurements are off.
 pub(super) type States = Arc<Mutex<Vec<MeasurementStatus>>>;
 
-/// The running thread.
-pub(super) struct KernelThread {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl KernelThread {
-    /// Starts it. **None**: kernel measurements are off.
-    ///
-    /// # Errors
-    /// The system refused a thread.
-    pub(super) fn start(
-        config: &config::Config,
-        metrics: Arc<Metrics>,
-        states: States,
-        own: Arc<OwnReport>,
-    ) -> std::io::Result<Option<Self>> {
-        if !config.kernel.enabled {
-            return Ok(None);
-        }
-        let (stop, stopped) = mpsc::channel();
-        let (wanted, node) = (config.kernel.clone(), config.agent.name.clone());
-        let selectors = config.forwarders.clone();
-        let work = move || {
-            let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
-            let mut watch = Watch { own, metrics, states, node, peers, asked_to_stop: false };
-            let mut kernel = match settings(&wanted, forwarders(&selectors, &watch.metrics)) {
-                Ok(settings) => Kernel::start(&settings),
-                Err(problem) => Kernel::failed(&problem),
-            };
-            let found = states_of(&kernel, &watch.node);
-            for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
-                tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
-            }
-            *watch.states.lock().unwrap_or_else(PoisonError::into_inner) = found;
-            let mut floors = Floors::default();
-            let mut reads = 0_u32;
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
-                reads = reads.wrapping_add(1);
-                let is_due = reads.is_multiple_of(LOOK_EVERY);
-                let pids = is_due.then(|| forwarders(&selectors, &watch.metrics)).flatten();
-                if let Some(pids) = pids
-                    && let Err(error) = kernel.set_forwarders(&pids)
-                {
-                    tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
-                }
-                let before = Instant::now();
-                if let Some(snapshot) = kernel.snapshot() {
-                    let at = before + before.elapsed() / 2;
-                    floors.gather(&snapshot, watch.own.clock());
-                    watch.metrics.publish_kernel(snapshot.clone(), &watch.peers);
-                    watch.own.keep(at, snapshot, floors.clone());
-                }
-            }
-            watch.asked_to_stop = true;
+/// Starts the thread; stopping it detaches the programs, and blocks until they are gone. **None**:
+/// kernel measurements are off.
+///
+/// # Errors
+/// The system refused a thread.
+pub(super) fn start(
+    config: &config::Config,
+    metrics: Arc<Metrics>,
+    states: States,
+    own: Arc<OwnReport>,
+) -> std::io::Result<Option<Worker>> {
+    if !config.kernel.enabled {
+        return Ok(None);
+    }
+    let (wanted, node) = (config.kernel.clone(), config.agent.name.clone());
+    let selectors = config.forwarders.clone();
+    let work = move |stopped: Receiver<()>| {
+        let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
+        let mut watch = Watch { own, metrics, states, node, peers, asked_to_stop: false };
+        let mut kernel = match settings(&wanted, forwarders(&selectors, &watch.metrics)) {
+            Ok(settings) => Kernel::start(&settings),
+            Err(problem) => Kernel::failed(&problem),
         };
-        let thread = std::thread::Builder::new().name("kernel".into()).spawn(work)?;
-        Ok(Some(Self { stop, thread }))
-    }
-
-    /// Detaches the programs. Blocks until they are gone.
-    pub(super) fn stop(self) {
-        drop(self.stop);
-        // A panic of that thread has been printed; there is nothing left to stop.
-        let _ = self.thread.join();
-    }
+        let found = states_of(&kernel, &watch.node);
+        for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
+            tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
+        }
+        *watch.states.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        let mut floors = Floors::default();
+        let mut reads = 0_u32;
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
+            reads = reads.wrapping_add(1);
+            let is_due = reads.is_multiple_of(LOOK_EVERY);
+            let pids = is_due.then(|| forwarders(&selectors, &watch.metrics)).flatten();
+            if let Some(pids) = pids
+                && let Err(error) = kernel.set_forwarders(&pids)
+            {
+                tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
+            }
+            let before = Instant::now();
+            if let Some(snapshot) = kernel.snapshot() {
+                let at = before + before.elapsed() / 2;
+                floors.gather(&snapshot, watch.own.clock());
+                watch.metrics.publish_kernel(snapshot.clone(), &watch.peers);
+                watch.own.keep(at, snapshot, floors.clone());
+            }
+        }
+        watch.asked_to_stop = true;
+    };
+    Worker::spawn("kernel", work).map(Some)
 }
 
 /// Notices that the thread ends although nobody asked it to, which only a panic can bring about:

@@ -127,7 +127,7 @@ impl NodeBoard {
         }];
         all.extend(nodes.into_iter().map(|(node, known)| {
             let polled = known.polled.as_deref();
-            let middle = polled.map(|polled| polled.asked + polled.round_trip() / 2);
+            let middle = polled.map(Polled::middle);
             KnownNode {
                 node,
                 report: polled.map(|polled| polled.report.clone()),

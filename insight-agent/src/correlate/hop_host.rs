@@ -14,11 +14,15 @@ struct Forwarder<'a> {
 impl Forwarder<'_> {
     /// **None**: not in both reports, or it fell.
     fn since(&self, measurement: &str, kind: Option<&str>) -> Option<u64> {
-        let labels = [("forwarder", self.name)].into_iter().chain(kind.map(|kind| ("kind", kind)));
-        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let key = SeriesKey { measurement: measurement.to_owned(), labels };
+        let key = key(measurement, self.name, kind);
         self.after.series.get(&key)?.count.checked_sub(self.before.series.get(&key)?.count)
     }
+}
+
+fn key(measurement: &str, forwarder: &str, kind: Option<&str>) -> SeriesKey {
+    let mut labels = vec![("forwarder", forwarder)];
+    labels.extend(kind.map(|kind| ("kind", kind)));
+    SeriesKey::new(measurement, &labels)
 }
 
 /// The hop's figures, and the time between the readings of the host that they are of: hosts are read
@@ -63,10 +67,8 @@ mod tests {
     /// Names, labels and microseconds.
     fn report(series: &[(&str, &str, Option<&str>, u64)]) -> NodeReport {
         let series = series.iter().map(|(measurement, forwarder, kind, us)| {
-            let labels = [("forwarder", *forwarder)].into_iter().chain(kind.map(|kind| ("kind", kind)));
-            let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             let distribution = Distribution { count: *us, ..Distribution::default() };
-            (SeriesKey { measurement: (*measurement).to_owned(), labels }, distribution)
+            (key(measurement, forwarder, *kind), distribution)
         });
         NodeReport {
             node: "mediary-a".into(),

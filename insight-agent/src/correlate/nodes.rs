@@ -65,19 +65,13 @@ impl NodeWindows {
     /// Takes what a poll brought. Gives the kind of loss if a window was lost by it.
     pub fn take(&mut self, event: NodeEvent) -> Option<Loss> {
         match event {
-            NodeEvent::Polled { region, node, polled } => {
-                let region = self.regions.entry(region).or_default();
-                region.failure = None;
-                if !region.nodes.contains_key(&node) && region.nodes.len() >= MAX_NODES {
-                    return Some(Loss::Capped);
-                }
-                region.nodes.entry(node).or_default().take(*polled)
-            }
+            NodeEvent::Polled { region, node, polled } => match self.node_mut(region, node) {
+                Some(node) => node.take(*polled),
+                None => Some(Loss::Capped),
+            },
             NodeEvent::Failed { region, node, failure } => {
-                let region = self.regions.entry(region).or_default();
-                region.failure = None;
-                if region.nodes.contains_key(&node) || region.nodes.len() < MAX_NODES {
-                    region.nodes.entry(node).or_default().failure = Some(failure);
+                if let Some(node) = self.node_mut(region, node) {
+                    node.failure = Some(failure);
                 }
                 None
             }
@@ -126,6 +120,14 @@ impl NodeWindows {
         })
     }
 
+    /// A node of a region that could be asked, made if it is new. **None**: the region is full.
+    fn node_mut(&mut self, region: String, node: String) -> Option<&mut Node> {
+        let region = self.regions.entry(region).or_default();
+        region.failure = None;
+        let has_room = region.nodes.len() < MAX_NODES || region.nodes.contains_key(&node);
+        has_room.then(|| region.nodes.entry(node).or_default())
+    }
+
     fn node(&self, region: &str, node: &str) -> Option<&Node> {
         self.regions.get(region)?.nodes.get(node)
     }
@@ -139,7 +141,8 @@ impl NodeWindows {
         let mut states = Vec::new();
         for (name, region) in &self.regions {
             if let Some(failure) = &region.failure {
-                states.push(failed(name, "region_report", "no_answer", &failure.detail));
+                let state = MeasurementState::Failed;
+                states.push(status(name, "region_report", state, "no_answer", &failure.detail));
             }
             for (name, node) in region.nodes.iter().filter(|(name, _)| *name != own) {
                 node.states(name, now, fresh, region.failure.is_some(), &mut states);
@@ -169,22 +172,16 @@ impl Node {
             }
             // The same report again, or an older one: polls can overtake each other.
             Err(NoWindow::NotLater) => return None,
-            // A later report makes a longer window, which is sharper.
-            Err(NoWindow::Blurred) => {
-                if ended.saturating_duration_since(base.middle()) < BASE_MAX_AGE {
-                    return Some(Loss::Blurred);
-                }
-                Some(Loss::Blurred)
+            // A later report makes a longer window, which is sharper: the base stays for a while.
+            Err(NoWindow::Blurred) if ended.saturating_duration_since(base.middle()) < BASE_MAX_AGE => {
+                return Some(Loss::Blurred);
             }
-            Err(NoWindow::Restarted) => {
+            Err(NoWindow::Blurred) => Some(Loss::Blurred),
+            Err(begun_anew @ (NoWindow::Restarted | NoWindow::Fell)) => {
                 self.recent = None;
                 self.host = None;
-                Some(Loss::Restarted)
-            }
-            Err(NoWindow::Fell) => {
-                self.recent = None;
-                self.host = None;
-                Some(Loss::Contradiction)
+                let restarted = begun_anew == NoWindow::Restarted;
+                Some(if restarted { Loss::Restarted } else { Loss::Contradiction })
             }
         };
         self.base = Some(polled);
@@ -200,44 +197,28 @@ impl Node {
         states: &mut Vec<MeasurementStatus>,
     ) {
         let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > fresh);
+        let failed = |reason, detail: &str| status(name, "report", MeasurementState::Failed, reason, detail);
         let state = match &self.failure {
-            Some(failure) => failed(name, "report", "no_answer", &failure.detail),
+            Some(failure) => failed("no_answer", &failure.detail),
             None if silent && region_failed => {
-                failed(name, "report", "no_answer", "its region could not be asked: see region_report")
+                failed("no_answer", "its region could not be asked: see region_report")
             }
-            None if silent => failed(name, "report", "stale", "its last report is too old"),
-            None => MeasurementStatus {
-                node: name.to_owned(),
-                name: "report".to_owned(),
-                state: MeasurementState::Active,
-                reason: String::new(),
-                detail: String::new(),
-            },
+            None if silent => failed("stale", "its last report is too old"),
+            None => status(name, "report", MeasurementState::Active, "", ""),
         };
         let answers = state.state == MeasurementState::Active;
         states.push(state);
         if answers {
-            states.extend(self.measurements.iter().map(|measurement| MeasurementStatus {
-                node: name.to_owned(),
-                name: measurement.measurement.clone(),
-                state: measurement.state,
-                reason: measurement.reason.clone(),
-                detail: if measurement.reason.is_empty() {
-                    String::new()
-                } else {
-                    format!("as {name}'s agent reports: see its /api/v1/status")
-                },
+            let see = format!("as {name}'s agent reports: see its /api/v1/status");
+            states.extend(self.measurements.iter().map(|measurement| {
+                let MeasurementReport { measurement, state, reason } = measurement;
+                status(name, measurement, *state, reason, if reason.is_empty() { "" } else { &see })
             }));
         }
     }
 }
 
-fn failed(node: &str, name: &str, reason: &str, detail: &str) -> MeasurementStatus {
-    MeasurementStatus {
-        node: node.to_owned(),
-        name: name.to_owned(),
-        state: MeasurementState::Failed,
-        reason: reason.to_owned(),
-        detail: detail.to_owned(),
-    }
+fn status(node: &str, name: &str, state: MeasurementState, reason: &str, detail: &str) -> MeasurementStatus {
+    let [node, name, reason, detail] = [node, name, reason, detail].map(str::to_owned);
+    MeasurementStatus { node, name, state, reason, detail }
 }

@@ -17,6 +17,10 @@ pub use forwarder::{
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+/// A snapshot counts until it is this many reading periods old: one that comes late leaves no gap,
+/// and a dead reader is noticed soon.
+const FRESH_PERIODS: u32 = 3;
+
 /// Everything that one reading of the host gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostSnapshot {
@@ -34,6 +38,13 @@ pub struct HostSnapshot {
     pub unparsed: u64,
     /// Processes and threads beyond the bounds, added up over all readings since the start.
     pub capped: u64,
+}
+
+impl HostSnapshot {
+    /// Whether it is young enough to be shown.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.taken) <= self.period * FRESH_PERIODS
+    }
 }
 
 /// Figures by the name that node_exporter gives them behind its collector's prefix, such as

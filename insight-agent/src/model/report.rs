@@ -45,6 +45,16 @@ pub struct SeriesKey {
     pub labels: Vec<(String, String)>,
 }
 
+impl SeriesKey {
+    /// With these labels, each name once, in any order.
+    pub fn new(measurement: &str, labels: &[(&str, &str)]) -> Self {
+        let mut labels: Vec<_> =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        labels.sort_unstable();
+        Self { measurement: measurement.to_owned(), labels }
+    }
+}
+
 /// A distribution since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Distribution {
@@ -221,7 +231,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn key() -> SeriesKey {
-        SeriesKey { measurement: "receive_wait".into(), labels: vec![("role".into(), "downstream".into())] }
+        SeriesKey::new("receive_wait", &[("role", "downstream")])
+    }
+
+    #[test]
+    fn a_series_is_the_same_in_whatever_order_its_labels_are_given() {
+        let key = SeriesKey::new("pairs", &[("outcome", "paired"), ("direction", "up")]);
+        assert_eq!(key, SeriesKey::new("pairs", &[("direction", "up"), ("outcome", "paired")]));
+        assert_eq!(key.labels[0].0, "direction");
     }
 
     fn distribution(events: &[u64]) -> Distribution {

@@ -109,7 +109,17 @@ impl Site {
 
     /// Starts `insight-agent run` with this configuration and waits until it is ready.
     pub fn start(&self, config: &Config) -> Agent {
-        let mut agent = self.launch(config);
+        self.until_ready(self.launch(config))
+    }
+
+    /// The same through another program, such as `unshare`, which runs the command that follows its
+    /// own arguments.
+    pub fn start_through(&self, mut command: Command, config: &Config) -> Agent {
+        command.arg(binary());
+        self.until_ready(self.spawn(command, config))
+    }
+
+    fn until_ready(&self, mut agent: Agent) -> Agent {
         wait_until("/-/ready", PATIENCE, || {
             if let Some(status) = agent.process.ended() {
                 panic!("the agent ended at its start: {status}: {}", agent.log());
@@ -126,8 +136,11 @@ impl Site {
 
     /// The same without waiting: for agents that shall not become ready.
     pub fn launch(&self, config: &Config) -> Agent {
+        self.spawn(Command::new(binary()), config)
+    }
+
+    fn spawn(&self, mut command: Command, config: &Config) -> Agent {
         let file = self.write("insight.toml", &config.render(self));
-        let mut command = Command::new(binary());
         command.arg("run").arg("--config").arg(file).current_dir(self.folder.path());
         Agent {
             process: Process::start("insight-agent", command, &self.path("agent.log")),

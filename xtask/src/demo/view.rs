@@ -57,14 +57,14 @@ impl View {
             table::lines(ledgers, width, self.style()),
         ];
         let (mut probes, foot) = (self.probe_lines(width), self.foot_lines(width));
-        let mut cpus = cpus::lines(ledgers, false, self.style());
+        let mut cpus = cpus::lines(ledgers, false, width, self.style());
         let fixed_lines: usize = fixed.iter().map(Vec::len).sum::<usize>() + foot.len();
         let mut nodes = self.node_lines(width, false);
         if fixed_lines + probes.len() + nodes.len() > height {
             nodes = self.node_lines(width, true);
         }
         if fixed_lines + probes.len() + nodes.len() + cpus.len() > height {
-            cpus = cpus::lines(ledgers, true, self.style());
+            cpus = cpus::lines(ledgers, true, width, self.style());
         }
         let fixed_lines = fixed_lines + cpus.len();
         self.cut(&mut probes, height.saturating_sub(fixed_lines + nodes.len()));

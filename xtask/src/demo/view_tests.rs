@@ -201,6 +201,69 @@ fn with_room_each_node_has_a_line_and_evidence_its_full_name() {
     );
 }
 
+/// The same where the hops' hosts tell what their forwarders had of their CPUs, two of them in part.
+fn status_with_hosts() -> Status {
+    let mut status = status_with_reports();
+    let hosts = [
+        ("hop:mediary-a", json!({"busy_ratio": 0.973, "throttled_ratio": 0.0, "run_delay_ratio": 1.84})),
+        ("hop:mediary-b", json!({"busy_ratio": 0.0, "throttled_ratio": null, "run_delay_ratio": 0.0})),
+        ("hop:gateway-b", json!({"busy_ratio": null, "throttled_ratio": 0.84})),
+    ];
+    for (name, host) in hosts {
+        let mut segments = status.paths[0].ledgers[1].segments.iter_mut();
+        let segment = segments.find(|segment| segment.name == name).unwrap();
+        segment.host = serde_json::from_value(host).unwrap();
+    }
+    status
+}
+
+#[test]
+fn a_hosts_figures_stand_between_the_ledgers_and_the_probes_and_unknown_ones_are_dashes() {
+    let view = View { status: Some(status_with_hosts()), ..view() };
+    let lines = shown(&view, 110, 35);
+    let from = lines.iter().position(|line| line.starts_with(" end to end")).unwrap();
+    assert_picture(
+        &lines[from..],
+        "
+ end to end                  22.50    22.50                  prober                              10/10   0.7s
+
+ cpus          mediary-a     busy  97 %  throttled  0.0 s/s  run delay  1.8 s/s
+               mediary-b     busy   0 %  throttled    — s/s  run delay  0.0 s/s
+               gateway-b     busy   — %  throttled  0.8 s/s  run delay    — s/s
+
+ probes since start         sent     ok   p50 ms   p99 ms  mean ms  failed
+ sg-insight reused            90     90    22.40    31.00    22.50  none
+ sg-service fresh             12      7        —        —        —  1 deadline, 4 unavailable
+
+ measurements  eu         1 active · failed tcp_info (refused)
+               mediary-a  all 2 active
+               mediary-b  0 active · failed socket_rtt (no_cgroup)
+ no fault · no background load                                                                        q quits
+",
+    );
+}
+
+#[test]
+fn in_80_by_24_the_busiest_host_stands_alone() {
+    let view = View { status: Some(status_with_hosts()), ..view() };
+    let lines = shown(&view, 80, 24);
+    let from = lines.iter().position(|line| line.starts_with(" end to end")).unwrap();
+    assert_picture(
+        &lines[from..],
+        "
+ end to end                 22.50   22.50  prober                   10/10  0.7s
+ cpus          mediary-a     busy  97 %  throttled  0.0 s/s  run delay  1.8 s/s
+ probes since start         sent     ok   p50 ms   p99 ms  mean ms  failed
+ sg-insight reused            90     90    22.40    31.00    22.50  none
+ sg-service fresh             12      7        —        —        —  1 deadline…
+ measurements  eu         1 active · failed tcp_info (refused)
+               mediary-a  all 2 active
+               mediary-b  0 active · failed socket_rtt (no_cgroup)
+ no fault · no background load                                          q quits
+",
+    );
+}
+
 #[test]
 fn a_low_terminal_keeps_the_ledgers_and_the_keys() {
     let mut status = status_with_reports();
@@ -244,7 +307,7 @@ fn a_wide_terminal_shows_the_bounds() {
 
 #[test]
 fn no_line_is_wider_than_the_terminal() {
-    for status in [status(), status_with_reports()] {
+    for status in [status(), status_with_reports(), status_with_hosts()] {
         let notice = Some("the agent does not answer: ".repeat(9));
         let view = View { status: Some(status), notice, ..view() };
         for width in [80, 81, 99, 100, 101, 133] {

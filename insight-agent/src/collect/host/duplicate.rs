@@ -1,7 +1,7 @@
 //! Does something else on this host export the same `node_*` families?
 
 use super::detect::find;
-use super::listeners::parse;
+use super::listeners::{Listeners, parse};
 use super::root::{Root, Source};
 use crate::model::host::Selector;
 
@@ -11,9 +11,9 @@ const NAMES: [&str; 3] = ["node_exporter", "prometheus-node-exporter", "promethe
 /// The port that it listens on unless told otherwise.
 pub const NODE_EXPORTER_PORT: u16 = 9100;
 
-/// A process that is called like node_exporter, or a listener on its port in this process' network
-/// namespace; the port counts if `by_port`, that is, if it is not this agent's own. In words. **None**:
-/// there is neither.
+/// A process that is called like node_exporter, with the ports it listens on as far as that may be
+/// read; or a listener on its port in this process' network namespace. The port alone counts if
+/// `by_port`, that is, if it is not this agent's own. In words. **None**: there is neither.
 pub fn node_exporter(root: &Root, by_port: bool) -> Option<String> {
     let source = Source::new(root);
     let called = |name: &&str| Selector {
@@ -24,7 +24,13 @@ pub fn node_exporter(root: &Root, by_port: bool) -> Option<String> {
     let selectors: Vec<_> = NAMES.iter().map(called).collect();
     let found = find(&source, &selectors).processes;
     if let Some(process) = found.iter().flatten().next() {
-        return Some(format!("process {} is a node_exporter", process.pid));
+        let ports = Listeners::default().ports(&source, process.pid);
+        let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+        let listens = match &ports[..] {
+            [] => String::new(),
+            ports => format!(" on port {}", ports.join(", ")),
+        };
+        return Some(format!("process {} is a node_exporter{listens}", process.pid));
     }
     let listens = |table: &&str| {
         let sockets = source.read(format!("proc/self/net/{table}"), parse).unwrap_or_default();
@@ -58,6 +64,20 @@ mod tests {
             process(folder.path(), 41, comm);
             assert_eq!(node_exporter(&root, true), Some("process 41 is a node_exporter".into()), "{comm}");
         }
+    }
+
+    #[test]
+    fn an_exporter_that_was_found_is_told_with_its_port() {
+        let folder = tempfile::tempdir().unwrap();
+        process(folder.path(), 41, "node_exporter");
+        let line = " 0: 00000000:2328 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1\n";
+        let own = folder.path().join("proc/41");
+        fs::create_dir_all(own.join("net")).unwrap();
+        fs::write(own.join("net/tcp"), format!("head\n{line}")).unwrap();
+        fs::create_dir(own.join("fd")).unwrap();
+        std::os::unix::fs::symlink("socket:[4711]", own.join("fd/3")).unwrap();
+        let found = node_exporter(&Root::new(folder.path()), true);
+        assert_eq!(found, Some("process 41 is a node_exporter on port 9000".into()));
     }
 
     #[test]

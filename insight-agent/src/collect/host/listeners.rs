@@ -28,19 +28,32 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Whether a process has a socket open that listens on `port` in the process' own namespace.
     pub(super) fn has(&mut self, source: &Source<'_>, pid: u32, port: u16) -> bool {
+        let Some(inodes) = self.of(source, pid).get(&port) else { return false };
+        sockets(source, pid).any(|inode| inodes.contains(&inode))
+    }
+
+    /// The ports that a process listens on in its own namespace. Empty also where its sockets may
+    /// not be read.
+    pub(super) fn ports(&mut self, source: &Source<'_>, pid: u32) -> BTreeSet<u16> {
+        let own: BTreeSet<u64> = sockets(source, pid).collect();
+        let listening = self.of(source, pid).iter();
+        listening.filter(|(_, inodes)| !inodes.is_disjoint(&own)).map(|(port, _)| *port).collect()
+    }
+
+    /// What listens in the namespace of a process.
+    fn of(&mut self, source: &Source<'_>, pid: u32) -> &Listening {
         // Without its namespace's name (no privilege) the process has a namespace of its own here.
         let namespace = source.link(format!("proc/{pid}/ns/net"));
         let namespace = namespace.unwrap_or_else(|| PathBuf::from(pid.to_string()));
-        let listening = self.by_namespace.entry(namespace).or_insert_with(|| read(source, pid));
-        let Some(inodes) = listening.get(&port) else { return false };
-        let folder = format!("proc/{pid}/fd");
-        source.names(&folder).into_iter().any(|name| {
-            let target = source.link(PathBuf::from(&folder).join(name));
-            target
-                .and_then(|target| socket_inode(target.to_str()?))
-                .is_some_and(|inode| inodes.contains(&inode))
-        })
+        self.by_namespace.entry(namespace).or_insert_with(|| read(source, pid))
     }
+}
+
+/// Inode numbers of the sockets that a process has open.
+fn sockets(source: &Source<'_>, pid: u32) -> impl Iterator<Item = u64> {
+    let folder = PathBuf::from(format!("proc/{pid}/fd"));
+    let names = source.names(&folder).into_iter();
+    names.filter_map(move |name| socket_inode(source.link(folder.join(name))?.to_str()?))
 }
 
 fn read(source: &Source<'_>, pid: u32) -> Listening {

@@ -2,10 +2,11 @@
 
 use super::{Found, Mean};
 use crate::correlate::nodes::{NodeWindows, RecentWindow};
-use crate::model::kernel::LEAST_PAIRED_SHARE;
+use crate::model::kernel::{LEAST_PAIRED_SHARE, share_of};
 use crate::model::ledger::{Evidence, HopHost, Population, SERVICE};
 use crate::model::report::{SeriesKey, SeriesWindow};
 use crate::model::series::lost::Loss;
+use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::time::{Duration, Instant};
 
 /// Exchanges are used when at least this share of them had their connection to themselves. The
@@ -29,9 +30,6 @@ pub(super) struct Nodes<'a> {
     fresh: Duration,
 }
 
-/// Out: away from the prober. Back: towards it. The closed set of a residence's `direction`.
-const DIRECTIONS: [&str; 2] = crate::model::series::residence::DIRECTIONS;
-
 impl<'a> Nodes<'a> {
     pub(super) fn new(
         windows: &'a NodeWindows,
@@ -47,13 +45,17 @@ impl<'a> Nodes<'a> {
         self.regions.iter().filter_map(|region| self.windows.heard(region, node)).max()
     }
 
-    /// How long ago any of these nodes was last heard of; of none of them, any node of the target.
+    /// How long ago any of these nodes was last heard of.
     pub(super) fn silence(&self, nodes: &[&str]) -> Option<Duration> {
-        let last = if nodes.is_empty() {
-            self.windows.last_heard(self.regions[1])
-        } else {
-            nodes.iter().filter_map(|node| self.heard(node)).max()
-        };
+        self.since(nodes.iter().filter_map(|node| self.heard(node)).max())
+    }
+
+    /// How long ago any node of the target was last heard of.
+    pub(super) fn silence_of_target(&self) -> Option<Duration> {
+        self.since(self.windows.last_heard(self.regions[1]))
+    }
+
+    fn since(&self, last: Option<Instant>) -> Option<Duration> {
         last.map(|last| self.now.saturating_duration_since(last))
     }
 
@@ -91,14 +93,15 @@ impl<'a> Nodes<'a> {
     /// Receive wait + residence of a hop, out and back.
     pub(super) fn hop(&self, before: &str, hop: &str, behind: &str) -> Result<Option<Found>, Refused> {
         let Some(recent) = self.recent(hop) else { return Ok(None) };
-        let [out, back] = DIRECTIONS;
+        // Away from the prober, and towards it.
+        let [out, back] = Direction::ALL.map(Direction::name);
         let parts = [
             series(recent, "receive_wait", &[("peer", before), ("role", "accepted")]),
             series(recent, "residence", &[("direction", out), ("peer", behind)]),
             series(recent, "receive_wait", &[("peer", behind), ("role", "connected")]),
             series(recent, "residence", &[("direction", back), ("peer", behind)]),
         ];
-        for direction in DIRECTIONS {
+        for direction in Direction::ALL {
             match paired_share(recent, direction) {
                 Some(share) if share > LEAST_PAIRED_SHARE => {}
                 Some(_) => return Err(Refused(Loss::Unpaired)),
@@ -178,8 +181,7 @@ fn series<'a>(
     measurement: &str,
     labels: &[(&str, &str)],
 ) -> Option<&'a SeriesWindow> {
-    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    recent.window.series.get(&SeriesKey { measurement: measurement.to_owned(), labels })
+    recent.window.series.get(&SeriesKey::new(measurement, labels))
 }
 
 fn count(recent: &RecentWindow, measurement: &str, labels: &[(&str, &str)]) -> u64 {
@@ -187,16 +189,12 @@ fn count(recent: &RecentWindow, measurement: &str, labels: &[(&str, &str)]) -> u
 }
 
 /// Writes of one direction that were paired with a read. **None**: there were no writes.
-fn paired_share(recent: &RecentWindow, direction: &str) -> Option<f64> {
-    let (mut paired, mut all) = (0, 0);
-    for (key, series) in &recent.window.series {
-        let is = |name, value: &str| key.labels.iter().any(|(n, v)| n == name && v == value);
-        if key.measurement == "pairs" && is("direction", direction) {
-            all += series.count;
-            paired += if is("outcome", "paired") { series.count } else { 0 };
-        }
-    }
-    (all > 0).then(|| paired as f64 / all as f64)
+fn paired_share(recent: &RecentWindow, direction: Direction) -> Option<f64> {
+    let written = |outcome: PairOutcome| {
+        let labels = [("direction", direction.name()), ("outcome", outcome.name())];
+        ((direction, outcome), count(recent, "pairs", &labels))
+    };
+    share_of(&PairOutcome::ALL.into_iter().map(written).collect(), direction)
 }
 
 /// Exchanges that had their connection to themselves, of all that were seen. 1 of none.

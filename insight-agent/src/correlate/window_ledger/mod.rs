@@ -99,7 +99,8 @@ pub fn window_ledger(
     }
     merge::merge(&mut segments, &path, &nodes, prober, &mut refused);
     let service = prober.service.map(|mean| Found::of_probe(mean, Evidence::Receiver));
-    segments.push(segment(SERVICE.to_owned(), service.or_else(|| nodes.service()), nodes.silence(&[])));
+    let service = service.or_else(|| nodes.service());
+    segments.push(segment(SERVICE.to_owned(), service, nodes.silence_of_target()));
     let transfer = prober.transfer.map(|mean| Found::of_probe(mean, Evidence::Prober));
     segments.push(segment(TRANSFER.to_owned(), transfer, None));
 

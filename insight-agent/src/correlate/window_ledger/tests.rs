@@ -25,8 +25,7 @@ const A: (&str, &str) = ("eu", "a");
 const B: (&str, &str) = ("sg", "b");
 
 fn key(measurement: &str, labels: &[(&str, &str)]) -> SeriesKey {
-    let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-    SeriesKey { measurement: measurement.to_owned(), labels }
+    SeriesKey::new(measurement, labels)
 }
 
 impl Reports {

@@ -5,11 +5,12 @@
 //! both with the type at compile time. So the lookups that other exporters check while running
 //! (is this a counter, are these five labels) have no failing case here.
 
+use super::numbers::{NumberFamily, NumberRow};
 use crate::model::series::{Kind, Series};
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// Why a family can always be made and registered.
 const VALID: &str = "the metric table's tests prove names, labels and bounds valid and unique";
@@ -43,34 +44,22 @@ impl<const N: usize> CounterRow<N> {
 
     /// An empty family of this row, for counters that are counted elsewhere.
     pub(super) fn family(self) -> CounterFamily<N> {
-        CounterFamily { series: self.0, values: BTreeMap::new() }
+        CounterFamily(NumberRow::of(self.0).family())
     }
 }
 
 /// The series of one counter while a scrape builds them.
-pub(super) struct CounterFamily<const N: usize> {
-    series: &'static Series,
-    /// By label values, as in [`GaugeFamily`].
-    values: BTreeMap<[String; N], u64>,
-}
+pub(super) struct CounterFamily<const N: usize>(NumberFamily<N>);
 
 impl<const N: usize> CounterFamily<N> {
     /// Adds a series.
     pub(super) fn put(&mut self, labels: [&str; N], count: u64) {
-        self.values.insert(labels.map(str::to_owned), count);
+        self.0.put(labels, Some(count as f64));
     }
 
     /// The family as the registry collects it; without a series the registry leaves it out.
     pub(super) fn into_proto(self) -> MetricFamily {
-        let metrics = self.values.into_iter().map(|(values, count)| {
-            let mut counter = Counter::default();
-            counter.set_value(count as f64);
-            let mut metric = Metric::default();
-            metric.set_counter(counter);
-            metric.set_label(label_pairs(self.series, values));
-            metric
-        });
-        family_of(self.series, MetricType::COUNTER, metrics.collect())
+        self.0.into_proto()
     }
 }
 
@@ -129,53 +118,23 @@ impl<const N: usize> Histograms<N> {
 /// A row of the table that is a gauge with `N` labels. Gauges have no storage: a scrape builds
 /// them from the snapshot that they show, see [`super::gauges`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct GaugeRow<const N: usize>(&'static Series);
+pub(super) struct GaugeRow<const N: usize>(NumberRow<N>);
 
 impl<const N: usize> GaugeRow<N> {
     /// Takes a row; one of another kind or label count does not compile in a `const`.
     pub(super) const fn of(series: &'static Series) -> Self {
         assert!(matches!(series.kind, Kind::Gauge), "the row is not a gauge");
-        assert!(series.labels.len() == N, "the row has another number of labels");
-        Self(series)
+        Self(NumberRow::of(series))
     }
 
     /// What the registry checks for uniqueness.
     pub(super) fn desc(self) -> Desc {
-        desc_of(self.0)
+        self.0.desc()
     }
 
     /// An empty family of this row.
-    pub(super) fn family(self) -> GaugeFamily<N> {
-        GaugeFamily { series: self.0, values: BTreeMap::new() }
-    }
-}
-
-/// The series of one gauge while a scrape builds them.
-pub(super) struct GaugeFamily<const N: usize> {
-    series: &'static Series,
-    /// By label values, so that one set of labels can never be exposed twice, which would make
-    /// Prometheus refuse one of the two.
-    values: BTreeMap<[String; N], f64>,
-}
-
-impl<const N: usize> GaugeFamily<N> {
-    /// Adds a series, unless its figure is not known or not a number.
-    pub(super) fn put(&mut self, labels: [&str; N], value: Option<f64>) {
-        if let Some(value) = value.filter(|v| v.is_finite()) {
-            self.values.insert(labels.map(str::to_owned), value);
-        }
-    }
-
-    /// The family as the registry collects it; without a series the registry leaves it out.
-    pub(super) fn into_proto(self) -> MetricFamily {
-        let metrics = self.values.into_iter().map(|(values, value)| {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            let mut metric = Metric::from_gauge(gauge);
-            metric.set_label(label_pairs(self.series, values));
-            metric
-        });
-        family_of(self.series, MetricType::GAUGE, metrics.collect())
+    pub(super) fn family(self) -> NumberFamily<N> {
+        self.0.family()
     }
 }
 

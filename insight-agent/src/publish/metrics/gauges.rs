@@ -5,7 +5,8 @@
 //! a whole, a segment whose evidence changed leaves nothing behind, an unknown figure has no
 //! series, and a window that is too old is not shown.
 
-use super::families::{GaugeFamily, GaugeRow};
+use super::families::GaugeRow;
+use super::numbers::NumberFamily;
 use crate::model::ledger::{Evidence, LedgerKind, UNEXPLAINED};
 use crate::model::series::{agent, link, path, probe};
 use crate::model::status::MeasurementStatus;
@@ -131,12 +132,12 @@ fn window_families(window: &Window) -> Vec<MetricFamily> {
         put_link(&mut floor, probe);
     }
     let mut families = ledgers.into_protos();
-    families.extend(hops.map(GaugeFamily::into_proto));
+    families.extend(hops.map(NumberFamily::into_proto));
     families.extend([latency.into_proto(), ratio.into_proto(), ruler.into_proto(), floor.into_proto()]);
     families
 }
 
-fn put_probe(ratio: &mut GaugeFamily<5>, ruler: &mut GaugeFamily<5>, window: &ProbeWindow) {
+fn put_probe(ratio: &mut NumberFamily<5>, ruler: &mut NumberFamily<5>, window: &ProbeWindow) {
     let plan = &window.plan;
     let connection = window.connection.as_str();
     ratio.put(
@@ -148,7 +149,7 @@ fn put_probe(ratio: &mut GaugeFamily<5>, ruler: &mut GaugeFamily<5>, window: &Pr
     }
 }
 
-fn put_link(floor: &mut GaugeFamily<3>, window: &ProbeWindow) {
+fn put_link(floor: &mut NumberFamily<3>, window: &ProbeWindow) {
     let Some(ends) = window.plan.link() else { return };
     for (name, seconds) in probe::RULERS.into_iter().zip(window.floors) {
         // Its handshakes come from one window, its PINGs from another: each has only its own.
@@ -159,7 +160,7 @@ fn put_link(floor: &mut GaugeFamily<3>, window: &ProbeWindow) {
 }
 
 /// A hop is on the paths of several probes; its host is the same for all of them.
-fn put_hops(families: &mut [GaugeFamily<3>; 3], path: &PathWindow) {
+fn put_hops(families: &mut [NumberFamily<3>; 3], path: &PathWindow) {
     let segments = path.ledgers.iter().flat_map(|ledger| &ledger.segments);
     let hosts = segments.filter_map(|segment| Some((segment.name.strip_prefix("hop:")?, segment.host?)));
     for (hop, host) in hosts.collect::<BTreeMap<_, _>>() {
@@ -172,11 +173,11 @@ fn put_hops(families: &mut [GaugeFamily<3>; 3], path: &PathWindow) {
 
 /// The families that ledgers are written to.
 struct LedgerFamilies {
-    means: GaugeFamily<6>,
-    samples: GaugeFamily<5>,
-    end_to_end: GaugeFamily<4>,
-    residual: GaugeFamily<3>,
-    age: GaugeFamily<4>,
+    means: NumberFamily<6>,
+    samples: NumberFamily<5>,
+    end_to_end: NumberFamily<4>,
+    residual: NumberFamily<3>,
+    age: NumberFamily<4>,
 }
 
 impl Default for LedgerFamilies {

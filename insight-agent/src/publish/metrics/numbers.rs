@@ -19,6 +19,11 @@ impl<const N: usize> NumberRow<N> {
         Self(series)
     }
 
+    /// What the registry checks for uniqueness.
+    pub(super) fn desc(self) -> Desc {
+        desc_of(self.0)
+    }
+
     /// An empty family of this row.
     pub(super) fn family(self) -> NumberFamily<N> {
         NumberFamily { series: self.0, values: BTreeMap::new() }
@@ -37,7 +42,8 @@ impl NumberRow<0> {
 /// The series of one family while a scrape builds them.
 pub(super) struct NumberFamily<const N: usize> {
     series: &'static Series,
-    /// By label values: one set of labels can never be exposed twice.
+    /// By label values, so that one set of labels can never be exposed twice, which would make
+    /// Prometheus refuse one of the two.
     values: BTreeMap<[String; N], f64>,
 }
 

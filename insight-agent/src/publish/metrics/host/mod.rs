@@ -14,10 +14,6 @@ use prometheus::proto::MetricFamily;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// A snapshot is shown until it is this many reading periods old: one that comes late leaves no
-/// gap, and a dead reader is noticed soon.
-const SHOWN_PERIODS: u32 = 3;
-
 /// The last snapshot.
 #[derive(Default)]
 pub(super) struct Host {
@@ -48,18 +44,13 @@ impl Host {
 
     fn families(&self, now: Instant) -> Vec<MetricFamily> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(snapshot) = shown.filter(|shown| is_fresh(shown, now)) else { return Vec::new() };
+        let Some(snapshot) = shown.filter(|shown| shown.is_fresh(now)) else { return Vec::new() };
         let mut families = forwarders::families(&snapshot.forwarders);
         if let Some(node) = &snapshot.node {
             families.extend(node::families(node, snapshot.cpus.as_ref()));
         }
         families
     }
-}
-
-/// Whether a snapshot is young enough to be shown.
-fn is_fresh(snapshot: &HostSnapshot, now: Instant) -> bool {
-    now.saturating_duration_since(snapshot.taken) <= snapshot.period * SHOWN_PERIODS
 }
 
 /// The registry's handle on [`Host`].

@@ -1,0 +1,248 @@
+extern crate std;
+
+use super::*;
+use proptest::prelude::*;
+use std::vec::Vec;
+
+const MS: u64 = 1_000_000;
+
+#[test]
+fn an_exchange_in_silence_is_measured_from_first_byte_to_first_byte() {
+    let mut exchange = Exchange::new();
+    exchange.ask(1_000 * MS, 0);
+    exchange.ask(1_000 * MS + BURST_NS, 0);
+    assert_eq!(exchange.answer(1_050 * MS, 0), Answer::Took(50 * MS));
+    assert_eq!(exchange.answer(1_051 * MS, 0), Answer::Nothing, "the rest of the answer");
+}
+
+#[test]
+fn a_second_request_spoils_the_exchange_and_those_that_may_get_its_answer() {
+    let mut exchange = Exchange::new();
+    exchange.ask(1_000 * MS, 0);
+    exchange.ask(1_010 * MS, 0);
+    assert_eq!(exchange.answer(1_020 * MS, 0), Answer::Overlapped);
+    exchange.ask(1_030 * MS, 0);
+    assert_eq!(exchange.answer(1_031 * MS, 0), Answer::Overlapped, "the answer to the second request");
+    exchange.ask(1_031 * MS + QUIET_NS, 0);
+    assert_eq!(exchange.answer(1_032 * MS + QUIET_NS, 0), Answer::Took(MS), "quiet again");
+}
+
+#[test]
+fn a_request_right_behind_other_bytes_is_not_measured() {
+    let mut exchange = Exchange::new();
+    exchange.ask(1_000 * MS, 0);
+    assert_eq!(exchange.answer(1_001 * MS, 0), Answer::Took(MS));
+    exchange.ask(1_001 * MS + IDLE_NS - 1, 0);
+    assert_eq!(exchange.answer(1_010 * MS, 0), Answer::Overlapped);
+    exchange.ask(1_010 * MS + IDLE_NS, 0);
+    assert_eq!(exchange.answer(1_012 * MS, 0), Answer::Took(2 * MS - IDLE_NS));
+}
+
+#[test]
+fn the_first_exchanges_of_a_connection_are_left_out() {
+    let mut exchange = Exchange::new();
+    exchange.ask(1_000 * MS, 1);
+    assert_eq!(exchange.answer(1_001 * MS, 1), Answer::Opening);
+    exchange.ask(1_100 * MS, 1);
+    assert_eq!(exchange.answer(1_101 * MS, 1), Answer::Took(MS));
+}
+
+#[test]
+fn settings_before_the_first_request_spoil_nothing_behind_it() {
+    let mut exchange = Exchange::new();
+    exchange.ask(1_000 * MS, 1);
+    exchange.ask(1_020 * MS, 1);
+    assert_eq!(exchange.answer(1_040 * MS, 1), Answer::Opening);
+    // Without a pause, as a busy proxy goes on; the first two only end the doubt.
+    let mut took = [Answer::Nothing; 4];
+    for (nth, took) in took.iter_mut().enumerate() {
+        let at = (1_045 + 25 * nth as u64) * MS;
+        exchange.ask(at, 1);
+        *took = exchange.answer(at + 20 * MS, 1);
+    }
+    assert_eq!(took, [Answer::Overlapped, Answer::Overlapped, Answer::Took(20 * MS), Answer::Took(20 * MS)]);
+}
+
+#[test]
+fn a_request_whose_writer_lost_its_cpu_is_doubted_and_costs_a_few_exchanges() {
+    let (mut exchange, mut clean) = (Exchange::new(), 0);
+    for nth in 0..200 {
+        let at = (1_000 + 27 * nth) * MS;
+        exchange.ask(at, 0);
+        if nth == 20 {
+            exchange.ask(at + 4 * MS, 0);
+        }
+        match exchange.answer(at + 22 * MS, 0) {
+            Answer::Took(took) => clean += u32::from(took == 22 * MS),
+            other => assert_eq!((other, (20..24).contains(&nth)), (Answer::Overlapped, true), "{nth}"),
+        }
+    }
+    assert!(clean >= 196, "{clean}");
+}
+
+#[test]
+fn a_write_that_is_stamped_after_its_answer_is_no_second_request() {
+    let (mut exchange, mut at) = (Exchange::new(), 1_000 * MS);
+    for _ in 0..5 {
+        exchange.ask(at, 0);
+        assert_eq!(exchange.answer(at + 400_000, 0), Answer::Took(400_000));
+        exchange.ask(at + 410_000, 0);
+        assert_eq!(exchange.answer(at + 450_000, 0), Answer::Nothing, "the rest of the answer");
+        at += 30 * MS;
+    }
+}
+
+#[test]
+fn a_writer_that_lost_its_cpu_for_long_costs_a_few_exchanges_too() {
+    let (mut exchange, mut clean) = (Exchange::new(), 0);
+    for nth in 0..200 {
+        let at = (1_000 + 32 * nth) * MS;
+        exchange.ask(at, 0);
+        if nth == 20 {
+            exchange.ask(at + 9 * MS, 0);
+        }
+        match exchange.answer(at + (20 + nth % 5) * MS, 0) {
+            Answer::Took(_) => clean += 1,
+            other => assert_eq!((other, (20..25).contains(&nth)), (Answer::Overlapped, true), "{nth}"),
+        }
+    }
+    assert!(clean >= 195, "{clean}");
+}
+
+#[test]
+fn a_first_request_right_behind_the_settings_spoils_nothing_by_coming_in_two() {
+    let mut exchange = Exchange::new();
+    exchange.ask(1_000 * MS, 1);
+    assert_eq!(exchange.answer(1_020 * MS, 1), Answer::Opening, "the other side's settings");
+    exchange.ask(1_020 * MS + 100_000, 1);
+    exchange.ask(1_023 * MS, 1);
+    let mut clean = 0;
+    for nth in 0..20 {
+        let at = (1_041 + 27 * nth) * MS;
+        clean += u32::from(exchange.answer(at, 1) == Answer::Took(21 * MS));
+        exchange.ask(at + 6 * MS, 1);
+    }
+    assert!(clean >= 16, "{clean}");
+}
+
+#[test]
+fn requests_that_begin_to_overlap_evenly_are_measured_no_more() {
+    // Alone at first; then each 50 ms for ever, with an answer after 60.
+    for distance in [17, 31, 41, 50, 59] {
+        let mut exchange = Exchange::new();
+        for nth in 0..10 {
+            exchange.ask((1_000 + 300 * nth) * MS, 0);
+            assert_eq!(exchange.answer((1_060 + 300 * nth) * MS, 0), Answer::Took(60 * MS));
+        }
+        let mut events: Vec<(u64, bool)> =
+            (0..2_000).flat_map(|n| [(5_000 + distance * n, true), (5_060 + distance * n, false)]).collect();
+        events.sort_unstable();
+        for (at, asks) in events {
+            if asks {
+                exchange.ask(at * MS, 0);
+            } else if let Answer::Took(took) = exchange.answer(at * MS, 0) {
+                panic!("{took} ns at a distance of {distance} ms");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_even_stream_of_more_than_one_request_at_once_is_never_measured() {
+    // Asked each 50 ms, answered after 60: one is always open when the next one comes.
+    let mut exchange = Exchange::new();
+    let mut events: Vec<(u64, bool)> =
+        (0..400).flat_map(|n| [(1_000 + 50 * n, true), (1_060 + 50 * n, false)]).collect();
+    events.sort();
+    let mut seen = Vec::new();
+    for (at, asks) in events {
+        if asks {
+            exchange.ask(at * MS, 0);
+        } else if let Answer::Took(took) = exchange.answer(at * MS, 0) {
+            seen.push(took);
+        }
+    }
+    assert_eq!(seen, []);
+}
+
+/// Asks and answers `count` times, 20 ms each with 5 ms between. Gives how many were measured.
+fn answered_alone(exchange: &mut Exchange, from: u64, count: u64) -> usize {
+    let measured = (0..count).filter(|nth| {
+        let at = from + 25 * MS * nth;
+        exchange.ask(at, 1);
+        exchange.answer(at + 20 * MS, 1) == Answer::Took(20 * MS)
+    });
+    measured.count()
+}
+
+#[test]
+fn a_connection_joined_in_the_middle_is_measured_after_so_many_calm_exchanges() {
+    let mut exchange = Exchange::joined(1_000 * MS, 1);
+    assert_eq!(exchange.answer(1_010 * MS, 1), Answer::Nothing, "of a request that nobody saw");
+    let calm = u64::from(CALM_JOINED);
+    assert_eq!(answered_alone(&mut exchange, 1_020 * MS, calm), 0);
+    assert_eq!(answered_alone(&mut exchange, 1_020 * MS + calm * 25 * MS, 5), 5, "and no opening");
+}
+
+#[test]
+fn a_connection_joined_in_the_middle_is_measured_after_silence() {
+    let mut exchange = Exchange::joined(1_000 * MS, 1);
+    assert_eq!(answered_alone(&mut exchange, 1_000 * MS + QUIET_NS, 3), 3);
+    let mut exchange = Exchange::joined(1_000 * MS, 1);
+    assert_eq!(answered_alone(&mut exchange, 999 * MS + QUIET_NS, 3), 0, "not yet silent for long");
+}
+
+#[test]
+fn of_two_users_who_seem_to_take_turns_next_to_nothing_is_measured_once_joined() {
+    let (mut measured, mut answers) = (0, 0);
+    for seed in 0..200 {
+        let mut exchange = None;
+        // Each asks 1 to 20 ms after its answer, which takes 60: a request is always open.
+        let (mut random, mut due) = (seed, [(1_000 * MS, true), (1_033 * MS, true)]);
+        for _ in 0..2_000 {
+            let who = usize::from(due[1].0 < due[0].0);
+            let (at, asks) = due[who];
+            random = u64::wrapping_add(u64::wrapping_mul(random, 6_364_136_223_846_793_005), 1_442_695);
+            let think = MS + (random >> 33) % (19 * MS);
+            due[who] = (at + if asks { 60 * MS } else { think }, !asks);
+            if at < 1_200 * MS {
+                continue; // nobody watches yet
+            }
+            let exchange = exchange.get_or_insert_with(|| Exchange::joined(at, 1));
+            if asks {
+                exchange.ask(at, 1);
+            } else {
+                answers += 1;
+                measured += u32::from(matches!(exchange.answer(at, 1), Answer::Took(_)));
+            }
+        }
+    }
+    assert!(measured < answers / 200, "{measured} of {answers}");
+}
+
+#[test]
+fn housekeeping_is_known_by_its_size_with_and_without_tls() {
+    for size in [9, 13, 17, 22, 26, 30, 34] {
+        assert!(is_control(size) && is_control(size + TLS_RECORD));
+    }
+    assert!(!is_control(58) && !is_control(32) && !is_control(0), "an empty health check is a request");
+}
+
+proptest! {
+    #[test]
+    fn what_is_measured_lies_between_a_request_and_its_answer(steps in prop::collection::vec((any::<bool>(), 1_u64..300 * MS), 1..200)) {
+        let (mut exchange, mut now, mut open) = (Exchange::new(), 1_000 * MS, None);
+        for (asks, step) in steps {
+            now += step;
+            if asks {
+                exchange.ask(now, 0);
+                open = open.or(Some(now));
+            } else if let Answer::Took(took) = exchange.answer(now, 0) {
+                prop_assert_eq!(Some(now - took), open);
+                open = None;
+            } else {
+                open = None;
+            }
+        }
+    }
+}
