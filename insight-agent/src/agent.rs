@@ -26,6 +26,8 @@ mod worker;
 
 pub use error::AgentError;
 pub use files::check_files;
+pub use host::DUPLICATE_ADVICE;
+pub use kernel::settings as kernel_settings;
 
 use crate::clock::AgentClock;
 use crate::collect::nodes::{Lost, Outlet, Poller};

@@ -5,7 +5,8 @@
 //!   clean ones.
 //! - **Clean** is a handshake, which the peer's kernel answers at once, or a sample with at least
 //!   two more segments in flight. Any other acknowledgement may ride on an answer and then
-//!   contains the peer's think time, up to the delayed acknowledgement's 40 ms.
+//!   contains the peer's think time, up to the delayed acknowledgement's 40 ms. A moving average
+//!   holds such samples, and lags behind a delay that rises: it is never clean.
 //! - **Hook**: `sock_ops` with the RTT callback, since 5.3:
 //!   <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L898>. Raw samples since 6.10; before, the
 //!   kernel's moving average, counted as `smoothed`.
@@ -85,11 +86,13 @@ pub fn on_peer_known(socket: &mut Socket) {
 fn on_sample(ctx: &SockOpsContext) {
     // None of ours: another agent asked for this callback.
     let Some(socket) = sockets::entry(address(ctx)) else { return };
-    let mut sample_us = ctx.arg(0);
+    let sample_us = ctx.arg(0);
     if sample_us == 0 {
         // SAFETY: as in `address`.
-        sample_us = unsafe { (*ctx.ops).srtt_us } >> 3;
+        let average_us = unsafe { (*ctx.ops).srtt_us } >> 3;
         lose(Measurement::SocketRtt, Loss::Smoothed);
+        record(socket, average_us, false);
+        return;
     }
     // SAFETY: as in `address`.
     let in_flight = unsafe { (*ctx.ops).packets_out };

@@ -10,6 +10,7 @@ mod docs;
 mod format;
 mod setup;
 mod test;
+mod vmtest;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -34,6 +35,8 @@ enum Command {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Run the agent on Debian's other kernels, in emulated machines; prints a table
+    Vmtest(vmtest::Args),
     /// Install what the tests and the demo talk to: Debian packages (as root), a Python environment
     Setup,
     /// Generate Rust from proto/ (commit the result)
@@ -82,9 +85,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(args) => test::run(&root, &args),
         Command::Bench { bench } => bench::run(&root, &bench).map(|()| ExitCode::SUCCESS),
         Command::Setup => {
-            setup::run(&root, &insight_lab::Interrupt::install()?)?;
+            let interrupt = insight_lab::Interrupt::install()?;
+            setup::run(&root, &interrupt)?;
+            vmtest::install(&root, &interrupt)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Vmtest(args) => vmtest::run(&root, &args).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf { kernel_log: true, .. } => {
             build_ebpf::run_logging(&root).map(|()| ExitCode::SUCCESS)
         }

@@ -44,46 +44,61 @@ pub enum Outcome {
 /// `apt-get` or `pip` failed twice, or the environment cannot be written.
 pub fn run(root: &Path, interrupt: &Interrupt) -> Result<Outcome> {
     NoServices::recover(Path::new(POLICY))?;
-    let mut missing = missing_packages();
+    let mut missing = missing_packages(&PACKAGES);
     if !has_venv_module() {
         missing.push("python3-venv".into());
     }
-    let is_root = nix::unistd::Uid::effective().is_root();
-    if !missing.is_empty() && is_root {
-        eprintln!("installing {}", missing.join(" "));
-        install(&missing, interrupt)?;
-        missing.clear();
-    }
+    let outcome = complete(missing, interrupt)?;
     python(root, has_venv_module())?;
+    Ok(outcome)
+}
+
+/// Installs those of `packages` that are missing.
+///
+/// # Errors
+/// `apt-get` failed twice.
+pub fn ensure(packages: &[&str], interrupt: &Interrupt) -> Result<Outcome> {
+    NoServices::recover(Path::new(POLICY))?;
+    complete(missing_packages(packages), interrupt)
+}
+
+/// Installs what is missing, or says that only root can.
+fn complete(missing: Vec<String>, interrupt: &Interrupt) -> Result<Outcome> {
     if missing.is_empty() {
         return Ok(Outcome::Ready);
     }
-    eprintln!("not root, so these Debian packages stay missing: {}", missing.join(" "));
-    eprintln!("install them with: sudo apt-get install --no-install-recommends {}", missing.join(" "));
+    let list = missing.join(" ");
+    if nix::unistd::Uid::effective().is_root() {
+        eprintln!("installing {list}");
+        install(&missing, interrupt)?;
+        return Ok(Outcome::Ready);
+    }
+    eprintln!("not root, so these Debian packages stay missing: {list}");
+    eprintln!("install them with: sudo apt-get install --no-install-recommends {list}");
     Ok(Outcome::NeedsRoot(missing))
 }
 
 // ---- Debian packages -----------------------------------------------------------------------
 
-fn missing_packages() -> Vec<String> {
+fn missing_packages(packages: &[&str]) -> Vec<String> {
     let query = Command::new("dpkg-query")
         .args(["-W", "-f=${Package} ${db:Status-Status}\n"])
-        .args(PACKAGES)
+        .args(packages)
         .stderr(Stdio::null())
         .output();
     // Without dpkg this is no Debian: everything counts as missing, and the hint names it.
     let listed = query.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    not_installed(&listed)
+    not_installed(packages, &listed)
 }
 
-/// Those of [`PACKAGES`] that `listed` (`name status` per line) does not call installed.
-fn not_installed(listed: &str) -> Vec<String> {
+/// Those of `packages` that `listed` (`name status` per line) does not call installed.
+fn not_installed(packages: &[&str], listed: &str) -> Vec<String> {
     let installed = |package: &str| {
         listed
             .lines()
             .any(|line| line.split_once(' ').is_some_and(|(name, is)| name == package && is == "installed"))
     };
-    PACKAGES.iter().filter(|package| !installed(package)).map(ToString::to_string).collect()
+    packages.iter().filter(|package| !installed(package)).map(ToString::to_string).collect()
 }
 
 fn install(packages: &[String], interrupt: &Interrupt) -> Result<()> {
@@ -108,7 +123,11 @@ fn install(packages: &[String], interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
-fn apt(arguments: &[&str]) -> Result<bool> {
+/// Runs `apt-get`. True: it succeeded.
+///
+/// # Errors
+/// There is no such program.
+pub fn apt(arguments: &[&str]) -> Result<bool> {
     let status = Command::new("apt-get")
         // Another apt may be running, for example the nightly one: wait up to five minutes.
         .args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"])
@@ -212,7 +231,10 @@ mod tests {
     #[test]
     fn a_removed_package_with_left_over_configuration_is_missing() {
         let listed = "nginx installed\nhaproxy config-files\nprometheus installed\n";
-        assert_eq!(not_installed(listed), ["haproxy", "prometheus-node-exporter", "nghttp2-client"]);
+        assert_eq!(
+            not_installed(&PACKAGES, listed),
+            ["haproxy", "prometheus-node-exporter", "nghttp2-client"]
+        );
     }
 
     #[test]

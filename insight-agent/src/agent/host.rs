@@ -62,7 +62,7 @@ impl HostView {
     pub(super) fn states(&self) -> Vec<MeasurementStatus> {
         let seen = self.seen();
         let duplicate = seen.duplicate.as_ref().map(|found| {
-            let detail = format!("{found}: {}", ADVICE);
+            let detail = format!("{found}: {DUPLICATE_ADVICE}");
             self.state("node_exporter", MeasurementState::Failed, "duplicate", &detail)
         });
         seen.state.iter().cloned().chain(duplicate).collect()
@@ -134,8 +134,8 @@ impl HostView {
 }
 
 /// What to do about two exporters of one host.
-const ADVICE: &str = "sums over its node_* families and this agent's would double; set host.node_metrics = \
-                      false here, or stop it";
+pub const DUPLICATE_ADVICE: &str = "sums over its node_* families and this agent's would double; set \
+                                    host.node_metrics = false here, or stop it";
 
 /// `length`: the time between the two readings.
 fn status(
@@ -193,7 +193,7 @@ pub(super) fn start(
                 looked = Some(now);
                 let found = node_exporter(&Root::default(), by_port);
                 if watch.view.find_duplicate(found.clone()) {
-                    tracing::warn!("{}: {ADVICE}", found.unwrap_or_default());
+                    tracing::warn!("{}: {DUPLICATE_ADVICE}", found.unwrap_or_default());
                 }
             }
             // At an even pace; what took longer than a period is not caught up with.

@@ -140,7 +140,10 @@ fn forwarders(selectors: &[Selector], metrics: &Metrics) -> Option<Vec<u32>> {
 }
 
 /// What the configuration means on this host, now.
-fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result<Settings, Problem> {
+///
+/// # Errors
+/// A network namespace of the scope is not there.
+pub fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result<Settings, Problem> {
     let namespaces = wanted.scope_namespaces.iter().map(|path| {
         // The number of a namespace's inode has 32 bits in the kernel.
         std::fs::metadata(path).map(|metadata| metadata.ino() as u32).map_err(|error| Problem {

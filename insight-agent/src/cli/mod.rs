@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub mod check_config;
+pub mod doctor;
 pub mod probe;
 pub mod run;
 
@@ -22,6 +23,7 @@ pub struct Cli {
 enum Command {
     Run(run::RunArgs),
     Probe(Box<probe::ProbeArgs>),
+    Doctor(doctor::DoctorArgs),
     CheckConfig(check_config::CheckConfigArgs),
 }
 
@@ -31,6 +33,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(args),
             Command::Probe(args) => probe::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::CheckConfig(args) => check_config::run(args),
         }
     }

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file or a socket: time comes in as a parameter, so every rule
 //! can be tested with invented samples.
 
+pub mod doctor;
 mod hop_host;
 pub mod ledger;
 pub mod measurements;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each folder or file at the top of the agent, and what of ours it may import beside itself.
-/// `agent` composes the daemon and `cli` starts it; `cli/probe` is a second, small composition.
+/// `agent` composes the daemon and `cli` starts it; `cli/probe` and `cli/doctor`
+/// are two more, small compositions, each of one run on a terminal.
 const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("clock", &[]),

@@ -9,7 +9,7 @@ mod http;
 mod kernel;
 mod load;
 mod machine;
-mod page;
+pub mod page;
 mod process;
 mod programs;
 mod report;

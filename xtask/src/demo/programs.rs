@@ -22,8 +22,16 @@ pub struct Programs {
 pub fn locate(root: &Path) -> Result<Programs> {
     match std::env::var_os("CARGO") {
         Some(_) => build(root),
-        None => beside(&std::env::current_exe().context("find out where this program lies")?),
+        None => built(),
     }
+}
+
+/// Takes both as they lie beside this program, whoever built them.
+///
+/// # Errors
+/// A program is not there.
+pub fn built() -> Result<Programs> {
+    beside(&std::env::current_exe().context("find out where this program lies")?)
 }
 
 /// Builds the agent as it is shipped.

@@ -8,7 +8,8 @@ mod counts;
 mod skips;
 mod tally;
 
-use crate::{build_ebpf, cargo, codegen, docs, format, setup};
+use crate::demo::programs::built;
+use crate::{build_ebpf, cargo, codegen, docs, format, setup, vmtest};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
 use insight_lab::Interrupt;
@@ -42,11 +43,17 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
 
     if args.setup {
         run.step("setup", |run| {
-            Ok(match setup::run(run.root, &run.interrupt)? {
-                setup::Outcome::Ready => Verdict::Passed,
-                setup::Outcome::NeedsRoot(packages) => {
-                    Verdict::Skipped(format!("not root, and missing: {}", packages.join(" ")))
+            let mut needs_root = Vec::new();
+            for outcome in [setup::run(run.root, &run.interrupt)?, vmtest::install(run.root, &run.interrupt)?]
+            {
+                if let setup::Outcome::NeedsRoot(packages) = outcome {
+                    needs_root.extend(packages);
                 }
+            }
+            needs_root.dedup();
+            Ok(match needs_root.is_empty() {
+                true => Verdict::Passed,
+                false => Verdict::Skipped(format!("not root, and missing: {}", needs_root.join(" "))),
             })
         });
     }
@@ -64,6 +71,7 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
         // Its generator is one of the binaries that were just built.
         run.step("generated documents", |run| docs::run(run.root, true).map(|()| Verdict::Passed));
         run.step("tests", Run::tests);
+        run.step("other kernels", Run::other_kernels);
     } else {
         run.tally.fail("tests (nothing to run: the build failed)");
     }
@@ -142,6 +150,18 @@ impl Run<'_> {
         let status = command.args(["--test", "kernel", "lines"]).stdin(Stdio::null()).status();
         let status = status.context("run cargo test of the feature kernel-log")?;
         Ok(if status.success() { Verdict::Passed } else { Verdict::Failed })
+    }
+
+    /// The agent on the kernels that this machine does not run.
+    fn other_kernels(&mut self) -> Result<Verdict> {
+        if let Some(missing) = vmtest::missing(self.root) {
+            return Ok(Verdict::Skipped(format!(
+                "{missing}; `cargo xtask vmtest --setup` as root installs it"
+            )));
+        }
+        // Not built again: with fewer packages cargo may choose other features.
+        let agent = built()?.agent;
+        vmtest::test(self.root, &agent, &self.interrupt, false).map(|()| Verdict::Passed)
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {

@@ -30,3 +30,4 @@ pub use detect::{Detection, detect};
 pub use duplicate::{NODE_EXPORTER_PORT, node_exporter};
 pub use reader::{HostReader, HostSettings};
 pub use root::Root;
+pub(super) use root::Source;

@@ -30,7 +30,7 @@ impl Root {
     }
 
     /// The file that the host calls `path`, with or without the slash at its beginning.
-    pub(super) fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(in crate::collect) fn join(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.path.join(path.strip_prefix("/").unwrap_or(path))
     }
@@ -38,18 +38,18 @@ impl Root {
 
 /// Reads below a root and counts what made no sense.
 #[derive(Debug)]
-pub(super) struct Source<'a> {
+pub(in crate::collect) struct Source<'a> {
     root: &'a Root,
     unparsed: Cell<u64>,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(root: &'a Root) -> Self {
+    pub(in crate::collect) fn new(root: &'a Root) -> Self {
         Self { root, unparsed: Cell::new(0) }
     }
 
     /// How many files made no sense so far.
-    pub(super) fn unparsed(&self) -> u64 {
+    pub(in crate::collect) fn unparsed(&self) -> u64 {
         self.unparsed.get()
     }
 
@@ -57,7 +57,11 @@ impl<'a> Source<'a> {
     /// gave `None`, which is counted.
     ///
     /// Bytes that are no UTF-8 (a process may be called anything) become U+FFFD.
-    pub(super) fn read<T>(&self, path: impl AsRef<Path>, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub(in crate::collect) fn read<T>(
+        &self,
+        path: impl AsRef<Path>,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let bytes = self.bytes(path.as_ref()).ok()?;
         let parsed = parse(&String::from_utf8_lossy(&bytes));
         if parsed.is_none() {
@@ -67,28 +71,28 @@ impl<'a> Source<'a> {
     }
 
     /// A file's content without white space at its ends. **None**: not there.
-    pub(super) fn text(&self, path: impl AsRef<Path>) -> Option<String> {
+    pub(in crate::collect) fn text(&self, path: impl AsRef<Path>) -> Option<String> {
         self.read(path, |text| Some(text.trim().to_owned()))
     }
 
     /// A file of one number. **None**: not there, or none.
-    pub(super) fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
+    pub(in crate::collect) fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
         self.read(path, |text| text.trim().parse().ok())
     }
 
     /// Where a link leads. **None**: not there, or it may not be read.
-    pub(super) fn link(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
+    pub(in crate::collect) fn link(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
         fs::read_link(self.root.join(path)).ok()
     }
 
     /// The names in a folder, in no order. Empty: not there, or it may not be read.
-    pub(super) fn names(&self, path: impl AsRef<Path>) -> Vec<OsString> {
+    pub(in crate::collect) fn names(&self, path: impl AsRef<Path>) -> Vec<OsString> {
         let entries = fs::read_dir(self.root.join(path));
         entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.file_name())).collect()
     }
 
     /// The names in a folder that are numbers, rising.
-    pub(super) fn numbers(&self, path: impl AsRef<Path>) -> Vec<u32> {
+    pub(in crate::collect) fn numbers(&self, path: impl AsRef<Path>) -> Vec<u32> {
         let names = self.names(path).into_iter();
         let mut numbers: Vec<u32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
         numbers.sort_unstable();

@@ -1,6 +1,6 @@
 //! Loads and attaches the object; finds out which measurement a kernel refuses.
 
-use super::hooks::{Hook, Place};
+use super::hooks::{self, Hook, Place};
 use super::offsets::Offsets;
 use super::scope::Cgroup;
 use super::settings::Settings;
@@ -10,7 +10,7 @@ use aya::maps::HashMap;
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
-use insight_common::kernel::layout::{COUNTERS, DISTRIBUTIONS, MAX_BANKS, MAX_PEERS};
+use insight_common::kernel::layout::{COUNTERS, DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_PEERS};
 use insight_common::kernel::loss::Measurement;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,16 +120,52 @@ fn problem_is_permission(problem: &Problem) -> bool {
     problem.state == State::Failed(Reason::Permission)
 }
 
-fn hooks_of(measurement: Measurement) -> impl Iterator<Item = Hook> {
+/// The programs that a measurement needs, those of the socket table among them.
+pub fn hooks_of(measurement: Measurement) -> impl Iterator<Item = Hook> {
     let own = spec::ALL.iter().find(|spec| spec.measurement == measurement);
     own.into_iter().flat_map(|spec| spec.hooks).chain(sockets::SPEC.hooks).copied()
 }
 
+/// Bytes of the histograms, the part of the maps that grows with CPUs and peer groups.
+pub fn histogram_bytes(settings: &Settings) -> u64 {
+    let histograms = u64::from(banks() * DISTRIBUTIONS * peers_of(settings));
+    histograms * size_of::<HistogramWords>() as u64
+}
+
 /// One try with exactly these measurements switched on.
 fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refused> {
-    let whole = |error: &(dyn std::error::Error + 'static)| Refused {
-        hook: None,
-        problem: problem_of("load the kernel half", error, permission_in(error)),
+    let mut ebpf = open(plan, active).map_err(|problem| Refused { hook: None, problem })?;
+    let wanted: BTreeSet<Hook> = active.iter().flat_map(|measurement| hooks_of(*measurement)).collect();
+    // All are loaded before the first is attached: a refusal leaves no half of a measurement.
+    for (attach, hook) in
+        wanted.iter().map(|hook| (false, *hook)).chain(wanted.iter().map(|hook| (true, *hook)))
+    {
+        run(&mut ebpf, plan, hook, attach).map_err(|problem| Refused { hook: Some(hook), problem })?;
+    }
+    Ok(ebpf)
+}
+
+/// Loads and attaches each program by itself, whatever becomes of the others, with exactly these
+/// measurements switched on. All are gone again when this returns.
+///
+/// # Errors
+/// The maps could not be made, so no program was tried.
+pub fn each(
+    plan: &Plan<'_>,
+    measurements: &BTreeSet<Measurement>,
+) -> Result<BTreeMap<Hook, Result<(), Problem>>, Problem> {
+    let mut ebpf = open(plan, measurements)?;
+    let mut tried = |hook| {
+        let loaded = run(&mut ebpf, plan, hook, false);
+        (hook, loaded.and_then(|()| run(&mut ebpf, plan, hook, true)))
+    };
+    Ok(hooks::all().into_iter().map(&mut tried).collect())
+}
+
+/// Makes the maps and fills them; no program is loaded yet.
+fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem> {
+    let whole = |error: &(dyn std::error::Error + 'static)| {
+        problem_of("load the kernel half", error, permission_in(error))
     };
     let settings = plan.settings;
     let (peers, banks) = (peers_of(settings), banks());
@@ -160,14 +196,6 @@ fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refu
     }
     let mut ebpf = loader.load(&object()).map_err(|error| whole(&error))?;
     fill(&mut ebpf, settings).map_err(|error| whole(&error))?;
-
-    let wanted: BTreeSet<Hook> = active.iter().flat_map(|measurement| hooks_of(*measurement)).collect();
-    // All are loaded before the first is attached: a refusal leaves no half of a measurement.
-    for (attach, hook) in
-        wanted.iter().map(|hook| (false, *hook)).chain(wanted.iter().map(|hook| (true, *hook)))
-    {
-        run(&mut ebpf, plan, hook, attach).map_err(|problem| Refused { hook: Some(hook), problem })?;
-    }
     Ok(ebpf)
 }
 

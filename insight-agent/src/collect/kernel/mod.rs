@@ -5,8 +5,10 @@
 //! reads the maps. A measurement that cannot run is [`State::Disabled`] or [`State::Failed`] with
 //! its reason, and never stops the others. Programs end with the [`Kernel`] that holds them.
 
+mod attached;
 pub mod btf;
 pub mod cost;
+pub mod examine;
 pub mod hooks;
 #[cfg(feature = "kernel-log")]
 pub mod lines;

@@ -42,7 +42,7 @@ pub fn cgroup(mountinfo: &str, path: Option<&Path>) -> io::Result<Cgroup> {
 
 /// Where the cgroup2 file system is mounted, out of `/proc/self/mountinfo`. On a hybrid host it is
 /// not `/sys/fs/cgroup`. **None**: it is not mounted.
-fn cgroup2_mount(mountinfo: &str) -> Option<PathBuf> {
+pub fn cgroup2_mount(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let point = before.split(' ').nth(4)?;
