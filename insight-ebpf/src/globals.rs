@@ -35,6 +35,9 @@ globals! {
     /// Not 0: sizes of HTTP/2 housekeeping are no request, no answer and no wait.
     HTTP2: u8;
 
+    /// How many arguments `tcp_retransmit_skb` has.
+    ARGS_RETRANSMIT: u32;
+
     /// `sock_common.skc_family`.
     OFF_SKC_FAMILY: u32;
     /// `sock_common.skc_state`.
@@ -63,6 +66,16 @@ globals! {
     OFF_CGROUP_KN: u32;
     /// `kernfs_node.id`.
     OFF_KERNFS_ID: u32;
+    /// `sock.sk_err`.
+    OFF_SK_ERR: u32;
+    /// `sock.sk_ack_backlog`: connections that wait to be accepted.
+    OFF_SK_ACK_BACKLOG: u32;
+    /// `sock.sk_max_ack_backlog`.
+    OFF_SK_MAX_ACK_BACKLOG: u32;
+    /// `sock.sk_socket`.
+    OFF_SK_SOCKET: u32;
+    /// `socket.flags`.
+    OFF_SOCKET_FLAGS: u32;
     /// `tcp_sock.rcv_nxt`.
     OFF_TCP_RCV_NXT: u32;
     /// `tcp_sock.copied_seq`.

@@ -13,20 +13,27 @@
 //! - **Lost**: `unstamped` (data-ready replaced by kTLS or a sockmap), `unreadable`.
 //! - Delay before data-ready (interrupt, softirq, GRO) is not in it.
 
-use crate::memory::{Object, member};
+use crate::memory::{Object, trusted};
 use crate::record::{duration, lose};
 use crate::{forwarders, globals};
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::receive::{self, Read, Sequence};
 
-/// How far a TCP socket's receiving side has come. **None**: unreadable.
+/// How far a TCP socket's receiving side has come. **None**: it is no TCP socket. `sk` is an
+/// argument of a tracepoint.
 #[inline(always)]
 pub fn sequence_of(sk: Object) -> Option<Sequence> {
+    // SAFETY: the kernel vouches for the argument, and asks it for its kind.
+    let tcp: Object = unsafe { bpf_skc_to_tcp_sock(sk.cast_mut()) }.cast();
+    if tcp.is_null() {
+        return None;
+    }
     Some(Sequence {
-        rcv_nxt: member(sk, globals::OFF_TCP_RCV_NXT.load())?,
-        copied: member(sk, globals::OFF_TCP_COPIED_SEQ.load())?,
-        state: member(sk, globals::OFF_SKC_STATE.load())?,
+        rcv_nxt: trusted(tcp, globals::OFF_TCP_RCV_NXT.load()),
+        copied: trusted(tcp, globals::OFF_TCP_COPIED_SEQ.load()),
+        state: trusted(sk, globals::OFF_SKC_STATE.load()),
     })
 }
 

@@ -57,8 +57,14 @@ pub fn lose(measurement: Measurement, loss: Loss) {
 /// Counts an event of a peer group.
 #[inline(always)]
 pub fn count(counter: Counter, peer: u8) {
+    count_many(counter, peer, 1);
+}
+
+/// Counts events of a peer group.
+#[inline(always)]
+pub fn count_many(counter: Counter, peer: u8, events: u64) {
     match counter.slot(peer, globals::PEERS.load()).and_then(|slot| COUNTS.get_ptr_mut(slot)) {
-        Some(counter) => add(counter, 1),
+        Some(counter) => add(counter, events),
         None => lose(counter.measurement(), Loss::NoPeer),
     }
 }

@@ -21,7 +21,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
 use core::ffi::c_void;
 use insight_common::kernel::exchange::Exchange;
-use insight_common::kernel::layout::{PEER_PENDING, Role, SEEDED_COUNTERS, Socket, UNLISTED};
+use insight_common::kernel::layout::{LISTENER, PEER_PENDING, Role, SEEDED_COUNTERS, Socket, UNLISTED};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::receive;
 
@@ -46,7 +46,13 @@ pub fn on_socket(sk: Object, tcp: *mut c_void, now: u64) {
     };
     match i32::from(state) {
         sockets::LISTEN => on_listener(sk),
-        sockets::SYN_SENT => sockets::open(sk, Role::Connected),
+        // When it began is not known.
+        sockets::SYN_SENT => {
+            let socket = Socket::opening(Role::Connected as u8);
+            if scope::holds(sk) {
+                let _ = sockets::join(sk, &socket);
+            }
+        }
         sockets::ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT => on_open(sk, tcp, now),
         // The others will get no more bytes, or have an entry by their change of state.
         _ => {}
@@ -55,6 +61,10 @@ pub fn on_socket(sk: Object, tcp: *mut c_void, now: u64) {
 
 #[inline(always)]
 fn on_listener(sk: Object) {
+    if scope::holds(sk) {
+        // It has no peer, which seeds no role: not counted.
+        let _ = sockets::join(sk, &Socket::opening(LISTENER));
+    }
     let entered = port_of(sk).map(|port| LISTENERS.insert(port, 1, 0));
     match entered {
         Some(Ok(())) => {}
@@ -81,7 +91,7 @@ fn on_open(sk: Object, tcp: *mut c_void, now: u64) {
         return;
     }
     let role = if accepted { Role::Accepted } else { Role::Connected };
-    let mut socket = Socket::opening(role);
+    let mut socket = Socket::opening(role as u8);
     socket.peer = sockets::peer_of(sk, role as u8);
     if socket.peer == PEER_PENDING {
         return; // unreadable, and counted there

@@ -2,22 +2,23 @@
 //!
 //! - **Keyed** by the socket's address. Ports are not known while a socket opens, nor when it has
 //!   closed; the address is, and stays the same in between.
-//! - **Enters** on `CLOSE → SYN_SENT` (connected) or `LISTEN → SYN_RECV` (accepted), if in scope.
+//! - **Enters** on `CLOSE → SYN_SENT` (connected), `LISTEN → SYN_RECV` (accepted) or `CLOSE → LISTEN`
+//!   (a listener: it has no bytes and no peer, and is there for `accept_wait`), if in scope.
 //!   A socket that was open before the programs were attached enters once, by `seeding`.
 //! - **Leaves** when it is destroyed. It can have been closed for long before; but what ends a
 //!   connection, such as a reset, comes after `→ CLOSE`, and belongs to its peer still.
 //! - **Lost**: `map_full` when the table is; `unreadable` when its addresses are.
-//! - **Memory**: 32,768 entries of 8 + 72 bytes: about 4.7 MB, allocated at load.
+//! - **Memory**: 32,768 entries of 8 + 96 bytes: about 5.5 MB, allocated at load.
 
 use crate::globals;
 use crate::memory::{Object, member};
 use crate::record::lose;
-use crate::{lines, scope, socket_rtt};
+use crate::{accept_wait, connect, lines, scope, socket_rtt};
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use insight_common::kernel::layout::{PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket};
+use insight_common::kernel::layout::{LISTENER, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
 
 /// Sockets in scope, by address.
@@ -51,15 +52,23 @@ pub fn entry(sk: u64) -> Option<&'static mut Socket> {
 
 /// A socket's state changed.
 #[inline(always)]
-pub fn on_state(sk: Object, old: i32, new: i32) {
+pub fn on_state(sk: Object, old: i32, new: i32, now: u64) {
     match (old, new) {
-        (CLOSE, SYN_SENT) => open(sk, Role::Connected),
-        (LISTEN, SYN_RECV) => open(sk, Role::Accepted),
+        (CLOSE, SYN_SENT) => open(sk, Role::Connected as u8, now),
+        (LISTEN, SYN_RECV) => open(sk, Role::Accepted as u8, now),
+        (CLOSE, LISTEN) => open(sk, LISTENER, now),
         (_, ESTABLISHED) => {
             if let Some(socket) = entry(sk as u64) {
                 socket.peer = peer_of(sk, socket.role);
+                connect::on_established(socket, now);
+                accept_wait::on_established(socket, now);
                 socket_rtt::on_peer_known(socket);
                 lines::socket_known(sk, socket.role, socket.peer);
+            }
+        }
+        (SYN_SENT, CLOSE) => {
+            if let Some(socket) = entry(sk as u64) {
+                connect::on_failed(sk, socket);
             }
         }
         _ => {}
@@ -73,13 +82,15 @@ pub fn on_destroy(sk: Object) {
     let _ = SOCKETS.remove(sk as u64);
 }
 
-/// A socket opens.
+/// A socket opens: its role is a [`Role`], or that of a listener.
 #[inline(always)]
-pub fn open(sk: Object, role: Role) {
+pub fn open(sk: Object, role: u8, now: u64) {
     if !scope::holds(sk) || member::<u16>(sk, globals::OFF_SK_PROTOCOL.load()) != Some(TCP) {
         return; // not ours
     }
-    if SOCKETS.insert(sk as u64, Socket::opening(role), 0).is_err() {
+    let mut socket = Socket::opening(role);
+    connect::on_begin(&mut socket, now);
+    if SOCKETS.insert(sk as u64, socket, 0).is_err() {
         lose(Measurement::Sockets, Loss::MapFull);
     }
 }
@@ -100,7 +111,7 @@ pub fn join(sk: Object, socket: &Socket) -> Option<bool> {
 
 /// The group that holds the socket's remote address, at the port of the service: the remote one of
 /// a connected socket, the local one of an accepted socket.
-#[inline(always)]
+#[inline(never)]
 pub fn peer_of(sk: Object, role: u8) -> u8 {
     let Some(mut key) = address_of(sk) else {
         lose(Measurement::Sockets, Loss::Unreadable);

@@ -11,10 +11,14 @@ mod exchange;
 mod forwarding;
 #[cfg(feature = "kernel-log")]
 mod lines;
+mod opening;
 mod receive_wait;
 mod resets;
+mod retransmits;
+mod room;
 mod residence;
 mod rtt;
 mod scope;
 mod seeding;
+mod send_blocked;
 mod support;

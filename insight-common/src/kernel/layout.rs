@@ -2,6 +2,9 @@
 
 use super::exchange::Exchange;
 pub use super::measurement::{COUNTERS, Counter, DISTRIBUTIONS, Distribution};
+use super::opening::Opening;
+use super::recovery::Recovery;
+use super::tick::Tick;
 use crate::histogram::EXPORT_BUCKETS;
 
 /// Peer groups that can be told apart, the one for everybody else included. Bounds every label.
@@ -28,6 +31,9 @@ pub type HistogramWords = [u64; HISTOGRAM_WORDS];
 
 /// Bytes of a peer rule's key: port (network order), then the IPv6 or IPv4-mapped address.
 pub const PEER_KEY_BYTES: usize = 18;
+
+/// The role of a socket that waits for connections: no [`Role`], for it has no peer and no bytes.
+pub const LISTENER: u8 = 3;
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,9 +118,15 @@ pub struct Socket {
     pub seen_seq: u32,
     /// Request and answer, of the side that this socket's role has.
     pub exchange: Exchange,
+    /// Until it is in use.
+    pub opening: Opening,
+    /// Recovery from loss.
+    pub recovery: Recovery,
+    /// When its send buffer was found full. None: it is not.
+    pub blocked: Tick,
     /// Round trip of the handshake, until the peer group is known. **Unit**: µs. 0: none.
     pub handshake_us: u32,
-    /// A [`Role`].
+    /// A [`Role`], or [`LISTENER`].
     pub role: u8,
     /// A peer group, or [`PEER_PENDING`].
     pub peer: u8,
@@ -122,22 +134,28 @@ pub struct Socket {
     pub unread: u8,
     /// Not 0: `seen_seq` is known.
     pub seen: u8,
+    /// Fills the entry up.
+    pub unused: u32,
 }
 
 impl Socket {
-    /// The entry of a socket that is being opened.
+    /// The entry of a socket that is being opened, with a [`Role`] or as a [`LISTENER`].
     #[inline(always)]
-    pub const fn opening(role: Role) -> Self {
+    pub const fn opening(role: u8) -> Self {
         Self {
             ready_ns: 0,
             ready_seq: 0,
             seen_seq: 0,
             exchange: Exchange::new(),
+            opening: Opening::unseen(),
+            recovery: Recovery::new(),
+            blocked: Tick::NONE,
             handshake_us: 0,
-            role: role as u8,
+            role,
             peer: PEER_PENDING,
             unread: 0,
             seen: 0,
+            unused: 0,
         }
     }
 }
@@ -149,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_socket_has_no_hidden_padding() {
-        let fields = 8 + 4 + 4 + size_of::<Exchange>() + 4 + 4;
+        let parts = size_of::<Exchange>() + size_of::<Opening>() + size_of::<Recovery>();
+        let fields = 8 + 4 + 4 + parts + 4 + 4 + 4 + 4;
         assert_eq!(size_of::<Socket>(), fields);
     }
 

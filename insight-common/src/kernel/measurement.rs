@@ -20,6 +20,10 @@ macro_rules! measurements {
             turnaround Turnaround on "Request in to first answer out, on accepted sockets." [Turnaround] [];
             response Response on "Request out to first answer in, on connected sockets." [Response] [];
             residence Residence on "Read on one side to written on the other, by one thread." [ResidenceUp ResidenceDown] [];
+            connect Connect on "Connecting: how long, and why not." [Connect] [ConnectRefused ConnectTimedOut ConnectUnreachable ConnectGaveUp ConnectOther];
+            accept_wait AcceptWait on "Established to first used, on accepted sockets; and the queue of listeners." [AcceptWait] [ListenQueued ListenWaiting ListenFull];
+            retransmits Retransmits on "Segments sent once more, and recovery from loss." [RecoveryFast RecoveryTimeout] [RetransmitSyn RetransmitSynack RetransmitProbe RetransmitFast RetransmitTimeout];
+            send_blocked SendBlocked off "A full send buffer to the next write that fits." [SendBlockedConnected SendBlockedAccepted] [];
             resets Resets on "Connections that were reset, by either side." [] [ResetsReceived ResetsSent];
         }
     };

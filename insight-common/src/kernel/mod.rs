@@ -6,5 +6,8 @@ pub mod floor;
 pub mod layout;
 pub mod loss;
 pub mod measurement;
+pub mod opening;
 pub mod receive;
+pub mod recovery;
+pub mod tick;
 pub mod turn;

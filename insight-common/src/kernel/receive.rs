@@ -139,7 +139,7 @@ mod tests {
     const PING: u32 = 17;
 
     fn socket() -> Socket {
-        Socket::opening(Role::Accepted)
+        Socket::opening(Role::Accepted as u8)
     }
 
     const fn open(rcv_nxt: u32, copied: u32) -> Sequence {

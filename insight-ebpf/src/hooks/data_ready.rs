@@ -4,7 +4,7 @@ use super::now;
 use crate::memory::Object;
 use crate::receive_wait::sequence_of;
 use crate::record::lose;
-use crate::{globals, response, sockets, turnaround};
+use crate::{accept_wait, globals, response, sockets, turnaround};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::layout::Role;
@@ -14,13 +14,17 @@ use insight_common::kernel::receive;
 #[btf_tracepoint(function = "sk_data_ready")]
 fn data_ready(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
-    // No entry: not TCP, not in scope, a listener, or older than this program.
+    // No entry: not TCP, not in scope, or older than this program.
     let Some(socket) = sockets::entry(sk as u64) else { return 0 };
+    if accept_wait::on_queued(sk, socket) {
+        return 0;
+    }
     let Some(sequence) = sequence_of(sk) else {
         lose(Measurement::ReceiveWait, Loss::Unreadable);
         return 0;
     };
     let now = now();
+    accept_wait::on_ready(socket, now);
     if !receive::ready(socket, now, &sequence, globals::HTTP2.load() != 0) {
         return 0;
     }

@@ -16,7 +16,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 /// The kernel's monotonic clock.
 #[inline(always)]
-fn now() -> u64 {
+pub fn now() -> u64 {
     // SAFETY: the helper has no conditions.
     unsafe { bpf_ktime_get_ns() }
 }

@@ -2,7 +2,7 @@
 
 use super::now;
 use crate::memory::Object;
-use crate::{residence, sockets};
+use crate::{accept_wait, residence, sockets};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
@@ -12,7 +12,9 @@ fn bytes_received(ctx: BtfTracePointContext) -> i32 {
     let length: i32 = ctx.arg(1);
     if length > 0 {
         if let Some(socket) = sockets::entry(sk as u64) {
-            residence::on_receive(sk as u64, socket, ctx.arg(2), now());
+            let now = now();
+            accept_wait::on_use(socket, now, true);
+            residence::on_receive(sk as u64, socket, ctx.arg(2), now);
         }
     }
     0

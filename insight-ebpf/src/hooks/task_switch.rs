@@ -2,7 +2,7 @@
 //! between kernels.
 
 use crate::globals;
-use crate::memory::{Object, member};
+use crate::memory::{Object, trusted};
 use crate::residence;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -15,10 +15,7 @@ fn task_switch(ctx: BtfTracePointContext) -> i32 {
     if !globals::is_on(Measurement::Residence) || preempted & 1 != 0 {
         return 0;
     }
-    let state = member::<u32>(leaving, globals::OFF_TASK_STATE.load());
-    let thread = member::<u32>(leaving, globals::OFF_TASK_PID.load());
-    if let (Some(state), Some(thread)) = (state, thread) {
-        residence::on_leave(thread, state);
-    }
+    let state: u32 = trusted(leaving, globals::OFF_TASK_STATE.load());
+    residence::on_leave(trusted(leaving, globals::OFF_TASK_PID.load()), state);
     0
 }

@@ -14,6 +14,9 @@ pub struct Hook {
     pub program: &'static str,
     /// What it is attached to.
     pub place: Place,
+    /// The global that tells the program how many arguments its tracepoint has. **None**: it reads
+    /// none that a kernel may lack.
+    pub arity: Option<&'static str>,
 }
 
 /// Where a program is attached.
@@ -62,7 +65,7 @@ pub const TASK_SWITCH: Hook = Hook::tracepoint("task_switch", "sched_switch", &[
 pub const TASK_EXIT: Hook = Hook::tracepoint("task_exit", "sched_process_exit", &[]);
 
 /// `sock_ops`, attached to a cgroup.
-pub const TCP_EVENT: Hook = Hook { program: "tcp_event", place: Place::Cgroup };
+pub const TCP_EVENT: Hook = Hook { program: "tcp_event", place: Place::Cgroup, arity: None };
 
 /// Every program that a measurement or the table of sockets needs.
 pub fn all() -> BTreeSet<Hook> {
@@ -76,7 +79,12 @@ impl Hook {
         tracepoint: &'static str,
         arguments: &'static [Argument],
     ) -> Self {
-        Self { program, place: Place::Tracepoint(tracepoint, arguments) }
+        Self { program, place: Place::Tracepoint(tracepoint, arguments), arity: None }
+    }
+
+    /// The same, for a program that reads further arguments where `global` says that they exist.
+    pub const fn with_arity(self, global: &'static str) -> Self {
+        Self { arity: Some(global), ..self }
     }
 
     /// Whether this kernel has it, with the arguments that the program reads.

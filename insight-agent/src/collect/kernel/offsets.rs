@@ -1,6 +1,7 @@
 //! Which measurements this kernel can carry, and the offsets that their programs read through.
 
 use super::btf::{Btf, BtfError};
+use super::hooks::Place;
 use super::spec::{Offset, Spec};
 use super::{Problem, sockets};
 use crate::model::kernel::{Reason, State};
@@ -55,6 +56,12 @@ pub fn check(btf: &Btf<'_>, spec: &Spec, into: &mut Offsets) -> Result<(), Probl
         hook.check(btf).map_err(missing)?;
     }
     let mut found = Offsets::new();
+    for hook in spec.hooks {
+        if let (Some(global), Place::Tracepoint(name, _)) = (hook.arity, hook.place) {
+            // A tracepoint has at most a dozen.
+            found.insert(global, btf.tracepoint(name).map_err(missing)?.len() as u32);
+        }
+    }
     resolve(btf, spec.offsets, &mut found).map_err(missing)?;
     resolve(btf, sockets::SPEC.offsets, &mut found).map_err(missing)?;
     into.append(&mut found);
