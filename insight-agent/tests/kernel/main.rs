@@ -7,6 +7,7 @@
 
 mod agent;
 mod cost;
+mod drops;
 mod exchange;
 mod forwarding;
 #[cfg(feature = "kernel-log")]

@@ -1,6 +1,7 @@
 //! Layouts of the maps, and the numbers behind roles, peers and distributions.
 
 use super::exchange::Exchange;
+use super::measurement::Measurement;
 pub use super::measurement::{COUNTERS, Counter, DISTRIBUTIONS, Distribution};
 use crate::histogram::EXPORT_BUCKETS;
 
@@ -68,7 +69,21 @@ impl Role {
     }
 }
 
+/// What a figure is told apart by: what the groups stand for that it is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groups {
+    /// By who is at the other end of a connection.
+    Peers,
+    /// By nothing: it belongs to no connection, and only group 0 is used.
+    Whole,
+}
+
 impl Distribution {
+    /// What its groups stand for.
+    pub const fn groups(self) -> Groups {
+        Groups::Peers
+    }
+
     /// The index of its histogram. **None**: `peer` is no group of `peers`.
     #[inline(always)]
     pub const fn slot(self, bank: u32, peer: u8, peers: u32) -> Option<u32> {
@@ -80,6 +95,14 @@ impl Distribution {
 }
 
 impl Counter {
+    /// What its groups stand for.
+    pub const fn groups(self) -> Groups {
+        match self.measurement() {
+            Measurement::Drops => Groups::Whole,
+            _ => Groups::Peers,
+        }
+    }
+
     /// Its index. **None**: `peer` is no group of `peers`.
     #[inline(always)]
     pub const fn slot(self, peer: u8, peers: u32) -> Option<u32> {

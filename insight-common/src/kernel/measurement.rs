@@ -8,7 +8,7 @@
 ///   `collect/kernel/` and `model/series/`. All three modules are declared out of this list.
 /// - **default**: `on` or `off`, while the configuration does not say otherwise.
 /// - **distributions**, **counters**: variants of [`super::layout::Distribution`] and
-///   [`super::layout::Counter`], each kept once per peer group.
+///   [`super::layout::Counter`], each kept once per peer group, unless `groups` there says otherwise.
 ///
 /// Numbers follow the order of rows; nothing stores them.
 #[macro_export]
@@ -21,6 +21,10 @@ macro_rules! measurements {
             response Response on "Request out to first answer in, on connected sockets." [Response] [];
             residence Residence on "Read on one side to written on the other, by one thread." [ResidenceUp ResidenceDown] [];
             resets Resets on "Connections that were reset, by either side." [] [ResetsReceived ResetsSent];
+            drops Drops off "Packets that the kernel dropped, by class of its reason." []
+                [DropsNoSocket DropsReceiveBuffer DropsChecksum DropsNetfilter DropsPolicy DropsQdisc DropsCpuBacklog
+                 DropsNeighbour DropsRoute DropsListen DropsTcpInvalid DropsTcpNormal DropsDevice DropsOther
+                 DropsUnspecified DropsOtherSubsystem];
         }
     };
 }
