@@ -77,6 +77,8 @@ globals! {
     KFREE_SKB_ARGUMENTS: u32;
     /// `task_struct.pid`: of the thread.
     OFF_TASK_PID: u32;
+    /// `task_struct.tgid`: of the process.
+    OFF_TASK_TGID: u32;
     /// `task_struct.__state`.
     OFF_TASK_STATE: u32;
 }

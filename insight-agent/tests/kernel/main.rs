@@ -16,6 +16,7 @@ mod receive_wait;
 mod resets;
 mod residence;
 mod rtt;
+mod runqueue_wait;
 mod scope;
 mod seeding;
 mod support;

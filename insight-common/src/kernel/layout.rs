@@ -11,6 +11,9 @@ pub const MAX_PEERS: u32 = 64;
 /// The peer group of an address that no configured group holds.
 pub const PEER_OTHER: u8 = 0;
 
+/// The only group of a figure that is told apart by nothing.
+pub const GROUP_WHOLE: u8 = 0;
+
 /// The peer group is not known yet: the socket is still being opened.
 pub const PEER_PENDING: u8 = u8::MAX;
 
@@ -81,7 +84,10 @@ pub enum Groups {
 impl Distribution {
     /// What its groups stand for.
     pub const fn groups(self) -> Groups {
-        Groups::Peers
+        match self.measurement() {
+            Measurement::RunqueueWait => Groups::Whole,
+            _ => Groups::Peers,
+        }
     }
 
     /// The index of its histogram. **None**: `peer` is no group of `peers`.

@@ -25,6 +25,7 @@ macro_rules! measurements {
                 [DropsNoSocket DropsReceiveBuffer DropsChecksum DropsNetfilter DropsPolicy DropsQdisc DropsCpuBacklog
                  DropsNeighbour DropsRoute DropsListen DropsTcpInvalid DropsTcpNormal DropsDevice DropsOther
                  DropsUnspecified DropsOtherSubsystem];
+            runqueue_wait RunqueueWait on "Runnable to running, of the forwarders' threads." [RunqueueWait] [];
         }
     };
 }

@@ -1,24 +1,40 @@
-//! `sched_switch`: a thread leaves a CPU. The state is read from the task: the argument has moved
-//! between kernels.
+//! `sched_switch`: a thread leaves a CPU, and another one gets it. The state is read from the task: the
+//! argument has moved between kernels.
+//!
+//! It runs for every task of the host, so whose task it is is asked first.
 
-use crate::globals;
+use super::now;
 use crate::memory::{Object, member};
-use crate::residence;
+use crate::{forwarders, globals, residence, runqueue_wait};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::measurement::Measurement;
 
 #[btf_tracepoint(function = "sched_switch")]
 fn task_switch(ctx: BtfTracePointContext) -> i32 {
-    let leaving: Object = ctx.arg(1);
     let preempted: u32 = ctx.arg(0);
-    if !globals::is_on(Measurement::Residence) || preempted & 1 != 0 {
-        return 0;
-    }
-    let state = member::<u32>(leaving, globals::OFF_TASK_STATE.load());
-    let thread = member::<u32>(leaving, globals::OFF_TASK_PID.load());
-    if let (Some(state), Some(thread)) = (state, thread) {
-        residence::on_leave(thread, state);
+    leave(ctx.arg(1), preempted & 1 != 0);
+    if globals::is_on(Measurement::RunqueueWait)
+        && let Some(thread) = forwarders::thread_of(ctx.arg(2))
+    {
+        runqueue_wait::on_arrive(thread, now());
     }
     0
+}
+
+#[inline(always)]
+fn leave(task: Object, preempted: bool) {
+    // A thread that is preempted stays in its turn, whatever state it was about to enter.
+    if preempted && !globals::is_on(Measurement::RunqueueWait) {
+        return;
+    }
+    let Some(thread) = forwarders::thread_of(task) else { return };
+    // As in `thread_of`: it can be read.
+    let Some(state) = member::<u32>(task, globals::OFF_TASK_STATE.load()) else { return };
+    if globals::is_on(Measurement::Residence) && !preempted {
+        residence::on_leave(thread, state);
+    }
+    if globals::is_on(Measurement::RunqueueWait) {
+        runqueue_wait::on_leave(thread, preempted || state == 0);
+    }
 }
