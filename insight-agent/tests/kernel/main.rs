@@ -19,4 +19,5 @@ mod rtt;
 mod runqueue_wait;
 mod scope;
 mod seeding;
+mod softirq_wait;
 mod support;

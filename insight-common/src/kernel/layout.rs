@@ -85,7 +85,7 @@ impl Distribution {
     /// What its groups stand for.
     pub const fn groups(self) -> Groups {
         match self.measurement() {
-            Measurement::RunqueueWait => Groups::Whole,
+            Measurement::RunqueueWait | Measurement::SoftirqWait => Groups::Whole,
             _ => Groups::Peers,
         }
     }
@@ -104,7 +104,7 @@ impl Counter {
     /// What its groups stand for.
     pub const fn groups(self) -> Groups {
         match self.measurement() {
-            Measurement::Drops => Groups::Whole,
+            Measurement::Drops | Measurement::SoftirqWait => Groups::Whole,
             _ => Groups::Peers,
         }
     }

@@ -26,6 +26,8 @@ macro_rules! measurements {
                  DropsNeighbour DropsRoute DropsListen DropsTcpInvalid DropsTcpNormal DropsDevice DropsOther
                  DropsUnspecified DropsOtherSubsystem];
             runqueue_wait RunqueueWait on "Runnable to running, of the forwarders' threads." [RunqueueWait] [];
+            softirq_wait SoftirqWait off "Raised to running, of deferred interrupt work."
+                [SoftirqTimer SoftirqNetTx SoftirqNetRx SoftirqSched SoftirqRcu] [NapiExhausted];
         }
     };
 }

@@ -8,4 +8,5 @@ pub mod layout;
 pub mod loss;
 pub mod measurement;
 pub mod receive;
+pub mod softirq;
 pub mod turn;
