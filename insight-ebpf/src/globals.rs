@@ -80,8 +80,18 @@ globals! {
     OFF_TCP_RCV_NXT: u32;
     /// `tcp_sock.copied_seq`.
     OFF_TCP_COPIED_SEQ: u32;
+    /// `sk_buff.dev`.
+    OFF_SKB_DEV: u32;
+    /// `sk_buff.sk`.
+    OFF_SKB_SK: u32;
+    /// `net_device.nd_net`.
+    OFF_DEV_NET: u32;
+    /// Arguments of `kfree_skb`.
+    KFREE_SKB_ARGUMENTS: u32;
     /// `task_struct.pid`: of the thread.
     OFF_TASK_PID: u32;
+    /// `task_struct.tgid`: of the process.
+    OFF_TASK_TGID: u32;
     /// `task_struct.__state`.
     OFF_TASK_STATE: u32;
 }

@@ -69,6 +69,19 @@ pub fn count_many(counter: Counter, peer: u8, events: u64) {
     }
 }
 
+/// Counts an event of the `nth` of `all` counters, of which `first` is the first, and which have no
+/// groups.
+#[inline(always)]
+pub fn count_nth(first: Counter, nth: u32, all: u32) {
+    let slot = (first as u32 + nth) * globals::PEERS.load();
+    // A number beyond comes out of no table of ours.
+    if nth < all
+        && let Some(counter) = COUNTS.get_ptr_mut(slot)
+    {
+        add(counter, 1);
+    }
+}
+
 /// Counts a forwarder's write.
 #[inline(always)]
 pub fn pair(direction: Direction, outcome: PairOutcome) {

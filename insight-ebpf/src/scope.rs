@@ -18,9 +18,20 @@ pub fn holds(sk: Object) -> bool {
 
 #[inline(always)]
 fn in_namespace(sk: Object) -> bool {
-    let inum = follow(sk, globals::OFF_SKC_NET.load())
-        .and_then(|net| member::<u32>(net, globals::OFF_NET_INUM.load()));
-    inum.is_some_and(|inum| NAMESPACES.get_ptr(inum).is_some())
+    namespace_of(sk, globals::OFF_SKC_NET.load()).is_some_and(lists)
+}
+
+/// The namespace that the pointer at `offset` of a socket or a device leads to, by the number of its
+/// inode. **None**: unreadable.
+#[inline(always)]
+pub fn namespace_of(object: Object, offset: u32) -> Option<u32> {
+    follow(object, offset).and_then(|net| member(net, globals::OFF_NET_INUM.load()))
+}
+
+/// Whether a namespace is one of the scope's.
+#[inline(always)]
+pub fn lists(inum: u32) -> bool {
+    NAMESPACES.get_ptr(inum).is_some()
 }
 
 /// A cgroup keeps pointers to all above it and to itself, by level.

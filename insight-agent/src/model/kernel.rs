@@ -59,13 +59,15 @@ pub enum Reason {
     NoCgroup,
     /// A network namespace of the scope is missing.
     NoNamespace,
+    /// It cannot be limited to the scope.
+    Unscoped,
     /// The thread that reads the maps ended, and the programs with it.
     Stopped,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Off,
         Self::NoForwarder,
         Self::NoBtf,
@@ -75,6 +77,7 @@ impl Reason {
         Self::Permission,
         Self::NoCgroup,
         Self::NoNamespace,
+        Self::Unscoped,
         Self::Stopped,
     ];
 
@@ -90,6 +93,7 @@ impl Reason {
             Self::Permission => "permission",
             Self::NoCgroup => "no_cgroup",
             Self::NoNamespace => "no_namespace",
+            Self::Unscoped => "unscoped",
             Self::Stopped => "stopped",
         }
     }
@@ -162,8 +166,8 @@ pub struct KernelSnapshot {
     pub taken_ns: u64,
     /// By distribution and peer group; groups are numbered as configured, 0 is everybody else.
     pub durations: BTreeMap<(u32, u8), Durations>,
-    /// Events by kind and peer group. Those of a measurement that does not run are missing; of one
-    /// that does every kind and group is there.
+    /// Events by kind and group. Those of a measurement that does not run are missing; of one that
+    /// does every kind is there, with every group that it is told apart by.
     pub counts: BTreeMap<(Counter, u8), u64>,
     /// Minima of round trips: role, peer group, and the last seconds in rising order.
     pub floors: Vec<(Role, u8, Vec<Floor>)>,

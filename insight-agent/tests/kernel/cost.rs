@@ -42,3 +42,33 @@ fn cost_of_every_program_is_counted_by_the_kernel() {
         assert!(runs(hook) >= ROUNDS as u64, "{hook:?} ran {} times", runs(hook));
     }
 }
+
+#[test]
+fn cost_of_the_scheduler_to_threads_that_forward_nothing_is_small() {
+    let name = "cost_of_the_scheduler_to_threads_that_forward_nothing_is_small";
+    let wanted = [Measurement::Residence, Measurement::RunqueueWait];
+    let nobody = |settings: &mut insight_agent::collect::kernel::settings::Settings| {
+        // A process that is there and does nothing meanwhile.
+        settings.forwarders = Some(vec![2]);
+    };
+    let Some(bench) = Bench::start(name, &wanted, nobody) else { return };
+    let _counting = cost::count_runs().unwrap();
+    let (mut near, mut far) = bench.connect();
+    let service = std::thread::spawn(move || {
+        while far.read_exact(&mut [0; REQUEST.len()]).is_ok() {
+            far.write_all(&ANSWER).unwrap();
+        }
+    });
+    for _ in 0..ROUNDS {
+        near.write_all(&REQUEST).unwrap();
+        near.read_exact(&mut [0; ANSWER.len()]).unwrap();
+    }
+    drop(near);
+    service.join().unwrap();
+    for cost in bench.kernel.costs().iter().filter(|cost| cost.hook.program.starts_with("task_")) {
+        let per_run = cost.per_run_ns().unwrap_or(0);
+        println!("{:16} {:>8} runs {per_run:>6} ns", cost.hook.program, cost.runs);
+        // The clock alone takes up to 50 ns of it here. A loaded machine may multiply it.
+        assert!(cost.runs < 1_000 || per_run < 2_000, "{cost:?}");
+    }
+}

@@ -7,6 +7,7 @@
 
 mod agent;
 mod cost;
+mod drops;
 mod exchange;
 mod forwarding;
 #[cfg(feature = "kernel-log")]
@@ -18,7 +19,9 @@ mod retransmits;
 mod room;
 mod residence;
 mod rtt;
+mod runqueue_wait;
 mod scope;
 mod seeding;
 mod send_blocked;
+mod softirq_wait;
 mod support;

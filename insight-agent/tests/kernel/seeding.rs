@@ -1,6 +1,6 @@
 //! Connections that were open before the programs: measured from then on, on both ends.
 
-use crate::support::{ANSWER, Bench, GROUP, REQUEST, assert_mean, connect};
+use crate::support::{ANSWER, Bench, GROUP, REQUEST, assert_mean, connect, elsewhere};
 use insight_agent::collect::kernel::settings::Settings;
 use insight_agent::model::kernel::KernelSnapshot;
 use insight_common::kernel::exchange::QUIET_NS;
@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const DELAY: Duration = Duration::from_millis(30);
@@ -158,19 +157,6 @@ fn only_sockets_in_the_scope_are_seeded() {
     near.write_all(&REQUEST).unwrap();
     far.read_exact(&mut [0; REQUEST.len()]).unwrap();
     assert!(!bench.snapshot().durations.keys().any(|(_, group)| *group == GROUP));
-}
-
-/// What a thread does in a network namespace of its own, which lives as long as the thread.
-fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|threads| {
-        let thread = threads.spawn(|| {
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
-            assert!(up.success(), "raise the loopback device of a new namespace");
-            work()
-        });
-        thread.join().unwrap()
-    })
 }
 
 /// Starts with the caller's namespace, in which `listener` is, as the scope, out of the first one.

@@ -7,6 +7,8 @@ use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::Measurement;
 use insight_lab::skip::{SkipReason, skip};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The peer group of the test's own port.
@@ -113,4 +115,22 @@ pub fn assert_mean(durations: &Durations, least: Duration, seen: Duration) {
     assert!(low <= mean && mean <= high, "mean {mean} ns is not in {low}..{high}");
     let median = durations.quantile_ns(0.5).unwrap();
     assert!(median >= least.as_nanos() as f64 * 0.85, "median {median} ns of {durations:?}");
+}
+
+/// What a thread does in a network namespace of its own, which lives as long as the thread.
+pub fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|threads| {
+        let thread = threads.spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+            assert!(up.success(), "raise the loopback device of a new namespace");
+            work()
+        });
+        thread.join().unwrap()
+    })
+}
+
+/// The network namespace of this thread, by the number of its inode.
+pub fn namespace() -> u32 {
+    std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino() as u32
 }

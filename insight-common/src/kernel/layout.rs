@@ -1,6 +1,7 @@
 //! Layouts of the maps, and the numbers behind roles, peers and distributions.
 
 use super::exchange::Exchange;
+use super::measurement::Measurement;
 pub use super::measurement::{COUNTERS, Counter, DISTRIBUTIONS, Distribution};
 use super::opening::Opening;
 use super::recovery::Recovery;
@@ -12,6 +13,9 @@ pub const MAX_PEERS: u32 = 64;
 
 /// The peer group of an address that no configured group holds.
 pub const PEER_OTHER: u8 = 0;
+
+/// The only group of a figure that is told apart by nothing.
+pub const GROUP_WHOLE: u8 = 0;
 
 /// The peer group is not known yet: the socket is still being opened.
 pub const PEER_PENDING: u8 = u8::MAX;
@@ -74,7 +78,24 @@ impl Role {
     }
 }
 
+/// What a figure is told apart by: what the groups stand for that it is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groups {
+    /// By who is at the other end of a connection.
+    Peers,
+    /// By nothing: it belongs to no connection, and only group 0 is used.
+    Whole,
+}
+
 impl Distribution {
+    /// What its groups stand for.
+    pub const fn groups(self) -> Groups {
+        match self.measurement() {
+            Measurement::RunqueueWait | Measurement::SoftirqWait => Groups::Whole,
+            _ => Groups::Peers,
+        }
+    }
+
     /// The index of its histogram. **None**: `peer` is no group of `peers`.
     #[inline(always)]
     pub const fn slot(self, bank: u32, peer: u8, peers: u32) -> Option<u32> {
@@ -86,6 +107,14 @@ impl Distribution {
 }
 
 impl Counter {
+    /// What its groups stand for.
+    pub const fn groups(self) -> Groups {
+        match self.measurement() {
+            Measurement::Drops | Measurement::SoftirqWait => Groups::Whole,
+            _ => Groups::Peers,
+        }
+    }
+
     /// Its index. **None**: `peer` is no group of `peers`.
     #[inline(always)]
     pub const fn slot(self, peer: u8, peers: u32) -> Option<u32> {

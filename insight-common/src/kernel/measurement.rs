@@ -8,7 +8,7 @@
 ///   `collect/kernel/` and `model/series/`. All three modules are declared out of this list.
 /// - **default**: `on` or `off`, while the configuration does not say otherwise.
 /// - **distributions**, **counters**: variants of [`super::layout::Distribution`] and
-///   [`super::layout::Counter`], each kept once per peer group.
+///   [`super::layout::Counter`], each kept once per peer group, unless `groups` there says otherwise.
 ///
 /// Numbers follow the order of rows; nothing stores them.
 #[macro_export]
@@ -25,6 +25,13 @@ macro_rules! measurements {
             retransmits Retransmits on "Segments sent once more, and recovery from loss." [RecoveryFast RecoveryTimeout] [RetransmitSyn RetransmitSynack RetransmitProbe RetransmitFast RetransmitTimeout];
             send_blocked SendBlocked off "A full send buffer to the next write that fits." [SendBlockedConnected SendBlockedAccepted] [];
             resets Resets on "Connections that were reset, by either side." [] [ResetsReceived ResetsSent];
+            drops Drops off "Packets that the kernel dropped, by class of its reason." []
+                [DropsNoSocket DropsReceiveBuffer DropsChecksum DropsNetfilter DropsPolicy DropsQdisc DropsCpuBacklog
+                 DropsNeighbour DropsRoute DropsListen DropsTcpInvalid DropsTcpNormal DropsDevice DropsOther
+                 DropsUnspecified DropsOtherSubsystem];
+            runqueue_wait RunqueueWait on "Runnable to running, of the forwarders' threads." [RunqueueWait] [];
+            softirq_wait SoftirqWait off "Raised to running, of deferred interrupt work."
+                [SoftirqTimer SoftirqNetTx SoftirqNetRx SoftirqSched SoftirqRcu] [NapiExhausted];
         }
     };
 }

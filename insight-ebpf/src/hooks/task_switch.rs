@@ -1,21 +1,39 @@
-//! `sched_switch`: a thread leaves a CPU. The state is read from the task: the argument has moved
-//! between kernels.
+//! `sched_switch`: a thread leaves a CPU, and another one gets it. The state is read from the task: the
+//! argument has moved between kernels.
+//!
+//! It runs for every task of the host, so whose task it is is asked first.
 
-use crate::globals;
+use super::now;
 use crate::memory::{Object, trusted};
-use crate::residence;
+use crate::{forwarders, globals, residence, runqueue_wait};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::measurement::Measurement;
 
 #[btf_tracepoint(function = "sched_switch")]
 fn task_switch(ctx: BtfTracePointContext) -> i32 {
-    let leaving: Object = ctx.arg(1);
     let preempted: u32 = ctx.arg(0);
-    if !globals::is_on(Measurement::Residence) || preempted & 1 != 0 {
-        return 0;
+    leave(ctx.arg(1), preempted & 1 != 0);
+    if globals::is_on(Measurement::RunqueueWait)
+        && let Some(thread) = forwarders::thread_of(ctx.arg(2))
+    {
+        runqueue_wait::on_arrive(thread, now());
     }
-    let state: u32 = trusted(leaving, globals::OFF_TASK_STATE.load());
-    residence::on_leave(trusted(leaving, globals::OFF_TASK_PID.load()), state);
     0
+}
+
+#[inline(always)]
+fn leave(task: Object, preempted: bool) {
+    // A thread that is preempted stays in its turn, whatever state it was about to enter.
+    if preempted && !globals::is_on(Measurement::RunqueueWait) {
+        return;
+    }
+    let Some(thread) = forwarders::thread_of(task) else { return };
+    let state: u32 = trusted(task, globals::OFF_TASK_STATE.load());
+    if globals::is_on(Measurement::Residence) && !preempted {
+        residence::on_leave(thread, state);
+    }
+    if globals::is_on(Measurement::RunqueueWait) {
+        runqueue_wait::on_leave(thread, preempted || state == 0);
+    }
 }

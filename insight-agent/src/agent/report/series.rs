@@ -5,7 +5,7 @@ use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::report::{Distribution, FLOOR_SECONDS, SeriesKey};
 use crate::model::series::Series;
 use crate::model::series::kernel::{Figure, OTHER, SHOWN};
-use insight_common::kernel::layout::{Distribution as Kind, Role};
+use insight_common::kernel::layout::{Distribution as Kind, Groups, Role};
 use std::collections::BTreeMap;
 
 /// One-second minima of round trips, gathered for as long as reports carry them: the kernel itself
@@ -46,9 +46,12 @@ pub(super) fn of_kernel(
 ) -> BTreeMap<SeriesKey, Distribution> {
     let mut series = BTreeMap::new();
     for shown in SHOWN.iter().copied().flatten() {
-        let with_peer = |group: u8| {
-            let peer = usize::from(group).checked_sub(1).and_then(|at| peers.get(at));
-            let mut labels = vec![("peer", peer.map_or(OTHER, String::as_str))];
+        let with_group = |group: u8| {
+            let mut labels = Vec::new();
+            if shown.figure.groups() == Groups::Peers {
+                let peer = usize::from(group).checked_sub(1).and_then(|at| peers.get(at));
+                labels.push(("peer", peer.map_or(OTHER, String::as_str)));
+            }
             labels.extend(shown.labels);
             labels
         };
@@ -61,13 +64,13 @@ pub(super) fn of_kernel(
                         Kind::RttAccepted => floors.of(Role::Accepted, group),
                         _ => BTreeMap::new(),
                     };
-                    let key = key(kind.measurement().name(), &with_peer(group));
+                    let key = key(kind.measurement().name(), &with_group(group));
                     series.insert(key, distribution(durations, floors));
                 }
             }
             Figure::Events(counter) => {
                 for (&(_, group), &events) in snapshot.counts.range((counter, 0)..=(counter, u8::MAX)) {
-                    series.insert(key(events_name(shown.series), &with_peer(group)), count(events));
+                    series.insert(key(events_name(shown.series), &with_group(group)), count(events));
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! constant in that measurement's file.
 
 use super::btf::{Btf, BtfError};
+use super::spec::Offset;
 use super::{sockets, spec};
 use std::collections::BTreeSet;
 
@@ -59,7 +60,14 @@ pub const RECEIVE: Hook = Hook::tracepoint("bytes_received", "sock_recv_length",
 pub const SEND: Hook = Hook::tracepoint("bytes_sent", "sock_send_length", &[Pointer, Number]);
 
 /// `sched_switch`. Since 5.18 and for one release the state came between the flag and the tasks.
-pub const TASK_SWITCH: Hook = Hook::tracepoint("task_switch", "sched_switch", &[Number, Pointer]);
+pub const TASK_SWITCH: Hook = Hook::tracepoint("task_switch", "sched_switch", &[Number, Pointer, Pointer]);
+
+/// What a program that is handed a task reads of it.
+pub const TASK: [Offset; 3] = [
+    ("OFF_TASK_PID", "task_struct", "pid"),
+    ("OFF_TASK_TGID", "task_struct", "tgid"),
+    ("OFF_TASK_STATE", "task_struct", "__state"),
+];
 
 /// `sched_process_exit`.
 pub const TASK_EXIT: Hook = Hook::tracepoint("task_exit", "sched_process_exit", &[]);

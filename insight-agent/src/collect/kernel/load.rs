@@ -4,9 +4,9 @@ use super::hooks::{self, Hook, Place};
 use super::offsets::Offsets;
 use super::scope::Cgroup;
 use super::settings::Settings;
-use super::{Problem, peers, sockets, spec};
+use super::{Problem, drops, peers, sockets, spec};
 use crate::model::kernel::{Reason, State};
-use aya::maps::HashMap;
+use aya::maps::{Array, HashMap};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
@@ -47,6 +47,8 @@ pub struct Plan<'a> {
     pub offsets: &'a Offsets,
     /// Of this kernel, as aya wants it.
     pub btf: &'a aya::Btf,
+    /// The class of each reason for a drop.
+    pub drop_classes: &'a drops::Classes,
     /// What `sock_ops` is attached to. **None**: no cgroup is there, and nothing needs one.
     pub cgroup: Option<&'a Cgroup>,
 }
@@ -195,12 +197,13 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         loader.override_global(name, value, true);
     }
     let mut ebpf = loader.load(&object()).map_err(|error| whole(&error))?;
-    fill(&mut ebpf, settings).map_err(|error| whole(&error))?;
+    fill(&mut ebpf, plan).map_err(|error| whole(&error))?;
     Ok(ebpf)
 }
 
-/// Writes what the programs look up: namespaces, forwarders, peer rules.
-fn fill(ebpf: &mut Ebpf, settings: &Settings) -> Result<(), aya::maps::MapError> {
+/// Writes what the programs look up: namespaces, forwarders, peer rules, classes of drops.
+fn fill(ebpf: &mut Ebpf, plan: &Plan<'_>) -> Result<(), aya::maps::MapError> {
+    let settings = plan.settings;
     let absent = |name: &str| aya::maps::MapError::InvalidName { name: name.to_owned() };
     let forwarders = settings.forwarders.as_deref().unwrap_or_default();
     for (name, keys) in [("NAMESPACES", settings.scope.namespaces.as_slice()), ("FORWARDERS", forwarders)] {
@@ -216,6 +219,11 @@ fn fill(ebpf: &mut Ebpf, settings: &Settings) -> Result<(), aya::maps::MapError>
         for key in peers::keys(peer) {
             map.insert(&key, group as u8 + 1, 0)?;
         }
+    }
+    let map = ebpf.map_mut("DROP_CLASS").ok_or_else(|| absent("DROP_CLASS"))?;
+    let mut map: Array<_, u8> = Array::try_from(map)?;
+    for (reason, class) in plan.drop_classes.iter().enumerate() {
+        map.set(reason as u32, class, 0)?;
     }
     Ok(())
 }

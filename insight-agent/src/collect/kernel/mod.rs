@@ -33,6 +33,7 @@ insight_common::measurements!(modules);
 use crate::model::kernel::{KernelSnapshot, Reason, State};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapError};
+use insight_common::kernel::drops::REASONS;
 use insight_common::kernel::loss::Measurement;
 use load::Plan;
 use offsets::Offsets;
@@ -173,6 +174,16 @@ fn prepare(
             problems.insert(spec.measurement, problem);
         }
     }
+    let mut drop_classes = [0; REASONS];
+    if active.contains(&Measurement::Drops) {
+        match drops::resolve(&types, &settings.scope, &mut offsets) {
+            Ok(classes) => drop_classes = classes,
+            Err(problem) => {
+                active.remove(&Measurement::Drops);
+                problems.insert(Measurement::Drops, problem);
+            }
+        }
+    }
     let seeds = seeding::check(&types, &mut offsets);
     // A scope that cannot be checked must not become the whole host.
     let scope = &settings.scope;
@@ -192,7 +203,8 @@ fn prepare(
     };
     let btf =
         aya::Btf::parse(&bytes, aya::Endianness::default()).map_err(|error| no_btf(error.to_string()))?;
-    let plan = Plan { settings, offsets: &offsets, btf: &btf, cgroup: cgroup.as_ref() };
+    let plan =
+        Plan { settings, offsets: &offsets, btf: &btf, drop_classes: &drop_classes, cgroup: cgroup.as_ref() };
     let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
     let reader = Reader::new(&mut ebpf, load::banks(), load::peers_of(settings), active.clone())
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;

@@ -8,6 +8,6 @@ use insight_common::kernel::loss::Measurement;
 pub const SPEC: Spec = Spec {
     measurement: Measurement::Residence,
     hooks: &[hooks::RECEIVE, hooks::SEND, hooks::TASK_SWITCH, hooks::TASK_EXIT],
-    offsets: &[("OFF_TASK_PID", "task_struct", "pid"), ("OFF_TASK_STATE", "task_struct", "__state")],
+    offsets: &hooks::TASK,
     needs_forwarder: true,
 };

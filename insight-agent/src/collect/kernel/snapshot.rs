@@ -5,7 +5,7 @@ use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{
-    Counter, DISTRIBUTIONS, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role,
+    Counter, DISTRIBUTIONS, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role,
 };
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -125,7 +125,11 @@ impl Reader {
         }
         for counter in Counter::ALL.into_iter().filter(|counter| self.active.contains(&counter.measurement()))
         {
-            for peer in 0..self.peers as u8 {
+            let groups = match counter.groups() {
+                Groups::Peers => self.peers as u8,
+                Groups::Whole => 1,
+            };
+            for peer in 0..groups {
                 if let Some(slot) = counter.slot(peer, self.peers) {
                     let count = self.counts.get(&slot, 0)?.iter().sum();
                     snapshot.counts.insert((counter, peer), count);

@@ -8,7 +8,7 @@ const fn constant(name: &'static str, what: &'static str) -> Label {
 }
 
 /// Why a measurement is not active. The closed set of the `reason` label.
-pub const REASONS: [&str; 17] = [
+pub const REASONS: [&str; 18] = [
     "",
     "off",
     "warming_up",
@@ -22,6 +22,7 @@ pub const REASONS: [&str; 17] = [
     "permission",
     "no_cgroup",
     "no_namespace",
+    "unscoped",
     "stopped",
     "stale",
     "unreadable",

@@ -1,7 +1,7 @@
 //! What all kernel measurements share: bounds and labels.
 
 use super::{Label, Series, closed, configured};
-use insight_common::kernel::layout::{Counter, Distribution};
+use insight_common::kernel::layout::{Counter, Distribution, Groups};
 
 /// The group of everybody whom no configured group holds.
 pub const OTHER: &str = "other";
@@ -47,13 +47,23 @@ pub struct Shown {
     pub labels: &'static [(&'static str, &'static str)],
 }
 
-/// A figure of the kernel half. There is one for each peer group.
+/// A figure of the kernel half. There is one for each of its groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figure {
     /// Durations.
     Durations(Distribution),
     /// Events.
     Events(Counter),
+}
+
+impl Figure {
+    /// What its groups stand for.
+    pub const fn groups(self) -> Groups {
+        match self {
+            Self::Durations(distribution) => distribution.groups(),
+            Self::Events(counter) => counter.groups(),
+        }
+    }
 }
 
 /// A distribution as part of a histogram.

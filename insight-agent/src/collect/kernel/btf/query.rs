@@ -80,23 +80,31 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// [`BtfError::Absent`], [`BtfError::NoMember`].
     pub fn enum_value(&self, enumeration: &str, value: &str) -> Result<i64, BtfError> {
+        let found = self.enum_values(enumeration)?.into_iter().find(|(name, _)| *name == value);
+        found
+            .map(|(_, number)| number)
+            .ok_or_else(|| BtfError::NoMember { structure: enumeration.to_owned(), member: value.to_owned() })
+    }
+
+    /// All values of `enumeration`: their names and numbers, as declared.
+    ///
+    /// # Errors
+    /// [`BtfError::Absent`].
+    pub fn enum_values(&self, enumeration: &str) -> Result<Vec<(&'a str, i64)>, BtfError> {
         let found = self.find(enumeration, |ty| matches!(ty.kind, Kind::Enum { .. }) && ty.count > 0);
         let ty = found.ok_or_else(|| BtfError::Absent { what: "enum", name: enumeration.to_owned() })?;
         let words = if ty.kind == (Kind::Enum { wide: true }) { 3 } else { 2 };
-        (0..ty.count)
-            .find_map(|index| {
-                let at = index * words;
-                if self.name(self.extra(ty, at)?) != value {
-                    return None;
-                }
-                let low = self.extra(ty, at + 1)?;
-                if words == 3 {
-                    let high = self.extra(ty, at + 2)?;
-                    return Some((u64::from(high) << 32 | u64::from(low)).cast_signed());
-                }
-                Some(if ty.flag { i64::from(low.cast_signed()) } else { i64::from(low) })
-            })
-            .ok_or_else(|| BtfError::NoMember { structure: enumeration.to_owned(), member: value.to_owned() })
+        let value = |index: usize| {
+            let at = index * words;
+            let name = self.name(self.extra(ty, at)?);
+            let low = self.extra(ty, at + 1)?;
+            if words == 3 {
+                let high = self.extra(ty, at + 2)?;
+                return Some((name, (u64::from(high) << 32 | u64::from(low)).cast_signed()));
+            }
+            Some((name, if ty.flag { i64::from(low.cast_signed()) } else { i64::from(low) }))
+        };
+        Ok((0..ty.count).filter_map(value).collect())
     }
 
     fn find(&self, name: &str, fits: impl Fn(&Type) -> bool) -> Option<&Type> {

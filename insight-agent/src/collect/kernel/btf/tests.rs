@@ -103,6 +103,8 @@ fn enum_values_keep_sign_and_width() {
     assert_eq!(btf.enum_value("small", "Q"), Ok(-1));
     assert_eq!(btf.enum_value("large", "P"), Ok(2 << 32 | 1));
     assert!(btf.enum_value("large", "Q").is_err());
+    assert_eq!(btf.enum_values("small").unwrap(), [("P", 7), ("Q", -1)]);
+    assert_eq!(btf.enum_values("inner"), Err(BtfError::Absent { what: "enum", name: "inner".into() }));
 }
 
 #[test]
