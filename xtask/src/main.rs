@@ -9,6 +9,7 @@ mod demo;
 mod docs;
 mod format;
 mod setup;
+mod soak;
 mod test;
 mod vmtest;
 
@@ -35,6 +36,9 @@ enum Command {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Let connections come and go beside the agent for a while, and judge what it still holds (as
+    /// root)
+    Soak(soak::Args),
     /// Run the agent on Debian's other kernels, in emulated machines; prints a table
     Vmtest(vmtest::Args),
     /// Install what the tests and the demo talk to: Debian packages (as root), a Python environment
@@ -84,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&root, &args),
         Command::Test(args) => test::run(&root, &args),
         Command::Bench { bench } => bench::run(&root, &bench).map(|()| ExitCode::SUCCESS),
+        Command::Soak(args) => soak::run(&root, &args),
         Command::Setup => {
             let interrupt = insight_lab::Interrupt::install()?;
             setup::run(&root, &interrupt)?;

@@ -3,10 +3,12 @@
 //! Origin and forwarder start anew each time, so that no half inherits connections that an agent
 //! has not seen opened, and no half has the older processes.
 
+use super::apart::Site;
 use super::load::{self, Load};
 use super::process::{Cpu, Launcher, Process};
 use super::programs::{self, Snapshot};
-use super::setting::{self, Addresses, Forwarder, Placement};
+use super::ready::{Disabled, READY_WITHIN, Set, wait_measures};
+use super::setting::{self, Addresses, Forwarder, Placement, Upstream};
 use crate::demo::poll;
 use anyhow::{Context, Result, bail};
 use insight_lab::Interrupt;
@@ -15,9 +17,6 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// How long a program may take to be ready on a machine that compiles beside it.
-const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long unloaded programs may take to be gone: an RCU grace period.
 const UNLOADED_WITHIN: Duration = Duration::from_secs(5);
@@ -35,8 +34,12 @@ pub struct Ground<'a> {
     pub forwarder: Forwarder,
     /// Its program.
     pub forwarder_program: PathBuf,
-    /// Who runs where.
+    /// How the forwarder connects to its upstream.
+    pub upstream: Upstream,
+    /// Who runs on which CPU.
     pub placement: Placement,
+    /// Who runs in which network namespace.
+    pub site: &'a Site,
     /// Load after the warm-up. **Unit**: s.
     pub seconds: f64,
     /// Configurations and logs.
@@ -73,17 +76,38 @@ pub struct Counted {
     pub names: BTreeMap<u32, String>,
     /// Requests whose way up the agent's `residence` has a sample of.
     pub residence_samples: u64,
+    /// What the agent was asked to measure and does not.
+    pub disabled: Vec<Disabled>,
+}
+
+/// Whom h2load calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The forwarder.
+    Forwarder,
+    /// The origin straight, while the forwarder idles: every socket with traffic is foreign to the
+    /// agent where load and origin are apart from the node.
+    Origin,
+}
+
+/// A running agent.
+pub struct Agent {
+    /// Its process.
+    pub process: Process,
+    /// What it was asked to measure and does not.
+    pub disabled: Vec<Disabled>,
 }
 
 impl Ground<'_> {
-    /// One half without counting.
+    /// One half without counting. `set` **None**: without the agent.
     ///
     /// # Errors
     /// A program does not start or ends early, requests fail, or somebody pressed Ctrl-C.
-    pub fn half(&self, with_agent: bool) -> Result<Half> {
+    pub fn half(&self, set: Option<Set>) -> Result<Half> {
         let (mut path, addresses) = self.start_path()?;
-        let agent = if with_agent { Some(self.start_agent(&addresses)?) } else { None };
-        let half = self.load(&mut path, agent.as_ref(), &addresses)?;
+        let agent = set.map(|set| self.start_agent(&addresses, set)).transpose()?;
+        let process = agent.as_ref().map(|agent| &agent.process);
+        let half = self.load(&mut path, process, addresses.forwarder)?;
         agent.map_or(Ok(()), |agent| self.stop_agent(agent))?;
         Ok(half)
     }
@@ -92,53 +116,70 @@ impl Ground<'_> {
     ///
     /// # Errors
     /// As [`Self::half`].
-    pub fn counted_half(&self) -> Result<Counted> {
+    pub fn counted_half(&self, set: Set, target: Target) -> Result<Counted> {
         let (mut path, addresses) = self.start_path()?;
-        let agent = self.start_agent(&addresses)?;
+        let agent = self.start_agent(&addresses, set)?;
+        let process = &agent.process;
+        let called = match target {
+            Target::Forwarder => addresses.forwarder,
+            Target::Origin => addresses.origin,
+        };
         let counting = programs::count_runs()?;
-        let before = programs::held_by(agent.pid())?;
-        let half = self.load(&mut path, Some(&agent), &addresses)?;
-        let after = programs::held_by(agent.pid())?;
+        let before = programs::held_by(process.pid())?;
+        let half = self.load(&mut path, Some(process), called)?;
+        let after = programs::held_by(process.pid())?;
         let names = programs::names()?;
         drop(counting);
-        let residence_samples = self.residence_samples(addresses.metrics)?;
+        let residence_samples = match target {
+            Target::Forwarder => self.residence_samples(addresses.metrics)?,
+            Target::Origin => 0,
+        };
+        let disabled = agent.disabled.clone();
         self.stop_agent(agent)?;
-        Ok(Counted { half, before, after, names, residence_samples })
+        Ok(Counted { half, before, after, names, residence_samples, disabled })
     }
 
     /// Starts origin and forwarder, and waits until both accept.
-    fn start_path(&self) -> Result<(Chain, Addresses)> {
-        let addresses = Addresses::free()?;
+    ///
+    /// # Errors
+    /// One of them does not start, or somebody pressed Ctrl-C.
+    pub fn start_path(&self) -> Result<(Chain, Addresses)> {
+        let addresses = self.site.addresses()?;
         let launcher = self.launcher();
         let config = self.write("origin.cfg", &setting::origin(&addresses, &self.message()))?;
         // Under a name of its own: a forwarder is known by its name, and this is none.
         let program = self.folder.join("origin");
         let arguments = Forwarder::Haproxy.arguments(self.folder, &config);
-        let mut origin = launcher.start("origin", &self.placement.others, program, arguments)?;
+        let (far, others) = (self.site.far(), &self.placement.others);
+        let mut origin = launcher.start_in(far, "origin", others, program, arguments)?;
         self.wait_accepts(&mut origin, addresses.origin, 1)?;
 
         let forwarder = self.forwarder;
-        let config = self.write("forwarder.cfg", &forwarder.configuration(&addresses))?;
+        let config = self.write("forwarder.cfg", &forwarder.configuration(&addresses, self.upstream))?;
         let arguments = forwarder.arguments(self.folder, &config);
         let program = &self.forwarder_program;
-        let mut process =
-            launcher.start(forwarder.as_str(), &self.placement.forwarder, program, arguments)?;
+        let (node, cpus) = (self.site.node(), &self.placement.forwarder);
+        let mut process = launcher.start_in(node, forwarder.as_str(), cpus, program, arguments)?;
         self.wait_accepts(&mut process, addresses.forwarder, forwarder.processes())?;
         Ok((Chain { forwarder: process, _origin: origin }, addresses))
     }
 
-    /// Starts the agent, and waits until every kernel measurement is active.
-    fn start_agent(&self, addresses: &Addresses) -> Result<Process> {
-        let config = self.write("agent.toml", &setting::agent(self.forwarder, addresses))?;
-        let arguments = ["run".into(), "--config".into(), config];
-        let mut agent = self.launcher().start("insight-agent", &[], &self.agent, arguments)?;
-        wait_measures(&mut agent, addresses.admin, self.interrupt)?;
-        Ok(agent)
+    /// Starts the agent, and waits until its kernel measurements are active.
+    ///
+    /// # Errors
+    /// As [`wait_measures`], or it does not start.
+    pub fn start_agent(&self, addresses: &Addresses, set: Set) -> Result<Agent> {
+        let text = setting::agent(self.forwarder, addresses, set, self.site.node());
+        let arguments = ["run".into(), "--config".into(), self.write("agent.toml", &text)?];
+        let name = "insight-agent";
+        let mut process = self.launcher().start_in(self.site.node(), name, &[], &self.agent, arguments)?;
+        let disabled = wait_measures(&mut process, self.site, addresses.admin, set, self.interrupt)?;
+        Ok(Agent { process, disabled })
     }
 
     /// Ends the agent, and waits until the kernel has let go of its programs.
-    fn stop_agent(&self, agent: Process) -> Result<()> {
-        let held = programs::held_by(agent.pid())?;
+    fn stop_agent(&self, agent: Agent) -> Result<()> {
+        let held = programs::held_by(agent.process.pid())?;
         drop(agent);
         let deadline = Instant::now() + UNLOADED_WITHIN;
         loop {
@@ -155,17 +196,18 @@ impl Ground<'_> {
         }
     }
 
-    /// Runs h2load against the forwarder.
-    fn load(&self, path: &mut Chain, agent: Option<&Process>, addresses: &Addresses) -> Result<Half> {
+    /// Runs h2load against `target`.
+    fn load(&self, path: &mut Chain, agent: Option<&Process>, target: SocketAddr) -> Result<Half> {
         let log = self.folder.join("requests.log");
         // h2load appends to what is there.
         if log.exists() {
             fs::remove_file(&log).with_context(|| format!("remove {}", log.display()))?;
         }
-        let arguments = load::arguments(addresses.forwarder, self.seconds, &self.message(), &log);
+        let arguments = load::arguments(target, self.seconds, &self.message(), &log);
         let (forwarder_before, agent_before) = (path.forwarder.cpu(), agent.and_then(Process::cpu));
         let began = Instant::now();
-        let mut h2load = self.launcher().start("h2load", &self.placement.others, "h2load", arguments)?;
+        let (far, cpus) = (self.site.far(), &self.placement.others);
+        let mut h2load = self.launcher().start_in(far, "h2load", cpus, "h2load", arguments)?;
         h2load.succeed(Duration::from_secs_f64(self.seconds) + OVERTIME, self.interrupt)?;
         let took_ns = began.elapsed().as_nanos() as f64;
         let added = |before: Option<Cpu>, after: Option<Cpu>| Some(after?.since(before?));
@@ -193,14 +235,15 @@ impl Ground<'_> {
         if self.interrupt.wait(Duration::from_secs(2)) {
             bail!("interrupted");
         }
-        let page = poll::get(metrics, "/metrics")?;
+        let page = self.site.at_node(|| poll::get(metrics, "/metrics"))??;
         Ok(residences_up(&String::from_utf8_lossy(&page)))
     }
 
     fn wait_accepts(&self, process: &mut Process, address: SocketAddr, processes: usize) -> Result<()> {
         let pid = process.pid();
         process.wait_until("accepted connections", READY_WITHIN, self.interrupt, || {
-            let accepts = TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+            let accepts =
+                self.site.at_far(|| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())?;
             Ok((accepts && super::process::members(pid).len() >= processes).then_some(()))
         })
     }
@@ -232,8 +275,9 @@ impl Ground<'_> {
 }
 
 /// The programs behind h2load; they end with this, the forwarder first.
-struct Chain {
-    forwarder: Process,
+pub struct Chain {
+    /// The forwarder.
+    pub forwarder: Process,
     _origin: Process,
 }
 
@@ -246,32 +290,6 @@ fn residences_up(page: &str) -> u64 {
         wanted.then(|| value.parse::<f64>().ok())?
     });
     counts.sum::<f64>() as u64
-}
-
-/// Waits until the kernel measurements that an agent's configuration asks for are active.
-///
-/// # Errors
-/// One of them does not run: its cost would be missing.
-pub fn wait_measures(agent: &mut Process, admin: SocketAddr, interrupt: &Interrupt) -> Result<()> {
-    let states = agent.wait_until("measured", READY_WITHIN, interrupt, || {
-        // It does not listen at first.
-        let states = poll::read_status(admin).ok().map(|status| status.measurements);
-        // The last that is known once the programs are loaded.
-        Ok(states.filter(|states| states.iter().any(|state| state.name == "seeding")))
-    })?;
-    let missing = ["no_btf", "no_forwarder", "hook_absent", "member_absent"];
-    let idle =
-        states.iter().find(|state| state.state == "failed" || missing.contains(&state.reason.as_str()));
-    match idle {
-        None => Ok(()),
-        Some(state) => bail!(
-            "the agent's measurement {} is {} ({}), so its share would be missing; the agent's log:\n{}",
-            state.name,
-            state.state,
-            state.reason,
-            agent.log_tail()
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -1,25 +1,30 @@
 //! `cargo xtask bench kernel`: what does the agent's kernel half cost a forwarder?
 //!
 //! A real forwarder between h2load and an origin, with the real agent and without it, in rounds of
-//! four halves whose order is drawn ([`super::rounds`]); then halves in which the kernel counts how
-//! often each program runs, apart from the others since counting costs two clock reads a run.
+//! six halves whose order is drawn ([`super::rounds`]); then halves in which the kernel counts how
+//! often each program runs, apart from the others since counting costs two clock reads a run. As
+//! root, load and origin are in a network namespace of their own ([`super::apart`]): in some of the
+//! counted halves they talk past the forwarder, which tells what a foreign socket costs.
 
-use super::Output;
-use super::half::Ground;
+use super::apart::{Apart, Site};
+use super::half::{Ground, Target};
 use super::load;
 use super::machine::Machine;
 use super::programs::{self, Tally};
-use super::report::{Conditions, Report};
-use super::rounds::{Figure, Round, Slot, order};
-use super::setting::{Forwarder, Placement};
+use super::ready::Set;
+use super::report::{Conditions, Cost, Report};
+use super::rounds::{Figure, Pair, Round, order};
+use super::setting::{Forwarder, Placement, Upstream};
 use super::statistics::Random;
+use super::{Output, require_privilege};
 use crate::demo::{print_line, programs::locate};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use insight_lab::Interrupt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
-/// Halves in which runs are counted: ns per event differ by a few percent between them.
+/// Halves of a kind in which runs are counted: ns per event differ by a few percent between them.
 const COUNTED_HALVES: u32 = 3;
 
 /// A program that every agent with a kernel half has loaded.
@@ -28,7 +33,8 @@ const MARK: &str = "socket_state";
 /// Flags of `cargo xtask bench kernel`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Rounds of four halves: with the agent, without it, and twice without it
+    /// Rounds of six halves: the agent's default set, everything it can measure, nothing, each
+    /// beside a half without the agent
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Load of each half, in seconds
@@ -37,6 +43,9 @@ pub struct Args {
     /// What is measured
     #[arg(long, default_value = "nginx")]
     forwarder: Forwarder,
+    /// Load and origin in the forwarder's network namespace, as without root
+    #[arg(long)]
+    loopback: bool,
     /// Of the order of the halves and of the bootstrap intervals
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -56,14 +65,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Runs the bench; progress on stderr, the result on stdout.
 ///
 /// # Errors
-/// Not root, a package is missing, a program does not start, requests fail, or Ctrl-C.
+/// Not privileged, a package is missing, a program does not start, requests fail, or Ctrl-C.
 pub fn run(root: &Path, args: &Args) -> Result<()> {
-    if !nix::unistd::Uid::effective().is_root() {
-        bail!(
-            "bench kernel: loading kernel programs and reading their counters needs root: run it as \
-             `sudo env PATH=\"$PATH\" cargo xtask bench kernel`"
-        );
-    }
+    require_privilege("bench kernel")?;
     let interrupt = Interrupt::install()?;
     let forwarder_program = args.forwarder.program()?;
     let load_generator = h2load_version()?;
@@ -72,12 +76,16 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
         .prefix("insight-bench-")
         .tempdir()
         .context("create a folder for the configurations and logs")?;
+    let placement = Placement::here()?;
+    let site = site(args, &placement)?;
     let ground = Ground {
         agent: built.agent,
         lab: built.lab,
         forwarder: args.forwarder,
         forwarder_program,
-        placement: Placement::here()?,
+        upstream: Upstream::Kept,
+        placement,
+        site: &site,
         seconds: args.seconds,
         folder: folder.path(),
         interrupt: &interrupt,
@@ -90,43 +98,69 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
     }
 }
 
+/// Namespaces for root, loopback else.
+fn site(args: &Args, placement: &Placement) -> Result<Site> {
+    if args.loopback || !nix::unistd::Uid::effective().is_root() {
+        return Ok(Site::Loopback);
+    }
+    let apart = Apart::create(&placement.forwarder, &placement.others);
+    Ok(Site::Apart(apart.context("put load and origin apart; --loopback goes without")?))
+}
+
 fn measure(ground: &Ground<'_>, args: &Args, load_generator: String) -> Result<Report> {
     let mut conditions = conditions(ground, args, load_generator)?;
     let mut random = Random::new(args.seed);
     let mut rounds = Vec::new();
-    for (number, slots) in order(args.rounds, &mut random).into_iter().enumerate() {
+    let began = Instant::now();
+    for (number, slots) in order(&Pair::EVERY, args.rounds, &mut random).into_iter().enumerate() {
         let mut round = Vec::new();
         for slot in slots {
             let before = other_agents()?;
-            round.push((slot, ground.half(slot.has_agent())?));
+            round.push((slot, ground.half(slot.set())?));
             // Who came and went in between is not seen; tests of others last longer than a half.
             conditions.disturbed_halves += usize::from(before.max(other_agents()?) > 0);
         }
-        let round: Round = round.try_into().ok().context("a round has four halves")?;
-        eprintln!("round {} of {}: {}", number + 1, args.rounds, progress(&round));
+        let round: Round = round.try_into().ok().context("a round has six halves")?;
+        let (done, took) = (number + 1, began.elapsed().as_secs());
+        eprintln!("round {done} of {}, {took} s: {}", args.rounds, progress(&round));
         rounds.push(round);
     }
-    let (mut tally, mut residence_samples) = (Tally::default(), 0);
+    let [mut default, mut all] = [Cost::default(), Cost::default()];
     for number in 1..=COUNTED_HALVES {
-        eprintln!("counting program runs, {number} of {COUNTED_HALVES}");
-        let counted = ground.counted_half()?;
-        tally.add(&counted.before, &counted.after, &counted.names, counted.half.load.requests);
-        residence_samples += counted.residence_samples;
+        for (set, cost) in [(Set::Default, &mut default), (Set::All, &mut all)] {
+            eprintln!("counting program runs, {number} of {COUNTED_HALVES}, {}", set.word());
+            count(ground, set, cost)?;
+        }
     }
-    Ok(Report { conditions, rounds, tally, residence_samples })
+    Ok(Report { conditions, rounds, default, all })
+}
+
+/// One counted half through the forwarder and, where load and origin are apart, one past it.
+fn count(ground: &Ground<'_>, set: Set, cost: &mut Cost) -> Result<()> {
+    let counted = ground.counted_half(set, Target::Forwarder)?;
+    cost.tally.add(&counted.before, &counted.after, &counted.names, counted.half.load.requests);
+    cost.residence_samples += counted.residence_samples;
+    cost.disabled = counted.disabled;
+    if ground.site.far().is_some() {
+        let counted = ground.counted_half(set, Target::Origin)?;
+        let foreign = cost.foreign.get_or_insert_with(Tally::default);
+        foreign.add(&counted.before, &counted.after, &counted.names, counted.half.load.requests);
+    }
+    Ok(())
 }
 
 /// The ratios of one round.
 fn progress(round: &Round) -> String {
     let rounds = std::slice::from_ref(round);
-    let ratio = |over, under| {
-        let spread = Figure::Throughput.ratio(rounds, over, under, 0);
+    let ratio = |pair| {
+        let spread = Figure::Throughput.ratio(rounds, pair, 0);
         spread.map_or("-".into(), |spread| format!("{:.3}", spread.median))
     };
     format!(
-        "throughput with agent / without {}, without / without {}",
-        ratio(Slot::With, Slot::Without),
-        ratio(Slot::NullWith, Slot::NullWithout)
+        "throughput with the default set / without {}, with all / without {}, without / without {}",
+        ratio(Pair::DEFAULT),
+        ratio(Pair::ALL),
+        ratio(Pair::IDENTICAL)
     )
 }
 
@@ -145,6 +179,7 @@ fn conditions(ground: &Ground<'_>, args: &Args, load_generator: String) -> Resul
         seed: args.seed,
         machine: Machine::here(&ground.agent)?,
         placement: ground.placement.clone(),
+        apart: ground.site.far().is_some(),
         disturbed_halves: 0,
     })
 }

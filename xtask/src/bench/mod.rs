@@ -3,29 +3,31 @@
 //! A bench is a command that prints a table. None is a test: figures of a shared machine are bounds
 //! and ratios, and a test that fails when a neighbour compiles teaches people to ignore it.
 
-mod agent;
-mod half;
-mod http;
+pub mod agent;
+pub mod apart;
+pub mod half;
+pub mod http;
 mod kernel;
 mod load;
-mod machine;
+pub mod machine;
 pub mod page;
 mod process;
-mod programs;
+pub mod programs;
+pub mod ready;
 mod report;
 mod rounds;
 mod scrape;
-mod scrapes;
-mod setting;
-mod statistics;
+pub mod scrapes;
+pub mod setting;
+pub mod statistics;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 /// The benches.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Bench {
-    /// What the agent's kernel half costs a forwarder under full load (as root, about 20 s a round)
+    /// What the agent's kernel half costs a forwarder under full load (as root, about 30 s a round)
     Kernel(kernel::Args),
     /// What a scrape of many series costs, and what it does to the probes
     Scrape(scrape::Args),
@@ -38,11 +40,34 @@ pub enum Bench {
 
 /// The form of a result on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
+pub enum Output {
     /// For people.
     Text,
     /// For programs: one JSON object.
     Json,
+}
+
+/// Asks for root, or what makes it: counting program runs is what needs most. `command` is what
+/// stands behind `cargo xtask`.
+///
+/// # Errors
+/// This process may not load kernel programs and read their counters.
+pub fn require_privilege(command: &str) -> Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    ensure!(
+        has_sys_admin(&status),
+        "{command}: loading kernel programs and reading their counters needs root: run it as \
+         `sudo env PATH=\"$PATH\" cargo xtask {command}`"
+    );
+    Ok(())
+}
+
+/// Whether `/proc/PID/status` grants CAP_SYS_ADMIN.
+fn has_sys_admin(status: &str) -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << CAP_SYS_ADMIN) != 0)
 }
 
 /// Runs one.
@@ -55,5 +80,18 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
         Bench::Scrape(args) => scrape::run(root, args),
         Bench::Agent(args) => agent::run(root, args),
         Bench::Hold(args) => agent::hold::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn privilege_is_told_by_the_capability_and_not_by_the_user() {
+        assert!(has_sys_admin("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        assert!(has_sys_admin("CapEff:\t0000000000200000\n"));
+        assert!(!has_sys_admin("CapEff:\t0000000000000000\n"));
+        assert!(!has_sys_admin("CapEff:\t000001ffffdfffff\n"));
     }
 }

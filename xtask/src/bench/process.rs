@@ -60,12 +60,28 @@ pub struct Launcher<'a> {
 }
 
 impl Launcher<'_> {
-    /// Starts `program`, its output in `NAME.log`. `cpus` empty does not confine it.
+    /// Starts `program` where this process is, its output in `NAME.log`. `cpus` empty does not
+    /// confine it.
     ///
     /// # Errors
     /// The launcher cannot be started. A program that it cannot start shows in the log.
     pub fn start(
         &self,
+        name: &'static str,
+        cpus: &[usize],
+        program: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Process> {
+        self.start_in(None, name, cpus, program, arguments)
+    }
+
+    /// The same in the network namespace with the file `netns`. **None**: that of this process.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_in(
+        &self,
+        netns: Option<&Path>,
         name: &'static str,
         cpus: &[usize],
         program: impl AsRef<OsStr>,
@@ -79,6 +95,9 @@ impl Launcher<'_> {
         if !cpus.is_empty() {
             let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
             command.args(["--cpus", &cpus.join(",")]);
+        }
+        if let Some(netns) = netns {
+            command.arg("--netns").arg(netns);
         }
         let child = command
             .arg("--")

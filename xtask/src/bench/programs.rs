@@ -71,6 +71,15 @@ pub fn names() -> Result<BTreeMap<u32, String>> {
     Ok(names)
 }
 
+/// What the names of programs begin with whose events are no socket's: switches and lives of
+/// threads, packets without a socket.
+const ELSEWHERE: [&str; 2] = ["task_", "packet_"];
+
+/// Whether the events of a program of this name are of sockets.
+pub fn is_on_sockets(name: &str) -> bool {
+    !ELSEWHERE.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// What one program did during the counted halves.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ProgramCost {
@@ -127,6 +136,27 @@ impl Tally {
         (self.requests > 0).then(|| time as f64 / self.requests as f64)
     }
 
+    /// The programs on sockets, as if they were one. Where every socket with traffic is foreign to
+    /// the agent, its time per event is what such a socket costs.
+    pub fn on_sockets(&self) -> ProgramCost {
+        let sockets = self.programs().into_iter().filter(|program| is_on_sockets(&program.name));
+        let none = ProgramCost {
+            name: "sockets".to_owned(),
+            ns_per_event: None,
+            events: 0,
+            events_per_request: 0.0,
+            ns_per_request: 0.0,
+        };
+        let sum = sockets.fold(none, |sum, program| ProgramCost {
+            events: sum.events + program.events,
+            events_per_request: sum.events_per_request + program.events_per_request,
+            ns_per_request: sum.ns_per_request + program.ns_per_request,
+            ..sum
+        });
+        let ns_per_event = (sum.events > 0).then(|| sum.ns_per_request / sum.events_per_request);
+        ProgramCost { ns_per_event, ..sum }
+    }
+
     /// Requests of all halves.
     pub fn requests(&self) -> u64 {
         self.requests
@@ -168,6 +198,20 @@ mod tests {
         tally.add(&Snapshot::new(), &Snapshot::from([(1, Runs::default())]), &names, 10);
         assert_eq!(tally.programs()[0].ns_per_event, None);
         assert_eq!(tally.ns_per_request(), Some(0.0));
+    }
+
+    #[test]
+    fn programs_on_sockets_are_one_without_those_of_threads_and_packets() {
+        let names = ["data_ready", "bytes_sent", "task_switch", "packet_drop"];
+        let names = (1..).zip(names.map(str::to_owned)).collect();
+        let runs = |events, time_ns| Runs { events, time_ns };
+        let after = [(1, runs(30, 3_000)), (2, runs(10, 3_000)), (3, runs(50, 9_000)), (4, runs(5, 900))];
+        let mut tally = Tally::default();
+        assert_eq!(tally.on_sockets().ns_per_event, None);
+        tally.add(&Snapshot::new(), &Snapshot::from(after), &names, 10);
+        let sockets = tally.on_sockets();
+        assert_eq!((sockets.events, sockets.ns_per_event), (40, Some(150.0)));
+        assert_eq!((sockets.events_per_request, sockets.ns_per_request), (4.0, 600.0));
     }
 
     #[test]

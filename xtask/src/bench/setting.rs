@@ -1,4 +1,4 @@
-//! What stands on the path, as configuration: h2load ─► forwarder ─► origin, all on loopback.
+//! What stands on the path, as configuration: h2load ─► forwarder ─► origin.
 //!
 //! The origin is HAProxy, which answers each request itself with a gRPC message: of what is at hand
 //! it is the fastest by far, so that it limits the throughput last. Alone behind h2load on one core
@@ -6,6 +6,7 @@
 //! 35,000 to 52,000. nginx as origin is out: it may answer before it has read the message, and an
 //! nginx in front of it then reports some of those answers as 502.
 
+use super::ready::Set;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::fmt;
@@ -76,11 +77,14 @@ impl Forwarder {
     }
 
     /// Its configuration between two addresses.
-    pub fn configuration(self, addresses: &Addresses) -> String {
-        let template = match self {
-            Self::Nginx => NGINX,
-            Self::Haproxy => HAPROXY,
+    pub fn configuration(self, addresses: &Addresses, upstream: Upstream) -> String {
+        let (template, reuse) = match (self, upstream) {
+            (Self::Nginx, Upstream::Kept) => (NGINX, NGINX_KEPT),
+            (Self::Nginx, Upstream::PerRequest) => (NGINX, ""),
+            (Self::Haproxy, Upstream::Kept) => (HAPROXY, "    http-reuse always\n"),
+            (Self::Haproxy, Upstream::PerRequest) => (HAPROXY, "    http-reuse never\n"),
         };
+        let template = template.replace("{{reuse}}\n", reuse);
         let (listen, origin) = (addresses.forwarder.to_string(), addresses.origin.to_string());
         template.replace("{{listen}}", &listen).replace("{{origin}}", &origin)
     }
@@ -90,6 +94,15 @@ impl fmt::Display for Forwarder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// How a forwarder connects to its upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upstream {
+    /// Connections are kept and shared by requests.
+    Kept,
+    /// Each request has one of its own.
+    PerRequest,
 }
 
 /// One worker. Its limits on requests per connection would close connections in the middle.
@@ -109,10 +122,7 @@ http {
   scgi_temp_path nginx-scgi;
   upstream origin {
     server {{origin}};
-    keepalive 64;
-    keepalive_requests 100000000;
-    keepalive_time 24h;
-    keepalive_timeout 1h;
+{{reuse}}
   }
   server {
     listen {{listen}} http2 backlog=1024;
@@ -122,6 +132,13 @@ http {
     location / { grpc_pass grpc://origin; }
   }
 }
+";
+
+/// Upstream connections that are kept, without limits that would close them in the middle.
+const NGINX_KEPT: &str = "    keepalive 64;
+    keepalive_requests 100000000;
+    keepalive_time 24h;
+    keepalive_timeout 1h;
 ";
 
 const HAPROXY: &str = "\
@@ -134,7 +151,7 @@ defaults
     timeout client 1h
     timeout http-request 15s
     timeout server 15s
-    http-reuse always
+{{reuse}}
 frontend downstream
     bind {{listen}} proto h2
     default_backend origin
@@ -165,28 +182,60 @@ pub fn origin(addresses: &Addresses, message: &Path) -> String {
     ORIGIN.replace("{{origin}}", &origin).replace("{{message}}", &message.display().to_string())
 }
 
-/// The agent's configuration: every default measurement of the kernel half, the forwarder, a group
-/// on either side. The host is not read: what is measured is the cost of the kernel half.
-pub fn agent(forwarder: Forwarder, addresses: &Addresses) -> String {
-    let Addresses { metrics, admin, grpc, origin, .. } = addresses;
-    format!(
-        "[agent]\nregion = \"bench\"\nname = \"bench\"\nlog = \"warn\"\n[metrics]\nlisten = \"{metrics}\"\n[admin]\n\
-         listen = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[[forwarder]]\nname = \
-         \"{forwarder}\"\nprocess = \"{forwarder}\"\n[host]\nenabled = false\n[kernel]\nenabled = true\n[[kernel.peer]]\nname = \"callers\"\nnetworks = [\"{CALLERS}\"]\n[[kernel.peer]]\nname = \
-         \"origin\"\nnetworks = [\"{}\"]\nports = [\"{}\"]\n",
-        origin.ip(),
-        origin.port(),
-    )
+/// The agent's configuration: a set of measurements, the forwarder, a group on either side; `scope`
+/// is the file of the network namespace whose sockets count. The host is not read: what is measured
+/// is the cost of the kernel half.
+pub fn agent(forwarder: Forwarder, addresses: &Addresses, set: Set, scope: Option<&Path>) -> String {
+    let Addresses { metrics, admin, grpc, callers, origin, .. } = addresses;
+    let scope =
+        scope.map_or(String::new(), |netns| format!("scope_namespaces = [\"{}\"]\n", netns.display()));
+    AGENT
+        .replace("{{metrics}}", &metrics.to_string())
+        .replace("{{admin}}", &admin.to_string())
+        .replace("{{grpc}}", &grpc.to_string())
+        .replace("{{forwarder}}", forwarder.as_str())
+        .replace("{{set}}", set.word())
+        .replace("{{scope}}\n", &scope)
+        .replace("{{callers}}", &callers.to_string())
+        .replace("{{origin}}", &origin.ip().to_string())
+        .replace("{{port}}", &origin.port().to_string())
 }
 
-/// The address that connections over loopback come from.
-const CALLERS: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const AGENT: &str = r#"[agent]
+region = "bench"
+name = "bench"
+log = "warn"
+[metrics]
+listen = "{{metrics}}"
+[admin]
+listen = "{{admin}}"
+[grpc]
+listen = "{{grpc}}"
+[[forwarder]]
+name = "{{forwarder}}"
+process = "{{forwarder}}"
+[host]
+enabled = false
+[kernel]
+enabled = true
+measurements = ["{{set}}"]
+{{scope}}
+[[kernel.peer]]
+name = "callers"
+networks = ["{{callers}}"]
+[[kernel.peer]]
+name = "origin"
+networks = ["{{origin}}"]
+ports = ["{{port}}"]
+"#;
 
 /// Where everything of a half listens.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
     /// The forwarder.
     pub forwarder: SocketAddr,
+    /// Where connections to it come from.
+    pub callers: Ipv4Addr,
     /// Its upstream. Another address than the callers', so that each side has a peer group.
     pub origin: SocketAddr,
     /// The agent's metrics.
@@ -213,7 +262,28 @@ impl Addresses {
             Some(address) => address.context("read the address of a listener"),
             None => bail!("fewer listeners than addresses"),
         };
-        Ok(Self { forwarder: next()?, origin: next()?, metrics: next()?, admin: next()?, grpc: next()? })
+        Ok(Self {
+            forwarder: next()?,
+            callers: Ipv4Addr::LOCALHOST,
+            origin: next()?,
+            metrics: next()?,
+            admin: next()?,
+            grpc: next()?,
+        })
+    }
+
+    /// In network namespaces of their own, where every port is free. The agent is asked from
+    /// within that of the node.
+    pub fn apart(node: Ipv4Addr, callers: Ipv4Addr, origin: Ipv4Addr) -> Self {
+        let agent = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            forwarder: (node, 5051).into(),
+            callers,
+            origin: (origin, 5052).into(),
+            metrics: agent(5053),
+            admin: agent(5054),
+            grpc: agent(5055),
+        }
     }
 }
 
@@ -276,12 +346,16 @@ mod tests {
     fn no_configuration_keeps_a_placeholder_and_no_address_is_used_twice() {
         let addresses = Addresses::free().unwrap();
         for forwarder in [Forwarder::Nginx, Forwarder::Haproxy] {
-            let text = forwarder.configuration(&addresses);
-            assert!(!text.contains("{{"), "{text}");
-            assert!(text.contains(&addresses.origin.to_string()), "{text}");
+            for upstream in [Upstream::Kept, Upstream::PerRequest] {
+                let text = forwarder.configuration(&addresses, upstream);
+                assert!(!text.contains("{{"), "{text}");
+                assert!(text.contains(&addresses.origin.to_string()), "{text}");
+                let keeps = text.contains("keepalive 64") || text.contains("http-reuse always");
+                assert_eq!(keeps, upstream == Upstream::Kept, "{text}");
+            }
         }
         assert!(!origin(&addresses, Path::new("/m")).contains("{{"));
-        let Addresses { forwarder, origin, metrics, admin, grpc } = addresses;
+        let Addresses { forwarder, origin, metrics, admin, grpc, .. } = addresses;
         let mut all = vec![forwarder, origin, metrics, admin, grpc];
         all.sort_unstable();
         all.dedup();
@@ -290,9 +364,23 @@ mod tests {
 
     #[test]
     fn the_agents_configuration_is_toml_with_both_groups() {
-        let text = agent(Forwarder::Haproxy, &Addresses::free().unwrap());
+        let text = agent(Forwarder::Haproxy, &Addresses::free().unwrap(), Set::Default, None);
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table["forwarder"][0]["process"].as_str(), Some("haproxy"));
         assert_eq!(table["kernel"]["peer"].as_array().unwrap().len(), 2);
+        assert_eq!(table["kernel"].get("scope_namespaces"), None);
+        assert!(!text.contains("{{"), "{text}");
+    }
+
+    #[test]
+    fn the_agents_configuration_has_the_set_and_the_scope() {
+        let [node, callers, origin] = [1, 2, 3].map(|last| Ipv4Addr::new(198, 18, 0, last));
+        let addresses = Addresses::apart(node, callers, origin);
+        let text = agent(Forwarder::Nginx, &addresses, Set::All, Some(Path::new("/run/netns/a")));
+        let table: toml::Table = text.parse().unwrap();
+        assert_eq!(table["kernel"]["measurements"][0].as_str(), Some("all"));
+        assert_eq!(table["kernel"]["scope_namespaces"][0].as_str(), Some("/run/netns/a"));
+        assert_eq!(table["kernel"]["peer"][0]["networks"][0].as_str(), Some("198.18.0.2"));
+        assert_eq!(table["kernel"]["peer"][1]["ports"][0].as_str(), Some("5052"));
     }
 }

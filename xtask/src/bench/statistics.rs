@@ -32,7 +32,7 @@ impl Random {
     }
 
     /// A number below `bound`, which must not be 0.
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         // The bias of the remainder is below 1e-15 for the few rounds of a bench.
         (self.next() % bound as u64) as usize
     }

@@ -16,7 +16,7 @@ pub(crate) mod poll;
 pub(crate) mod programs;
 mod prometheus;
 mod session;
-mod status;
+pub(crate) mod status;
 mod summary;
 mod table;
 mod view;

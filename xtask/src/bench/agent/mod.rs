@@ -5,15 +5,17 @@
 //! them once the agent is up.
 
 pub mod hold;
-mod memory;
+pub mod memory;
 mod report;
 mod setting;
 
 use super::Output;
+use super::apart::Site;
 use super::http::Connection;
 use super::machine::Machine;
 use super::page;
 use super::process::{Launcher, Process};
+use super::ready::{Set, wait_measures};
 use super::scrapes::{Scrapes, pause, scrape};
 use crate::demo::{print_line, programs};
 use anyhow::{Context, Result, bail};
@@ -88,7 +90,7 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
     fs::write(&config, setting::agent(&addresses)).with_context(|| format!("write {}", config.display()))?;
     let arguments = ["run".into(), "--config".into(), config];
     let mut agent = launcher.start("insight-agent", &[], &program, arguments)?;
-    super::half::wait_measures(&mut agent, addresses.admin, &interrupt)?;
+    wait_measures(&mut agent, &Site::Loopback, addresses.admin, Set::Default, &interrupt)?;
 
     eprintln!("opening {} connections", args.connections);
     let _holders = hold_connections(&launcher, args.connections, &interrupt)?;

@@ -47,11 +47,13 @@ pub fn agent(addresses: &Addresses) -> String {
     let Addresses { metrics, admin, grpc } = addresses;
     let mut text = format!(
         "[agent]\nregion = \"bench\"\nname = \"bench\"\nlog = \"warn\"\n[metrics]\nlisten = \"{metrics}\"\n[admin]\n\
-         listen = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[kernel]\nenabled = true\nforwarders = [\"nginx\", \
-         \"haproxy\"]\n"
+         listen = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[kernel]\nenabled = true\n"
     );
-    for at in 0..GROUPS {
+    for forwarder in ["nginx", "haproxy"] {
         // Writing to a String cannot fail.
+        let _ = write!(text, "[[forwarder]]\nname = \"{forwarder}\"\nprocess = \"{forwarder}\"\n");
+    }
+    for at in 0..GROUPS {
         let _ =
             write!(text, "[[kernel.peer]]\nname = \"group-{}\"\nnetworks = [\"{}\"]\n", at + 1, address(at));
     }

@@ -3,7 +3,7 @@
 use super::setting;
 use crate::bench::http::Connection;
 use crate::bench::page::Counted;
-use crate::bench::rounds::{Slot, order};
+use crate::bench::rounds::{Pair, Slot, order};
 use crate::bench::scrapes::{pause, scrape};
 use crate::bench::statistics::{Random, Spread, median};
 use anyhow::{Context, Result};
@@ -56,7 +56,9 @@ impl Accuracy {
     ) -> Result<Self> {
         let mut random = Random::new(seed);
         let mut measured = Vec::new();
-        for (number, slots) in order(rounds, &mut random).into_iter().enumerate() {
+        for (number, slots) in
+            order(&[Pair::DEFAULT, Pair::IDENTICAL], rounds, &mut random).into_iter().enumerate()
+        {
             let mut round = Vec::new();
             for slot in slots {
                 // `With` means with scrapes here.
