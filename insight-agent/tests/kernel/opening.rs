@@ -153,8 +153,7 @@ fn the_queue_is_as_long_as_connections_find_it() {
     let Some(room) = room else { return };
     let listener = room.inside(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let address = listener.local_addr().unwrap();
-    let waiting: Vec<_> =
-        room.inside(move || (0..4).map(|_| TcpStream::connect(address).unwrap()).collect());
+    let waiting: Vec<_> = room.inside(move || (0..4).map(|_| TcpStream::connect(address).unwrap()).collect());
     let counts = |counter| bench.snapshot().count(counter).unwrap();
     assert_eq!(counts(Counter::ListenQueued), 4);
     assert_eq!(counts(Counter::ListenWaiting), 1 + 2 + 3 + 4);

@@ -98,7 +98,8 @@ fn a_queue_that_drops_costs_fast_retransmissions_and_as_many_recoveries_as_the_k
     let name = "a_queue_that_drops_costs_fast_retransmissions_and_as_many_recoveries_as_the_kernel_counts";
     let Some(mut line) = line(name) else { return };
     line.near.run("tc qdisc add dev near root tbf rate 100mbit burst 32k limit 40k");
-    let recoveries = |line: &Line| line.near.netstat("TCPSackRecovery") + line.near.netstat("TCPRenoRecovery");
+    let recoveries =
+        |line: &Line| line.near.netstat("TCPSackRecovery") + line.near.netstat("TCPRenoRecovery");
     let before = recoveries(&line);
     let fast_before = line.near.netstat("TCPFastRetrans") + line.near.netstat("TCPSlowStartRetrans");
     let part = vec![7; 1 << 20];

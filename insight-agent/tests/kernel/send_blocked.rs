@@ -47,7 +47,10 @@ fn a_full_buffer_blocks_for_as_long_as_the_peer_does_not_read() {
     let (least, most) = (writable - full, start.elapsed());
     assert!(least >= Duration::from_millis(100), "{least:?}");
     let took = Duration::from_nanos(blocked.sum_ns);
-    assert!(blocked.count == 1 && took >= least.mul_f64(0.95) && took <= most, "{took:?}, {least:?} to {most:?}");
+    assert!(
+        blocked.count == 1 && took >= least.mul_f64(0.95) && took <= most,
+        "{took:?}, {least:?} to {most:?}"
+    );
     assert_eq!(bench.count(Distribution::SendBlockedAccepted), 0);
     assert_eq!(bench.snapshot().lost, Default::default());
     drop(near);

@@ -9,11 +9,12 @@ use super::load::{self, Plan};
 use super::offsets::{self, CGROUP, NAMESPACE, Offsets};
 use super::settings::Settings;
 use super::spec::{self, Offset};
-use super::{Kernel, Problem, attached, scope, seeding, sockets};
+use super::{Kernel, Problem, attached, drops, scope, seeding, sockets};
 use crate::collect::doctor::text_error;
 use crate::collect::host::{Root, Source};
 use crate::model::doctor::{HookFact, KernelFacts, MeasurementFact, MemberFact, MemoryFact};
 use crate::model::kernel::{Reason, State};
+use insight_common::kernel::drops::{NO_DROP, REASONS};
 use insight_common::kernel::loss::Measurement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -121,7 +122,10 @@ fn try_hooks(types: &Btf<'_>, bytes: &[u8], settings: &Settings, facts: &mut [Ho
     }
     let Ok(btf) = aya::Btf::parse(bytes, aya::Endianness::default()) else { return };
     let cgroup = cgroup(settings).ok();
-    let plan = Plan { settings, offsets: &offsets, btf: &btf, cgroup: cgroup.as_ref() };
+    // No class is looked up by a program that is detached at once; what it reads is resolved.
+    let drop_classes = drops::resolve(types, &settings.scope, &mut offsets).unwrap_or([NO_DROP; REASONS]);
+    let plan =
+        Plan { settings, offsets: &offsets, btf: &btf, drop_classes: &drop_classes, cgroup: cgroup.as_ref() };
     let tried = load::each(&plan, &possible);
     for (hook, fact) in hooks::all().into_iter().zip(facts).filter(|(_, fact)| fact.in_types != Some(false)) {
         let result = match &tried {
