@@ -4,7 +4,7 @@ use super::*;
 use crate::model::kernel::Durations;
 use crate::publish::metrics::AgentLabels;
 use insight_common::kernel::floor::Floor;
-use insight_common::kernel::layout::{Counter, Distribution as Kind, Role};
+use insight_common::kernel::layout::{Counter, Distribution as Kind, Groups, Role};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
 use std::time::Duration;
 
@@ -72,8 +72,9 @@ fn every_figure_of_the_kernel_half_is_a_series_with_its_labels_sorted() {
     for line in expected {
         assert!(names.iter().any(|name| name == line), "{line} is not in {names:#?}");
     }
-    let figures = Kind::ALL.len() + Counter::ALL.len();
-    assert_eq!(names.len(), 2 * figures + 1, "each for both groups, and the loss: {names:#?}");
+    let groups = Kind::ALL.map(Kind::groups).into_iter().chain(Counter::ALL.map(Counter::groups));
+    let series: usize = groups.map(|groups| if groups == Groups::Peers { 2 } else { 1 }).sum();
+    assert_eq!(names.len(), series + 1, "each for both groups, or once; and the loss: {names:#?}");
     let rtt = &report.series[&key("socket_rtt", &[("role", "connected"), ("peer", "mediary-b")])];
     assert_eq!((rtt.sum_ns, rtt.buckets.clone()), (7000, BTreeMap::from([(72, 7)])));
     let written = crate::proto::report::write_report(&report);
