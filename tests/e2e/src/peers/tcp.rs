@@ -1,6 +1,8 @@
 //! Peers that fail below HTTP/2.
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
+};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -99,6 +101,8 @@ impl Drop for Closing {
 /// The standard library's listener asks for a queue of its own choice.
 fn listen_without_queue(address: SocketAddrV4) -> nix::Result<OwnedFd> {
     let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // A test before this one may have left connections of this address in TIME_WAIT.
+    setsockopt(&listener, sockopt::ReuseAddr, &true)?;
     bind(listener.as_raw_fd(), &SockaddrIn::from(address))?;
     listen(&listener, Backlog::new(0)?)?;
     Ok(listener)

@@ -10,7 +10,7 @@ const GOOD_HOST: u8 = 2;
 /// Host part of the peer under test.
 const BAD_HOST: u8 = 3;
 /// Every peer's port.
-pub const PORT: u16 = 50051;
+pub const PORT: u16 = 15_051;
 
 /// The labels of the good and of the bad probe.
 pub const GOOD: (&str, &str) = ("probe", "good");
