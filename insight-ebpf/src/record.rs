@@ -63,7 +63,7 @@ pub fn count(counter: Counter, peer: u8) {
 /// Counts events of a peer group.
 #[inline(always)]
 pub fn count_many(counter: Counter, peer: u8, events: u64) {
-    match counter.slot(peer, globals::PEERS.load()).and_then(|slot| COUNTS.get_ptr_mut(slot)) {
+    match counter.slot(peer, globals::GROUPS.load()).and_then(|slot| COUNTS.get_ptr_mut(slot)) {
         Some(counter) => add(counter, events),
         None => lose(counter.measurement(), Loss::NoPeer),
     }
@@ -73,7 +73,7 @@ pub fn count_many(counter: Counter, peer: u8, events: u64) {
 /// groups.
 #[inline(always)]
 pub fn count_nth(first: Counter, nth: u32, all: u32) {
-    let slot = (first as u32 + nth) * globals::PEERS.load();
+    let slot = (first as u32 + nth) * globals::GROUPS.load();
     // A number beyond comes out of no table of ours.
     if nth < all
         && let Some(counter) = COUNTS.get_ptr_mut(slot)
@@ -98,7 +98,7 @@ pub fn duration(distribution: Distribution, peer: u8, ns: u64) {
     let banks = globals::BANKS.load();
     let bank = if banks == 0 { 0 } else { cpu % banks };
     let histogram = distribution
-        .slot(bank, peer, globals::PEERS.load())
+        .slot(bank, peer, globals::GROUPS.load())
         .and_then(|slot| HISTOGRAMS.get_ptr_mut(slot))
         .map(|words| words.cast::<u64>());
     let bucket = core::hint::black_box(bucket_of(ns, EXPORT_POWER));
@@ -120,7 +120,7 @@ pub fn duration(distribution: Distribution, peer: u8, ns: u64) {
 #[inline(always)]
 pub fn floor(accepted: bool, peer: u8, now_ns: u64, sample_ns: u64, clean: bool) {
     let second = now_ns / 1_000_000_000;
-    let ring = floor::slot(accepted, peer, globals::PEERS.load()).and_then(|slot| FLOORS.get_ptr_mut(slot));
+    let ring = floor::slot(accepted, peer, globals::GROUPS.load()).and_then(|slot| FLOORS.get_ptr_mut(slot));
     if let Some(ring) = ring {
         let first = floor::first_word(second);
         // SAFETY: `first` is a multiple of FLOOR_WORDS below the ring's length, by its mask.

@@ -11,6 +11,9 @@ use crate::histogram::EXPORT_BUCKETS;
 /// Peer groups that can be told apart, the one for everybody else included. Bounds every label.
 pub const MAX_PEERS: u32 = 64;
 
+/// Devices that can be configured: few enough that they never need more groups than peers may.
+pub const MAX_DEVICES: u32 = 16;
+
 /// The peer group of an address that no configured group holds.
 pub const PEER_OTHER: u8 = 0;
 
@@ -38,6 +41,13 @@ pub const PEER_KEY_BYTES: usize = 18;
 
 /// The role of a socket that waits for connections: no [`Role`], for it has no peer and no bytes.
 pub const LISTENER: u8 = 3;
+
+/// A network device's key: the number of its network namespace's inode, then its index, which is of
+/// that namespace only.
+#[inline(always)]
+pub const fn device_key(namespace: u32, index: u32) -> u64 {
+    (namespace as u64) << 32 | index as u64
+}
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +93,8 @@ impl Role {
 pub enum Groups {
     /// By who is at the other end of a connection.
     Peers,
+    /// By the configured device: group `n` is the `n`-th, from 1 on.
+    Devices,
     /// By nothing: it belongs to no connection, and only group 0 is used.
     Whole,
 }
@@ -92,6 +104,7 @@ impl Distribution {
     pub const fn groups(self) -> Groups {
         match self.measurement() {
             Measurement::RunqueueWait | Measurement::SoftirqWait => Groups::Whole,
+            Measurement::QdiscWait => Groups::Devices,
             _ => Groups::Peers,
         }
     }
@@ -221,6 +234,13 @@ mod tests {
         assert!(seen.iter().all(|used| *used));
         assert_eq!(Distribution::Turnaround.slot(0, 5, 5), None);
         assert_eq!(Distribution::Turnaround.slot(0, PEER_PENDING, MAX_PEERS), None);
+    }
+
+    #[test]
+    fn one_index_in_two_namespaces_is_two_devices() {
+        assert_ne!(device_key(1, 2), device_key(2, 2));
+        assert_ne!(device_key(1, 2), device_key(2, 1));
+        assert_eq!(device_key(u32::MAX, u32::MAX), u64::MAX);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use aya::maps::{Array, HashMap};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
-use insight_common::kernel::layout::{COUNTERS, DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_PEERS};
+use insight_common::kernel::layout::{
+    COUNTERS, DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_DEVICES, MAX_PEERS, device_key,
+};
 use insight_common::kernel::loss::Measurement;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,9 +55,9 @@ pub struct Plan<'a> {
     pub cgroup: Option<&'a Cgroup>,
 }
 
-/// Peer groups, the one for everybody else included.
-pub fn peers_of(settings: &Settings) -> u32 {
-    (settings.peers.len() as u32 + 1).min(MAX_PEERS)
+/// Groups of each figure: peer groups, the one for everybody else included, or devices.
+pub fn groups_of(settings: &Settings) -> u32 {
+    (settings.peers.len().max(settings.devices.len()) as u32 + 1).min(MAX_PEERS)
 }
 
 /// Banks of histograms on this machine.
@@ -170,7 +172,7 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         problem_of("load the kernel half", error, permission_in(error))
     };
     let settings = plan.settings;
-    let (peers, banks) = (peers_of(settings), banks());
+    let (groups, banks) = (groups_of(settings), banks());
     let on: u64 = active.iter().map(|measurement| 1 << *measurement as u64).sum();
     let netns = u8::from(!settings.scope.namespaces.is_empty());
     let scope = plan.cgroup.filter(|_| settings.scope.cgroup.is_some());
@@ -181,11 +183,11 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(plan.btf))
-        .map_max_entries("HISTOGRAMS", banks * DISTRIBUTIONS * peers)
-        .map_max_entries("FLOORS", 2 * peers)
-        .map_max_entries("COUNTS", COUNTERS * peers)
+        .map_max_entries("HISTOGRAMS", banks * DISTRIBUTIONS * groups)
+        .map_max_entries("FLOORS", 2 * groups)
+        .map_max_entries("COUNTS", COUNTERS * groups)
         .override_global("ON", &on, true)
-        .override_global("PEERS", &peers, true)
+        .override_global("GROUPS", &groups, true)
         .override_global("BANKS", &banks, true)
         .override_global("SKIP_EXCHANGES", &settings.skip_exchanges, true)
         .override_global("HTTP2", &http2, true)
@@ -201,7 +203,7 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
     Ok(ebpf)
 }
 
-/// Writes what the programs look up: namespaces, forwarders, peer rules, classes of drops.
+/// Writes what the programs look up: namespaces, forwarders, peer rules, devices, classes of drops.
 fn fill(ebpf: &mut Ebpf, plan: &Plan<'_>) -> Result<(), aya::maps::MapError> {
     let settings = plan.settings;
     let absent = |name: &str| aya::maps::MapError::InvalidName { name: name.to_owned() };
@@ -218,6 +220,13 @@ fn fill(ebpf: &mut Ebpf, plan: &Plan<'_>) -> Result<(), aya::maps::MapError> {
     for (group, peer) in settings.peers.iter().take(MAX_PEERS as usize - 1).enumerate() {
         for key in peers::keys(peer) {
             map.insert(&key, group as u8 + 1, 0)?;
+        }
+    }
+    let map = ebpf.map_mut("DEVICES").ok_or_else(|| absent("DEVICES"))?;
+    let mut map: HashMap<_, u64, u8> = HashMap::try_from(map)?;
+    for (at, device) in settings.devices.iter().take(MAX_DEVICES as usize).enumerate() {
+        if let Some((namespace, index)) = device.place {
+            map.insert(device_key(namespace, index), at as u8 + 1, 0)?;
         }
     }
     let map = ebpf.map_mut("DROP_CLASS").ok_or_else(|| absent("DROP_CLASS"))?;

@@ -34,6 +34,7 @@ use crate::model::kernel::{KernelSnapshot, Reason, State};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapError};
 use insight_common::kernel::drops::REASONS;
+use insight_common::kernel::layout::{Distribution, Groups};
 use insight_common::kernel::loss::Measurement;
 use load::Plan;
 use offsets::Offsets;
@@ -77,9 +78,15 @@ impl Kernel {
         for spec in spec::ALL {
             let off = !settings.measurements.contains(&spec.measurement);
             let idle = spec.needs_forwarder && settings.forwarders.is_none();
-            if off || idle {
-                let reason = if off { Reason::Off } else { Reason::NoForwarder };
-                let detail = format!("{}: not configured", spec.measurement.name());
+            let nowhere =
+                needs_device(spec.measurement) && settings.devices.iter().all(|it| it.place.is_none());
+            if off || idle || nowhere {
+                let name = spec.measurement.name();
+                let (reason, detail) = match (off, idle) {
+                    (true, _) => (Reason::Off, format!("{name}: not configured")),
+                    (_, true) => (Reason::NoForwarder, format!("{name}: not configured")),
+                    _ => (Reason::NoDevice, format!("{name}: find {}", settings::nowhere(&settings.devices))),
+                };
                 problems.insert(spec.measurement, Problem { state: State::Disabled(reason), detail });
             } else {
                 active.insert(spec.measurement);
@@ -153,6 +160,12 @@ impl Kernel {
     }
 }
 
+/// Whether a measurement is of devices.
+fn needs_device(measurement: Measurement) -> bool {
+    let mut own = Distribution::ALL.iter().filter(|distribution| distribution.measurement() == measurement);
+    own.any(|distribution| distribution.groups() == Groups::Devices)
+}
+
 /// Checks this kernel, then loads. An error is one that no measurement survives.
 fn prepare(
     settings: &Settings,
@@ -206,7 +219,8 @@ fn prepare(
     let plan =
         Plan { settings, offsets: &offsets, btf: &btf, drop_classes: &drop_classes, cgroup: cgroup.as_ref() };
     let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
-    let reader = Reader::new(&mut ebpf, load::banks(), load::peers_of(settings), active.clone())
+    let devices = settings.devices.iter().map(|device| device.name.clone()).collect();
+    let reader = Reader::new(&mut ebpf, load::banks(), load::groups_of(settings), active.clone(), devices)
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
     // Last, when sockets that open and close are followed: nothing falls in between.
     let seeding = seeds.and_then(|()| seeding::run(&mut ebpf, &btf, &settings.scope));

@@ -34,8 +34,9 @@ pub struct Reader {
     #[cfg(feature = "kernel-log")]
     lines: Option<super::lines::Lines>,
     banks: u32,
-    peers: u32,
+    groups: u32,
     active: BTreeSet<Measurement>,
+    devices: Vec<String>,
 }
 
 impl fmt::Debug for Reader {
@@ -44,7 +45,7 @@ impl fmt::Debug for Reader {
         formatter
             .debug_struct("Reader")
             .field("banks", &self.banks)
-            .field("peers", &self.peers)
+            .field("groups", &self.groups)
             .finish_non_exhaustive()
     }
 }
@@ -57,8 +58,9 @@ impl Reader {
     pub fn new(
         ebpf: &mut Ebpf,
         banks: u32,
-        peers: u32,
+        groups: u32,
         active: BTreeSet<Measurement>,
+        devices: Vec<String>,
     ) -> Result<Self, MapError> {
         #[cfg(feature = "kernel-log")]
         let lines = super::lines::Lines::open(ebpf);
@@ -75,8 +77,9 @@ impl Reader {
             pairs: PerCpuArray::try_from(take("PAIRS")?)?,
             seeded: Array::try_from(take("SEEDED")?)?,
             banks,
-            peers,
+            groups,
             active,
+            devices,
         })
     }
 
@@ -89,8 +92,9 @@ impl Reader {
         #[cfg(feature = "kernel-log")]
         self.lines.iter().for_each(super::lines::Lines::forward);
         let mut snapshot = KernelSnapshot::at(Instant::now(), kernel_clock_ns());
+        snapshot.devices.clone_from(&self.devices);
         // Slots are numbered as `Distribution::slot` numbers them.
-        let slots = self.banks * DISTRIBUTIONS * self.peers;
+        let slots = self.banks * DISTRIBUTIONS * self.groups;
         let mapping = Mapping::open(self.histograms.map().fd(), slots as usize).ok();
         for slot in 0..slots {
             let words = match &mapping {
@@ -99,15 +103,15 @@ impl Reader {
                 None => Some(self.histograms.get(&slot, 0)?).filter(|words| words[0] > 0),
             };
             if let Some(words) = words {
-                let key = (slot / self.peers % DISTRIBUTIONS, (slot % self.peers) as u8);
+                let key = (slot / self.groups % DISTRIBUTIONS, (slot % self.groups) as u8);
                 snapshot.durations.entry(key).or_default().add(&durations_of(&words));
             }
         }
         drop(mapping);
         for role in Role::ALL {
             snapshot.seeded.push((role, self.seeded.get(&role.seeded(), 0)?));
-            for peer in 0..self.peers as u8 {
-                if let Some(slot) = floor::slot(role == Role::Accepted, peer, self.peers) {
+            for peer in 0..self.groups as u8 {
+                if let Some(slot) = floor::slot(role == Role::Accepted, peer, self.groups) {
                     let seconds = merge(self.floors.get(&slot, 0)?.iter());
                     if !seconds.is_empty() {
                         snapshot.floors.push((role, peer, seconds));
@@ -126,11 +130,11 @@ impl Reader {
         for counter in Counter::ALL.into_iter().filter(|counter| self.active.contains(&counter.measurement()))
         {
             let groups = match counter.groups() {
-                Groups::Peers => self.peers as u8,
+                Groups::Peers | Groups::Devices => self.groups as u8,
                 Groups::Whole => 1,
             };
             for peer in 0..groups {
-                if let Some(slot) = counter.slot(peer, self.peers) {
+                if let Some(slot) = counter.slot(peer, self.groups) {
                     let count = self.counts.get(&slot, 0)?.iter().sum();
                     snapshot.counts.insert((counter, peer), count);
                 }

@@ -9,7 +9,7 @@ use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::series::kernel::{Figure, OTHER, SHOWN, Shown};
 use crate::model::series::{Kind, Label, Series, residence, socket_rtt, sockets};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
-use insight_common::kernel::layout::PEER_OTHER;
+use insight_common::kernel::layout::{Groups, PEER_OTHER};
 use insight_common::kernel::loss::{Loss, Measurement};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Histogram, Metric, MetricFamily, MetricType};
@@ -62,7 +62,15 @@ impl Sockets {
 
 impl Reading {
     fn peer(&self, group: u8) -> &str {
-        (group as usize).checked_sub(1).and_then(|at| self.peers.get(at)).map_or(OTHER, String::as_str)
+        name_of(&self.peers, group)
+    }
+
+    /// What a figure's group is called.
+    fn group(&self, figure: Figure, group: u8) -> &str {
+        match figure.groups() {
+            Groups::Peers | Groups::Whole => self.peer(group),
+            Groups::Devices => name_of(&self.snapshot.devices, group),
+        }
     }
 
     fn families(&self) -> Vec<MetricFamily> {
@@ -96,22 +104,22 @@ impl Reading {
         family_of(series, kind, metrics)
     }
 
-    /// One figure: a series per peer group, or their sum.
+    /// One figure: a series per group, or their sum.
     fn metrics(&self, shown: &Shown) -> Vec<Metric> {
         let mut metrics = Vec::new();
         let mut put = |group: u8, mut metric: Metric| {
             let value = |label: &Label| match shown.labels.iter().find(|(name, _)| *name == label.name) {
                 Some((_, value)) => *value,
-                None => self.peer(group),
+                None => self.group(shown.figure, group),
             };
             let values: Vec<String> =
                 shown.series.labels.iter().map(|label| value(label).to_owned()).collect();
             metric.set_label(label_pairs(shown.series, values));
             metrics.push(metric);
         };
-        let has_peer = shown.series.has_peer();
+        let has_groups = shown.series.has_groups();
         match shown.figure {
-            Figure::Durations(kind) if has_peer => {
+            Figure::Durations(kind) if has_groups => {
                 let of_kind = self.snapshot.durations.range((kind as u32, 0)..=(kind as u32, u8::MAX));
                 of_kind.for_each(|(&(_, group), durations)| put(group, histogram(shown.series, durations)));
             }
@@ -121,7 +129,7 @@ impl Reading {
                     put(PEER_OTHER, histogram(shown.series, &durations));
                 }
             }
-            Figure::Events(kind) if has_peer => {
+            Figure::Events(kind) if has_groups => {
                 let of_kind = self.snapshot.counts.range((kind, 0)..=(kind, u8::MAX));
                 of_kind.for_each(|(&(_, group), count)| put(group, counter(*count)));
             }
@@ -139,6 +147,11 @@ fn rows() -> impl Iterator<Item = &'static Series> {
     let mut last = "";
     // A family's figures stand together.
     all.filter(move |series| std::mem::replace(&mut last, series.name) != series.name)
+}
+
+/// The name of a group: the configured ones begin at 1.
+fn name_of(names: &[String], group: u8) -> &str {
+    (group as usize).checked_sub(1).and_then(|at| names.get(at)).map_or(OTHER, String::as_str)
 }
 
 fn counter(count: u64) -> Metric {
