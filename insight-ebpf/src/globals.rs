@@ -53,6 +53,8 @@ globals! {
     OFF_SKC_V6_DADDR: u32;
     /// `sock_common.skc_net`.
     OFF_SKC_NET: u32;
+    /// `sock.sk_bpf_storage`: what programs keep with a socket.
+    OFF_SK_STORAGE: u32;
     /// `sock.sk_protocol`.
     OFF_SK_PROTOCOL: u32;
     /// `net.ns.inum`.

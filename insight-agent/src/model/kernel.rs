@@ -2,7 +2,7 @@
 
 use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, lower_bound, upper_bound};
 use insight_common::kernel::floor::{FLOOR_SECONDS, Floor};
-use insight_common::kernel::layout::{Counter, Distribution, Role};
+use insight_common::kernel::layout::{Counter, Distribution, Role, Table};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::collections::BTreeMap;
@@ -184,6 +184,30 @@ pub struct KernelSnapshot {
     /// Sockets that were open before the programs and are measured since, by role. **Empty**: nothing
     /// was loaded.
     pub seeded: Vec<(Role, u64)>,
+    /// Entries that the programs keep now. **Empty**: nothing was loaded.
+    pub entries: Vec<(Table, u64)>,
+    /// What each program has cost.
+    pub programs: Vec<ProgramCost>,
+}
+
+/// Runs and time of one program since it was loaded, as far as the kernel counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramCost {
+    /// Its name in the object.
+    pub program: &'static str,
+    /// How often it ran while the kernel counted.
+    pub runs: u64,
+    /// How long in all. **Unit**: ns.
+    pub time_ns: u64,
+    /// Runs that the kernel left out, since the program was already running on that CPU. Always counted.
+    pub recursion_misses: u64,
+}
+
+impl ProgramCost {
+    /// Mean time of a run. **Unit**: ns. **None**: none was counted.
+    pub fn per_run_ns(&self) -> Option<u64> {
+        self.time_ns.checked_div(self.runs)
+    }
 }
 
 /// Writes of forwarders, by the way they went and by what was read before them.
@@ -227,6 +251,8 @@ impl KernelSnapshot {
             pairs: BTreeMap::new(),
             devices: Vec::new(),
             seeded: Vec::new(),
+            entries: Vec::new(),
+            programs: Vec::new(),
         }
     }
 

@@ -145,6 +145,41 @@ pub const SEEDED_COUNTERS: u32 = Role::ALL.len() as u32 + 1;
 /// Where the listeners without room are counted.
 pub const UNLISTED: u32 = Role::ALL.len() as u32;
 
+/// What the programs keep something of, entry by entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Table {
+    /// Sockets in scope.
+    Sockets = 0,
+}
+
+/// Counters of the entries of all tables.
+pub const ENTRY_COUNTERS: u32 = 2 * Table::ALL.len() as u32;
+
+impl Table {
+    /// Every table, by its number.
+    pub const ALL: [Self; 1] = [Self::Sockets];
+
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+        }
+    }
+
+    /// Where the entries that were made are counted.
+    #[inline(always)]
+    pub const fn entered(self) -> u32 {
+        2 * self as u32
+    }
+
+    /// Where the entries that went are counted.
+    #[inline(always)]
+    pub const fn left(self) -> u32 {
+        2 * self as u32 + 1
+    }
+}
+
 /// What is kept per TCP socket. All zero but `role` and `peer` when it is opened.
 ///
 /// Each field is written by one aligned store. A send on one CPU can meet data arriving on

@@ -9,7 +9,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 #[btf_tracepoint(function = "tcp_rcv_space_adjust")]
 fn data_read(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
-    if let Some(socket) = sockets::entry(sk as u64) {
+    if let Some(socket) = sockets::entry(sk) {
         receive_wait::on_read(sk, socket, now());
     }
     0

@@ -11,7 +11,7 @@ fn bytes_received(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
     let length: i32 = ctx.arg(1);
     if length > 0 {
-        if let Some(socket) = sockets::entry(sk as u64) {
+        if let Some(socket) = sockets::entry(sk) {
             let now = now();
             accept_wait::on_use(socket, now, true);
             residence::on_receive(sk as u64, socket, ctx.arg(2), now);

@@ -20,7 +20,7 @@ fn bytes_sent(ctx: BtfTracePointContext) -> i32 {
     if is_housekeeping && !globals::is_on(Measurement::SendBlocked) {
         return 0;
     }
-    let Some(socket) = sockets::entry(sk as u64) else { return 0 };
+    let Some(socket) = sockets::entry(sk) else { return 0 };
     let now = now();
     send_blocked::on_send(sk, socket, length, now);
     if length <= 0 || is_housekeeping {

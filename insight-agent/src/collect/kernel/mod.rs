@@ -151,7 +151,9 @@ impl Kernel {
 
     /// Everything counted so far. **None**: nothing runs, or the maps cannot be read.
     pub fn snapshot(&self) -> Option<KernelSnapshot> {
-        self.loaded.as_ref().and_then(|(_, reader)| reader.read().ok())
+        let mut snapshot = self.loaded.as_ref().and_then(|(_, reader)| reader.read().ok())?;
+        snapshot.programs = self.costs();
+        Some(snapshot)
     }
 
     /// The loaded object. **None**: nothing runs.

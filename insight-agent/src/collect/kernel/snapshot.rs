@@ -5,7 +5,7 @@ use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{
-    Counter, DISTRIBUTIONS, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role,
+    Counter, DISTRIBUTIONS, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role, Table,
 };
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -30,6 +30,7 @@ pub struct Reader {
     counts: PerCpuArray<MapData, u64>,
     pairs: PerCpuArray<MapData, u64>,
     seeded: Array<MapData, u64>,
+    entries: PerCpuArray<MapData, u64>,
     /// **None**: the loaded object writes none.
     #[cfg(feature = "kernel-log")]
     lines: Option<super::lines::Lines>,
@@ -76,6 +77,7 @@ impl Reader {
             counts: PerCpuArray::try_from(take("COUNTS")?)?,
             pairs: PerCpuArray::try_from(take("PAIRS")?)?,
             seeded: Array::try_from(take("SEEDED")?)?,
+            entries: PerCpuArray::try_from(take("ENTRIES")?)?,
             banks,
             groups,
             active,
@@ -118,6 +120,12 @@ impl Reader {
                     }
                 }
             }
+        }
+        for table in Table::ALL {
+            // Those that left first: what leaves between the two is counted as still there.
+            let left: u64 = self.entries.get(&table.left(), 0)?.iter().sum();
+            let entered: u64 = self.entries.get(&table.entered(), 0)?.iter().sum();
+            snapshot.entries.push((table, entered.saturating_sub(left)));
         }
         for measurement in Measurement::ALL {
             for loss in Loss::ALL {

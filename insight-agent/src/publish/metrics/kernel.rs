@@ -17,6 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const SEEDED: CounterRow<1> = CounterRow::of(&sockets::SEEDED);
+const ENTRIES: GaugeRow<1> = GaugeRow::of(&sockets::ENTRIES);
+const PROGRAM_RUNS: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_RUNS);
+const PROGRAM_SECONDS: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_SECONDS);
+const PROGRAM_MISSES: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_MISSES);
 const RTT_FLOOR: GaugeRow<2> = GaugeRow::of(&socket_rtt::SOCKET_RTT_FLOOR);
 const PAIRS: CounterRow<2> = CounterRow::of(&residence::PAIRS);
 
@@ -89,8 +93,25 @@ impl Reading {
             floor.put([self.peer(*group), role.name()], ns.map(|ns| ns as f64 / 1e9));
         }
         let mut families = vec![seeded.into_proto(), floor.into_proto(), pairs.into_proto()];
+        families.extend(self.own_cost());
         families.extend(rows().map(|series| self.family(series)));
         families
+    }
+
+    /// What the programs themselves take.
+    fn own_cost(&self) -> [MetricFamily; 4] {
+        let mut entries = ENTRIES.family();
+        for &(table, count) in &self.snapshot.entries {
+            entries.put([table.name()], Some(count as f64));
+        }
+        let (mut runs, mut seconds, mut misses) =
+            (PROGRAM_RUNS.family(), PROGRAM_SECONDS.family(), PROGRAM_MISSES.family());
+        for cost in &self.snapshot.programs {
+            runs.put([cost.program], cost.runs);
+            seconds.put_seconds([cost.program], cost.time_ns);
+            misses.put([cost.program], cost.recursion_misses);
+        }
+        [entries.into_proto(), runs.into_proto(), seconds.into_proto(), misses.into_proto()]
     }
 
     /// All figures that are shown in one family.
@@ -202,7 +223,15 @@ pub(super) struct KernelCollector {
 
 impl KernelCollector {
     pub(super) fn new(sockets: Arc<Sockets>) -> Self {
-        let own = [SEEDED.desc(), RTT_FLOOR.desc(), PAIRS.desc()];
+        let own = [
+            SEEDED.desc(),
+            ENTRIES.desc(),
+            PROGRAM_RUNS.desc(),
+            PROGRAM_SECONDS.desc(),
+            PROGRAM_MISSES.desc(),
+            RTT_FLOOR.desc(),
+            PAIRS.desc(),
+        ];
         let descs = own.into_iter().chain(rows().map(desc_of)).collect();
         Self { sockets, descs }
     }
