@@ -69,9 +69,7 @@ fn stored(sk: *mut c_void, new: *const Socket, flags: u32) -> Option<&'static mu
     // SAFETY: the map holds `Socket`s; the helper takes a socket that the kernel vouches for, and gives
     // nothing for one that is none any more or not yet. An entry stays until the program has ended,
     // whatever becomes of its socket; what another CPU does to it meanwhile is described at `Socket`.
-    unsafe {
-        bpf_sk_storage_get(map, sk, new.cast_mut().cast(), u64::from(flags)).cast::<Socket>().as_mut()
-    }
+    unsafe { bpf_sk_storage_get(map, sk, new.cast_mut().cast(), u64::from(flags)).cast::<Socket>().as_mut() }
 }
 
 /// A socket's state changed.

@@ -6,6 +6,7 @@ use insight_agent::collect::kernel::settings::{Device, Settings};
 use insight_agent::model::kernel::{Durations, Reason, State};
 use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::{Loss, Measurement};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ fn run(command: &str) {
 /// Sends over a device, to an address at its other end.
 fn send(address: &str, packets: u32) {
     let sender = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // The wait shall be in the device's queue, not in front of the socket's full buffer.
+    setsockopt(&sender, sockopt::SndBufForce, &(4 << 20)).unwrap();
     for _ in 0..packets {
         sender.send_to(&[0; PAYLOAD], (address, 9)).unwrap();
     }
@@ -59,9 +62,9 @@ fn packets_behind_a_shaper_wait_as_long_as_its_rate_says_and_neighbours_do_not()
         let had = [fast, slow].map(|device| of(&bench, Distribution::QdiscWait, device));
         let (started, count) = (Instant::now(), u64::from(PACKETS));
         send("10.9.1.2", PACKETS);
+        let sending = started.elapsed();
         send("10.9.2.2", PACKETS);
         send("10.9.3.2", PACKETS);
-        let sending = started.elapsed();
         let deadline = started + Duration::from_secs(10);
         let waited =
             |device: u8, had: &Durations| of(&bench, Distribution::QdiscWait, device).since(had).unwrap();

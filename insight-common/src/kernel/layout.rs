@@ -211,8 +211,8 @@ pub struct Socket {
     pub unread: u8,
     /// Not 0: `seen_seq` is known.
     pub seen: u8,
-    /// Fills the entry up.
-    pub unused: u32,
+    /// How far the application has read, to tell a read from a peek.
+    pub copied_seq: u32,
 }
 
 impl Socket {
@@ -232,7 +232,7 @@ impl Socket {
             peer: PEER_PENDING,
             unread: 0,
             seen: 0,
-            unused: 0,
+            copied_seq: 0,
         }
     }
 }

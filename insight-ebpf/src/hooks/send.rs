@@ -27,7 +27,7 @@ fn bytes_sent(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     accept_wait::on_use(socket, now, false);
-    residence::on_send(sk as u64, socket, now);
+    residence::on_send(sk, socket, now);
     match Role::of(socket.role) {
         Some(Role::Accepted) => turnaround::on_answer_out(socket, now),
         Some(Role::Connected) => response::on_request_out(socket, now),

@@ -132,7 +132,7 @@ pub fn hooks_of(measurement: Measurement) -> impl Iterator<Item = Hook> {
 
 /// Bytes of the histograms, the part of the maps that grows with CPUs and peer groups.
 pub fn histogram_bytes(settings: &Settings) -> u64 {
-    let histograms = u64::from(banks() * DISTRIBUTIONS * peers_of(settings));
+    let histograms = u64::from(banks() * DISTRIBUTIONS * groups_of(settings));
     histograms * size_of::<HistogramWords>() as u64
 }
 
@@ -203,17 +203,14 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
     Ok(ebpf)
 }
 
-/// Writes what the programs look up: namespaces, forwarders, peer rules, devices, classes of drops.
+/// Writes what the programs look up: namespaces, peer rules, devices, classes of drops.
 fn fill(ebpf: &mut Ebpf, plan: &Plan<'_>) -> Result<(), aya::maps::MapError> {
     let settings = plan.settings;
     let absent = |name: &str| aya::maps::MapError::InvalidName { name: name.to_owned() };
-    let forwarders = settings.forwarders.as_deref().unwrap_or_default();
-    for (name, keys) in [("NAMESPACES", settings.scope.namespaces.as_slice()), ("FORWARDERS", forwarders)] {
-        let map = ebpf.map_mut(name).ok_or_else(|| absent(name))?;
-        let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
-        for key in keys {
-            map.insert(key, 1, 0)?;
-        }
+    let map = ebpf.map_mut("NAMESPACES").ok_or_else(|| absent("NAMESPACES"))?;
+    let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
+    for namespace in &settings.scope.namespaces {
+        map.insert(namespace, 1, 0)?;
     }
     let map = ebpf.map_mut("PEER_RULES").ok_or_else(|| absent("PEER_RULES"))?;
     let mut map = aya::maps::lpm_trie::LpmTrie::try_from(map)?;

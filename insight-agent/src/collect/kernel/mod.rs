@@ -9,6 +9,7 @@ mod attached;
 pub mod btf;
 pub mod cost;
 pub mod examine;
+mod forwarders;
 pub mod hooks;
 #[cfg(feature = "kernel-log")]
 pub mod lines;
@@ -32,7 +33,7 @@ insight_common::measurements!(modules);
 
 use crate::model::kernel::{KernelSnapshot, Reason, State};
 use aya::Ebpf;
-use aya::maps::{HashMap, MapError};
+use aya::maps::MapError;
 use insight_common::kernel::drops::REASONS;
 use insight_common::kernel::layout::{Distribution, Groups};
 use insight_common::kernel::loss::Measurement;
@@ -119,16 +120,10 @@ impl Kernel {
     /// Replaces the processes that forward: workers come and go.
     ///
     /// # Errors
-    /// There are more than the map holds (64); those that fit are measured.
+    /// There are more than the maps hold (64, with 8,192 threads); those that fit are measured.
     pub fn set_forwarders(&mut self, pids: &[u32]) -> Result<(), MapError> {
         let Some((ebpf, _)) = &mut self.loaded else { return Ok(()) };
-        let Some(map) = ebpf.map_mut("FORWARDERS") else { return Ok(()) };
-        let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
-        let known: Vec<u32> = map.keys().filter_map(Result::ok).collect();
-        for gone in known.iter().filter(|pid| !pids.contains(pid)) {
-            map.remove(gone)?;
-        }
-        pids.iter().filter(|pid| !known.contains(pid)).try_for_each(|pid| map.insert(pid, 1, 0))
+        forwarders::follow(ebpf, pids)
     }
 
     /// Whether a measurement runs.
@@ -224,6 +219,8 @@ fn prepare(
     let devices = settings.devices.iter().map(|device| device.name.clone()).collect();
     let reader = Reader::new(&mut ebpf, load::banks(), load::groups_of(settings), active.clone(), devices)
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
+    forwarders::follow(&mut ebpf, settings.forwarders.as_deref().unwrap_or_default())
+        .map_err(|error| failed(Reason::Refused, format!("enter the forwarders: {error}")))?;
     // Last, when sockets that open and close are followed: nothing falls in between.
     let seeding = seeds.and_then(|()| seeding::run(&mut ebpf, &btf, &settings.scope));
     Ok(Some(Loaded { ebpf, reader, seeding }))
