@@ -13,9 +13,9 @@
 //! - **Lost**: `unstamped` (data-ready replaced by kTLS or a sockmap), `unreadable`.
 //! - Delay before data-ready (interrupt, softirq, GRO) is not in it.
 
+use crate::globals;
 use crate::memory::{Object, trusted};
 use crate::record::{duration, lose};
-use crate::{globals, threads};
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
@@ -37,12 +37,11 @@ pub fn sequence_of(sk: Object) -> Option<Sequence> {
     })
 }
 
-/// The application read what had waited for so long (0: for nothing that counts), or what was not seen
+/// The application read, in a thread that counts or not, what had waited for so long (0: for nothing that counts), or what was not seen
 /// to arrive.
 #[inline(always)]
-pub fn on_read(socket: &Socket, waited_ns: u64, is_unstamped: bool) {
-    // Asked last: most calls of a busy reader come to nothing.
-    if !globals::is_on(Measurement::ReceiveWait) || (waited_ns == 0 && !is_unstamped) || !is_counted() {
+pub fn on_read(counts: bool, socket: &Socket, waited_ns: u64, is_unstamped: bool) {
+    if !globals::is_on(Measurement::ReceiveWait) || (waited_ns == 0 && !is_unstamped) || !counts {
         return;
     }
     if is_unstamped {
@@ -53,10 +52,4 @@ pub fn on_read(socket: &Socket, waited_ns: u64, is_unstamped: bool) {
     let distribution =
         if accepted { Distribution::ReceiveWaitAccepted } else { Distribution::ReceiveWaitConnected };
     duration(distribution, socket.peer, waited_ns);
-}
-
-/// Whether the current thread's reads are in the figures.
-#[inline(always)]
-fn is_counted() -> bool {
-    globals::FORWARDERS_ONLY.load() == 0 || threads::is_forwarding()
 }

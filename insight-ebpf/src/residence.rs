@@ -2,7 +2,7 @@
 //! in the same turn of its event loop.
 //!
 //! - **Measures** `tcp_rcv_space_adjust`, in a call that reads, since 4.15, shared with `receive_wait`, →
-//!   `sock_send_length`, when a call that wrote returns, since 6.3:
+//!   `sock_send_length`, when the first call that wrote afterwards returns, since 6.3:
 //!   <https://github.com/torvalds/linux/blob/v6.12/net/socket.c#L726>. It is a distribution over
 //!   bursts of bytes, not over requests. The wait before the read is `receive_wait`.
 //! - **Filtered**: threads of other processes than the forwarders; peeks; HTTP/2 housekeeping, and
@@ -30,11 +30,11 @@ const INTERRUPTIBLE: u32 = 1;
 
 /// A thread read. What was not seen to arrive may have been read by any thread.
 #[inline(always)]
-pub fn on_read(sk: Object, socket: &Socket, is_unstamped: bool, now: u64) {
+pub fn on_read(thread: Option<&mut Thread>, sk: Object, socket: &Socket, is_unstamped: bool, now: u64) {
     if !globals::is_on(Measurement::Residence) || is_unstamped {
         return;
     }
-    if let Some(thread) = threads::current() {
+    if let Some(thread) = thread {
         let (role, peer) = (socket.role, socket.peer);
         thread.turn = Turn { read_ns: now, socket: sk as u64, role, peer, unused: [0; 6] };
     }
@@ -42,11 +42,17 @@ pub fn on_read(sk: Object, socket: &Socket, is_unstamped: bool, now: u64) {
 
 /// A thread wrote.
 #[inline(always)]
-pub fn on_send(sk: Object, socket: &Socket, now: u64) {
+pub fn on_send(sk: Object, socket: &mut Socket, now: u64) {
     if !globals::is_on(Measurement::Residence) {
         return;
     }
     let Some(thread) = threads::current() else { return };
+    // HEADERS and DATA are often two writes of one burst.
+    let burst = thread.burst();
+    if socket.burst == burst {
+        return;
+    }
+    socket.burst = burst;
     let direction = Direction::of_write(socket.role);
     let outcome = thread.turn.written(sk as u64, socket.role);
     if outcome == PairOutcome::SameSocket && is_greeting(socket) {
@@ -77,6 +83,6 @@ fn is_greeting(socket: &Socket) -> bool {
 #[inline(always)]
 pub fn on_leave(thread: &mut Thread, state: u32) {
     if globals::is_on(Measurement::Residence) && state & INTERRUPTIBLE != 0 {
-        thread.turn.read_ns = 0;
+        thread.sleep();
     }
 }

@@ -65,7 +65,7 @@ pub fn on_start(task: Object) {
     let thread: u32 = trusted(task, globals::OFF_TASK_PID.load());
     // A thread of a process that has its entry, or a process that was forked.
     let entered = FORWARDERS.get_ptr(process).is_some() || FORWARDERS.insert(process, FORKED, 0).is_ok();
-    if !entered || THREADS.insert(thread, Thread::of(process), 0).is_err() {
+    if !entered || THREADS.insert(thread, Thread::of(process, thread), 0).is_err() {
         for measurement in [Measurement::Residence, Measurement::RunqueueWait] {
             if globals::is_on(measurement) {
                 lose(measurement, Loss::MapFull);

@@ -213,6 +213,10 @@ pub struct Socket {
     pub seen: u8,
     /// How far the application has read, to tell a read from a peek.
     pub copied_seq: u32,
+    /// The burst of writes that was counted last, see [`super::thread::Thread::burst`]. 0: none was.
+    pub burst: u32,
+    /// Fills the entry up.
+    pub unused: u32,
 }
 
 impl Socket {
@@ -233,6 +237,8 @@ impl Socket {
             unread: 0,
             seen: 0,
             copied_seq: 0,
+            burst: 0,
+            unused: 0,
         }
     }
 }
@@ -245,7 +251,7 @@ mod tests {
     #[test]
     fn a_socket_has_no_hidden_padding() {
         let parts = size_of::<Exchange>() + size_of::<Opening>() + size_of::<Recovery>();
-        let fields = 8 + 4 + 4 + parts + 4 + 4 + 4 + 4;
+        let fields = 8 + 4 + 4 + parts + 4 + 4 + 4 + 4 + 8;
         assert_eq!(size_of::<Socket>(), fields);
     }
 

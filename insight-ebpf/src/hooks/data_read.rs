@@ -4,7 +4,7 @@ use super::now;
 use crate::memory::Object;
 use crate::receive_wait::sequence_of;
 use crate::record::lose;
-use crate::{accept_wait, globals, receive_wait, residence, sockets};
+use crate::{accept_wait, globals, receive_wait, residence, sockets, threads};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::loss::{Loss, Measurement};
@@ -32,8 +32,10 @@ fn data_read(ctx: BtfTracePointContext) -> i32 {
         Read::Unstamped => (0, true),
         Read::Nothing => (0, false),
     };
-    receive_wait::on_read(socket, waited_ns, is_unstamped);
+    let thread = threads::current();
+    let counts = globals::FORWARDERS_ONLY.load() == 0 || thread.is_some() || threads::is_forwarding();
+    receive_wait::on_read(counts, socket, waited_ns, is_unstamped);
     accept_wait::on_use(socket, now, true);
-    residence::on_read(sk, socket, is_unstamped, now);
+    residence::on_read(thread, sk, socket, is_unstamped, now);
     0
 }

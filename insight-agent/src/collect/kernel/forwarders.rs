@@ -45,7 +45,7 @@ pub(super) fn follow(ebpf: &mut Ebpf, pids: &[u32]) -> Result<(), MapError> {
     for pid in come {
         // A process that has ended meanwhile has none.
         for thread in root.numbers(format!("proc/{pid}/task")) {
-            let entered = threads.insert(thread, Thread::words_of(pid), NO_EXIST);
+            let entered = threads.insert(thread, Thread::words_of(pid, thread), NO_EXIST);
             // It began after its process was entered, and was seen.
             full = full.and(entered.or_else(|error| if is_there(&error) { Ok(()) } else { Err(error) }));
         }

@@ -60,9 +60,9 @@ pub fn groups_of(settings: &Settings) -> u32 {
     (settings.peers.len().max(settings.devices.len()) as u32 + 1).min(MAX_PEERS)
 }
 
-/// Banks of histograms on this machine.
+/// Banks of histograms on this machine: a power of two, as the programs want it.
 pub fn banks() -> u32 {
-    aya::util::nr_cpus().map_or(MAX_BANKS, |cpus| (cpus as u32).clamp(1, MAX_BANKS))
+    aya::util::nr_cpus().map_or(MAX_BANKS, |cpus| (cpus as u32).next_power_of_two().clamp(1, MAX_BANKS))
 }
 
 /// Loads and attaches everything that `active` needs. A measurement that the kernel refuses leaves
