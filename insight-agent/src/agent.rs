@@ -19,6 +19,7 @@ mod grpc;
 mod host;
 mod kernel;
 mod nodes;
+mod peers;
 mod report;
 mod status;
 mod token;
