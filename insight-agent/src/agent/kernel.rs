@@ -3,6 +3,7 @@
 //! Loading takes a quarter of a second and reading some milliseconds of system calls, so neither
 //! is for an async worker. The programs end with the thread.
 
+use super::privileges::Privileges;
 use super::report::{Floors, OwnReport};
 use super::worker::Worker;
 use crate::collect::host::{Root, detect};
@@ -43,6 +44,7 @@ pub(super) fn start(
     metrics: Arc<Metrics>,
     states: States,
     own: Arc<OwnReport>,
+    privileges: Privileges,
 ) -> std::io::Result<Option<Worker>> {
     if !config.kernel.enabled {
         return Ok(None);
@@ -56,6 +58,7 @@ pub(super) fn start(
             Ok(settings) => Kernel::start(&settings),
             Err(problem) => Kernel::failed(&problem),
         };
+        privileges.keep_reading(|| kernel.snapshot().is_some());
         let found = states_of(&kernel, &watch.node);
         for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
             tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
