@@ -1,0 +1,216 @@
+//! What each capability is for, found out by taking it away from the real agent; and what is left of
+//! them when it has started. `docs/kernels.md` has the table that is proved here.
+//!
+//! Agents here measure this whole machine for a moment; only their states are looked at.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use insight_agent::collect::kernel::spec;
+use insight_e2e::agent::{Agent, Config, Site};
+use insight_e2e::unprivileged::{can, held, settled, start};
+use insight_e2e::wait::{PATIENCE, wait_until};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+
+/// What an ordinary user's agent is to have.
+const STATED: [&str; 3] = ["bpf", "perfmon", "net_admin"];
+
+/// State and reason of each measurement.
+type States = BTreeMap<String, (String, String)>;
+
+/// Everything on that is on by default. `selector`: of the forwarder.
+fn config(selector: &str, kernel: &str) -> Config {
+    let forwarder = format!("[[forwarder]]\nname = \"some\"\n{selector}\n");
+    Config::new().tables(&format!("[host]\nperiod = \"1s\"\n[kernel]\nenabled = true\n{kernel}\n{forwarder}"))
+}
+
+/// A process of another user, root, that can be looked for by its name.
+const BY_NAME: &str = "process = \"systemd\"";
+
+/// As the status tells it; the scrape must tell the same.
+fn states(agent: &Agent) -> States {
+    // They are told once a window.
+    let status = wait_until("every half's state", PATIENCE, || {
+        let status = agent.status();
+        let all = status["measurements"].as_array().unwrap();
+        let told = ["seeding", "host"].iter().all(|name| all.iter().any(|one| one["name"] == *name));
+        if told { Ok(status) } else { Err(status.to_string()) }
+    });
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let all = status["measurements"].as_array().unwrap();
+    let states: States =
+        all.iter().map(|one| (text(&one["name"]), (text(&one["state"]), text(&one["reason"])))).collect();
+    for (name, (state, reason)) in &states {
+        agent.wait_for("the same state in the scrape", |scrape| {
+            let labels =
+                [("measurement", name.as_str()), ("state", state.as_str()), ("reason", reason.as_str())];
+            scrape.value("insight_measurement_state", &labels)
+        });
+    }
+    states
+}
+
+/// The states of the default measurements as they shall be, where those in `failed` may not run.
+fn expected(failed: &[&str]) -> States {
+    let defaults = spec::ALL.iter().filter(|spec| spec.measurement.is_default());
+    let state = |name: &str| match failed.contains(&name) {
+        true => ("failed".to_owned(), "permission".to_owned()),
+        false => ("active".to_owned(), String::new()),
+    };
+    defaults.map(|spec| spec.measurement.name()).map(|name| (name.to_owned(), state(name))).collect()
+}
+
+#[track_caller]
+fn assert_states(agent: &Agent, failed: &[&str], seeding: (&str, &str)) {
+    let found = states(agent);
+    for (name, state) in &expected(failed) {
+        assert_eq!(found.get(name), Some(state), "{name}: {found:#?}\n{}", agent.log());
+    }
+    let seeding = (seeding.0.to_owned(), seeding.1.to_owned());
+    assert_eq!(found["seeding"], seeding, "{}", agent.log());
+    // Whatever the kernel half may: the rest runs.
+    assert_eq!(found["host"].0, "active");
+    assert!(agent.scrape().value("insight_forwarder_processes", &[("forwarder", "some")]).is_some());
+}
+
+/// Every thread has what is said here of it; one that is not named has nothing.
+#[track_caller]
+fn assert_held(agent: &Agent, expected: &[(&str, &[&str])]) {
+    let found = held(agent.process.pid());
+    assert!(["kernel", "host", "grpc", "prober"].iter().all(|name| found.contains_key(*name)), "{found:#?}");
+    for (thread, capabilities) in &found {
+        let wanted = expected.iter().find(|(name, _)| name == thread).map_or(&[][..], |(_, wanted)| *wanted);
+        let wanted: BTreeSet<_> = wanted.iter().copied().collect();
+        assert_eq!(capabilities, &wanted, "{thread}: {found:#?}\n{}", agent.log());
+    }
+}
+
+/// The one line about capabilities.
+fn line(agent: &Agent) -> String {
+    let log = agent.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("capabilities are settled")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    lines[0].to_owned()
+}
+
+#[test]
+fn three_capabilities_run_every_default_measurement_and_none_is_left() {
+    if !can("three_capabilities_run_every_default_measurement_and_none_is_left") {
+        return;
+    }
+    let site = Site::new();
+    let agent = start(&site, &STATED, &config(BY_NAME, ""));
+    assert_states(&agent, &[], ("active", ""));
+    assert_held(&agent, &[]);
+    let line = line(&agent);
+    assert!(line.contains("kept=\"none\""), "{line}");
+    assert!(line.contains("dropped=\"CAP_NET_ADMIN CAP_PERFMON CAP_BPF\""), "{line}");
+    assert!(!agent.log().contains("WARN"), "{}", agent.log());
+}
+
+#[test]
+fn without_net_admin_only_what_stands_on_the_cgroup_fails() {
+    if !can("without_net_admin_only_what_stands_on_the_cgroup_fails") {
+        return;
+    }
+    let site = Site::new();
+    let agent = start(&site, &["bpf", "perfmon"], &config(BY_NAME, ""));
+    assert_states(&agent, &["socket_rtt"], ("active", ""));
+    assert_held(&agent, &[]);
+}
+
+#[test]
+fn without_bpf_or_perfmon_all_kernel_measurements_fail_and_the_rest_runs() {
+    if !can("without_bpf_or_perfmon_all_kernel_measurements_fail_and_the_rest_runs") {
+        return;
+    }
+    let all: Vec<_> = spec::ALL.iter().map(|spec| spec.measurement.name()).collect();
+    for left in [&["perfmon", "net_admin"][..], &["bpf", "net_admin"], &[]] {
+        let site = Site::new();
+        let agent = start(&site, left, &config(BY_NAME, ""));
+        // Nothing measures: there is nothing to seed.
+        assert_states(&agent, &all, ("disabled", "off"));
+        assert_held(&agent, &[]);
+        assert!(agent.log().contains("grant CAP_BPF"), "{}", agent.log());
+    }
+}
+
+#[test]
+fn sockets_of_another_namespace_that_were_open_before_take_sys_admin() {
+    if !can("sockets_of_another_namespace_that_were_open_before_take_sys_admin") {
+        return;
+    }
+    let scope = "scope_namespaces = [\"/proc/self/ns/net\"]";
+    for (capabilities, seeding) in [
+        (&STATED[..], ("failed", "permission")),
+        (&["bpf", "perfmon", "net_admin", "sys_admin"], ("active", "")),
+    ] {
+        let site = Site::new();
+        let agent = start(&site, capabilities, &config(BY_NAME, scope));
+        assert_states(&agent, &[], seeding);
+        assert_held(&agent, &[]);
+    }
+}
+
+/// Processes that the agent takes for the forwarder.
+fn followed(agent: &Agent) -> Vec<u64> {
+    let status = wait_until("a reading of the forwarders", PATIENCE, || {
+        let status = agent.status();
+        let read = status["forwarders"][0]["pids"].is_array();
+        if read { Ok(status) } else { Err(status.to_string()) }
+    });
+    let pids = status["forwarders"][0]["pids"].as_array().unwrap();
+    pids.iter().map(|pid| pid.as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_forwarder_of_another_user_is_found_by_its_port_with_two_more_which_stay() {
+    if !can("a_forwarder_of_another_user_is_found_by_its_port_with_two_more_which_stay") {
+        return;
+    }
+    // This process, which is root's.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let selector = format!("port = {}", listener.local_addr().unwrap().port());
+    let own = u64::from(std::process::id());
+    for more in [&["sys_ptrace", "dac_read_search"][..], &["sys_ptrace"], &["dac_read_search"], &[]] {
+        let site = Site::new();
+        let capabilities = [&STATED, more].concat();
+        let agent = start(&site, &capabilities, &config(&selector, ""));
+        assert_states(&agent, &[], ("active", ""));
+        let found = followed(&agent);
+        assert_eq!(found.contains(&own), more.len() == 2, "with {more:?}: {found:?}");
+        assert_held(&agent, &[("kernel", more), ("host", more)]);
+        let warned = agent.log().contains("it is looked for by its port");
+        assert_eq!(warned, more.len() < 2, "with {more:?}: {}", agent.log());
+    }
+}
+
+#[test]
+fn root_keeps_only_what_finds_its_forwarder() {
+    if !can("root_keeps_only_what_finds_its_forwarder") {
+        return;
+    }
+    for (selector, kept) in [
+        ("unit = \"nginx\"", &[][..]),
+        (BY_NAME, &["sys_ptrace"]),
+        ("port = 1", &["sys_ptrace", "dac_read_search"]),
+    ] {
+        let site = Site::new();
+        let agent = settled(site.start(&config(selector, "")));
+        assert_states(&agent, &[], ("active", ""));
+        assert_held(&agent, &[("kernel", kept), ("host", kept)]);
+        let line = line(&agent);
+        assert!(line.contains("CAP_SYS_MODULE") && line.contains("CAP_BPF"), "dropped: {line}");
+    }
+}
+
+#[test]
+fn an_agent_that_reads_nothing_keeps_nothing() {
+    if !can("an_agent_that_reads_nothing_keeps_nothing") {
+        return;
+    }
+    let site = Site::new();
+    let agent = settled(site.start(&Config::new().tables("[host]\nenabled = false")));
+    let found = held(agent.process.pid());
+    assert!(found.values().all(BTreeSet::is_empty), "{found:#?}");
+    assert!(line(&agent).contains("kept=\"none\""), "{}", agent.log());
+}
