@@ -47,6 +47,8 @@ pub fn prefix(capabilities: &[&str]) -> Vec<String> {
     let set = ["-all".to_owned()].into_iter().chain(capabilities.iter().map(|name| format!("+{name}")));
     let set = set.collect::<Vec<_>>().join(",");
     let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
+    // Changing the user takes away what the lab had asked for.
+    let user = user.into_iter().chain(["--pdeathsig=KILL".to_owned()]);
     let sets = ["inh-caps", "ambient-caps", "bounding-set"].map(|of| format!("--{of}={set}"));
     ["setpriv".to_owned()].into_iter().chain(user).chain(sets).chain(["--".to_owned()]).collect()
 }

@@ -5,14 +5,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use insight_agent::collect::kernel::spec;
-use insight_e2e::agent::{Agent, Config, Site};
+use insight_e2e::agent::{Agent, Config, Site, binary};
 use insight_e2e::unprivileged::{can, held, settled, start};
 use insight_e2e::wait::{PATIENCE, wait_until};
+use insight_lab::skip::{SkipReason, skip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 
 /// What an ordinary user's agent is to have.
 const STATED: [&str; 3] = ["bpf", "perfmon", "net_admin"];
+
+/// The unit that is offered to operators.
+const UNIT: &str = include_str!("../../../deploy/insight-agent.service");
 
 /// State and reason of each measurement.
 type States = BTreeMap<String, (String, String)>;
@@ -213,4 +219,32 @@ fn an_agent_that_reads_nothing_keeps_nothing() {
     let found = held(agent.process.pid());
     assert!(found.values().all(BTreeSet::is_empty), "{found:#?}");
     assert!(line(&agent).contains("kept=\"none\""), "{}", agent.log());
+}
+
+#[test]
+fn the_unit_grants_what_is_proved_here_and_no_more() {
+    for key in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
+        let lines: Vec<_> = UNIT.lines().filter_map(|line| line.strip_prefix(key)).collect();
+        let stated = STATED.map(|name| format!("CAP_{}", name.to_uppercase())).join(" ");
+        assert_eq!(lines, [stated], "{key}");
+    }
+    assert!(UNIT.lines().any(|line| line == "NoNewPrivileges=yes"));
+    let offered = ["ProtectProc=", "ProcSubset=", "PrivateUsers=", "PrivateNetwork=", "IPAddressDeny="];
+    let breaks = |line: &&str| offered.iter().any(|key| line.starts_with(key));
+    assert_eq!(UNIT.lines().find(breaks), None, "the agent would not see what it measures");
+}
+
+#[test]
+fn systemd_understands_the_unit() {
+    let (test, program) = ("systemd_understands_the_unit", "/usr/bin/systemd-analyze");
+    if !Path::new(program).exists() {
+        return skip(test, SkipReason::Missing("systemd-analyze is missing: install systemd"));
+    }
+    // It asks whether the program is there.
+    let site = Site::new();
+    let text = UNIT.replace("/usr/local/bin/insight-agent", binary().to_str().unwrap());
+    let file = site.write("insight-agent.service", &text);
+    let answer = Command::new(program).args(["verify", "--man=no"]).arg(file).output().unwrap();
+    let said = String::from_utf8_lossy(&answer.stderr);
+    assert!(answer.status.success() && !said.contains("insight-agent.service"), "{}: {said}", answer.status);
 }
