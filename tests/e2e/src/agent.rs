@@ -120,7 +120,7 @@ impl Site {
     }
 
     /// The same with a command that has its program already.
-    pub(crate) fn start_program(&self, command: Command, config: &Config) -> Agent {
+    pub fn start_program(&self, command: Command, config: &Config) -> Agent {
         self.until_ready(self.spawn(command, config))
     }
 

@@ -70,11 +70,16 @@ pub fn reachable(folder: &Path) -> PathBuf {
 /// # Panics
 /// It does not become ready.
 pub fn start(site: &Site, capabilities: &[&str], config: &Config) -> Agent {
+    settled(site.start_program(command(site, capabilities), config))
+}
+
+/// The program so, without its arguments.
+pub fn command(site: &Site, capabilities: &[&str]) -> Command {
     let program = reachable(&site.path("."));
     let prefix = prefix(capabilities);
     let mut command = Command::new(&prefix[0]);
     command.args(&prefix[1..]).arg(program);
-    settled(site.start_program(command, config))
+    command
 }
 
 /// Waits until the agent has said which capabilities are left.

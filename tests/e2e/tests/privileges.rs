@@ -6,13 +6,14 @@
 
 use insight_agent::collect::kernel::spec;
 use insight_e2e::agent::{Agent, Config, Site, binary};
-use insight_e2e::unprivileged::{can, held, settled, start};
+use insight_e2e::unprivileged::{can, command, held, settled, start};
 use insight_e2e::wait::{PATIENCE, wait_until};
 use insight_lab::skip::{SkipReason, skip};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 /// What an ordinary user's agent is to have.
 const STATED: [&str; 3] = ["bpf", "perfmon", "net_admin"];
@@ -188,6 +189,120 @@ fn a_forwarder_of_another_user_is_found_by_its_port_with_two_more_which_stay() {
         let warned = agent.log().contains("it is looked for by its port");
         assert_eq!(warned, more.len() < 2, "with {more:?}: {}", agent.log());
     }
+}
+
+/// The name of this process as `ps` shows it, and that of its program's file, which is longer.
+fn own_names() -> [String; 2] {
+    let comm = fs::read_to_string(format!("/proc/{}/comm", std::process::id())).unwrap();
+    let program = std::env::current_exe().unwrap();
+    let names = [comm.trim().to_owned(), program.file_name().unwrap().to_str().unwrap().to_owned()];
+    assert_ne!(names[0], names[1]);
+    names
+}
+
+#[test]
+fn a_forwarder_of_another_user_is_found_by_its_name_without_any_and_by_its_programs_with_one() {
+    let test = "a_forwarder_of_another_user_is_found_by_its_name_without_any_and_by_its_programs_with_one";
+    if !can(test) {
+        return;
+    }
+    let [name, program] = own_names();
+    let own = u64::from(std::process::id());
+    for (called, more, is_found) in
+        [(&name, &[][..], true), (&program, &[], false), (&program, &["sys_ptrace"], true)]
+    {
+        let site = Site::new();
+        let capabilities = [&STATED, more].concat();
+        let agent = start(&site, &capabilities, &config(&format!("process = {called:?}"), ""));
+        assert_eq!(followed(&agent).contains(&own), is_found, "{called} with {more:?}");
+        assert_held(&agent, &[("kernel", more), ("host", more)]);
+    }
+}
+
+/// A process of this user, root, in a control group of its own.
+struct Grouped {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Grouped {
+    /// **None**: no cgroup2 is mounted, which has been said.
+    fn start(test: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let Some(line) = mounts.lines().find(|line| line.contains(" - cgroup2 ")) else {
+            skip(test, SkipReason::Missing("no cgroup2 is mounted"));
+            return None;
+        };
+        let name = format!("insight-privileges-{}", std::process::id());
+        let folder = Path::new(line.split(' ').nth(4).unwrap()).join(name);
+        fs::create_dir(&folder).unwrap();
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let grouped = Self { child, folder };
+        fs::write(grouped.folder.join("cgroup.procs"), grouped.child.id().to_string()).unwrap();
+        Some(grouped)
+    }
+}
+
+impl Drop for Grouped {
+    fn drop(&mut self) {
+        // In this order: a group with a process in it stays.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+#[test]
+fn a_forwarders_group_takes_no_capability_unless_proc_hides_processes() {
+    let test = "a_forwarders_group_takes_no_capability_unless_proc_hides_processes";
+    if !can(test) {
+        return;
+    }
+    let Some(forwarder) = Grouped::start(test) else { return };
+    let selector = format!("cgroup = {:?}", forwarder.folder);
+    let both = &["sys_ptrace"][..];
+    for (options, more, kept, is_found) in [
+        ("", both, &[][..], true),
+        ("", &[], &[], true),
+        ("hidepid=2", both, both, true),
+        ("hidepid=2", &[], &[], false),
+    ] {
+        let site = Site::new();
+        let inner = command(&site, &[&STATED, more].concat());
+        let mut outer = Command::new("unshare");
+        let mount = format!("mount -t proc -o rw,{options} proc /proc && exec \"$@\"");
+        outer
+            .args(["--mount", "--", "sh", "-c", &mount, "sh"])
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        let agent = settled(site.start_program(outer, &config(&selector, "")));
+        let found = followed(&agent).contains(&u64::from(forwarder.child.id()));
+        assert_eq!(found, is_found, "{options} with {more:?}: {}", agent.log());
+        assert_held(&agent, &[("kernel", kept), ("host", kept)]);
+    }
+}
+
+#[test]
+fn a_low_port_takes_a_capability_that_is_dropped_when_it_is_bound() {
+    if !can("a_low_port_takes_a_capability_that_is_dropped_when_it_is_bound") {
+        return;
+    }
+    let site = Site::new();
+    let low = |site: &Site| {
+        let listen = format!("listen = \"{}:81\"", site.admin().ip());
+        Config::new().admin(&listen).tables("[host]\nenabled = false")
+    };
+    let agent = start(&site, &["net_bind_service"], &low(&site));
+    let found = held(agent.process.pid());
+    assert!(found.values().all(BTreeSet::is_empty), "{found:#?}");
+    assert!(line(&agent).contains("dropped=\"CAP_NET_BIND_SERVICE\""), "{}", agent.log());
+
+    let site = Site::new();
+    let file = site.write("low.toml", &low(&site).render(&site));
+    let answer = command(&site, &[]).args(["run", "--config"]).arg(file).output().unwrap();
+    let said = String::from_utf8_lossy(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(1), "{said}");
+    assert!(said.contains("CAP_NET_BIND_SERVICE"), "{said}");
 }
 
 #[test]

@@ -4,11 +4,14 @@
 use crate::host::HOPS;
 use insight_agent::collect::kernel::spec;
 use insight_e2e::nodes::{Nodes, status};
+use insight_e2e::path::scrape;
 use insight_e2e::unprivileged::{can, held, prefix, reachable};
+use insight_e2e::wait::wait_until;
 use insight_lab::{Fault, Forwarder};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Windows of one second that a figure is the median of.
 const WINDOWS: u32 = 5;
@@ -73,5 +76,19 @@ fn agents_of_an_ordinary_user_measure_nginx_and_give_an_injected_delay_back() {
     assert_eq!(["rtt_floor", "kernel"], [link, "hop:mediary-a"].map(|name| with.source(name)));
     assert!((0.036..=0.046).contains(&moved(link)), "{before:#?} {with:#?}");
     assert!(moved("hop:mediary-a").abs() < 0.004, "{before:#?} {with:#?}");
+
+    // Another process forwards: its id is written into a map that was opened with more than is left.
+    let metrics = nodes.lab.agent("mediary-a").unwrap().metrics;
+    let paired = || {
+        let shown = scrape(metrics);
+        shown.sum("insight_forward_pairs_total", &[("outcome", "paired")]).unwrap()
+    };
+    let before = paired();
+    nodes.lab.restart("mediary-a").unwrap();
+    wait_until("pairs of the new nginx", Duration::from_secs(60), || {
+        let more = paired() - before;
+        // What the old one did since the last reading is much less.
+        if more > 500.0 { Ok(()) } else { Err(more.to_string()) }
+    });
     nodes.lab.stop().unwrap();
 }
