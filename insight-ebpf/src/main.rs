@@ -12,7 +12,6 @@
 )]
 
 #[cfg(target_arch = "bpf")]
-mod forwarders;
 #[cfg(target_arch = "bpf")]
 mod globals;
 #[cfg(target_arch = "bpf")]
@@ -29,6 +28,7 @@ mod scope;
 mod seeding;
 #[cfg(target_arch = "bpf")]
 mod sockets;
+mod threads;
 
 /// One module per measurement: see `insight_common::measurements`.
 #[cfg(target_arch = "bpf")]
