@@ -111,7 +111,13 @@ fn three_capabilities_run_every_default_measurement_and_none_is_left() {
     let line = line(&agent);
     assert!(line.contains("kept=\"none\""), "{line}");
     assert!(line.contains("dropped=\"CAP_NET_ADMIN CAP_PERFMON CAP_BPF\""), "{line}");
-    assert!(!agent.log().contains("WARN"), "{}", agent.log());
+    for of_the_programs in ["insight_bpf_table_entries", "insight_bpf_program_recursion_misses_total"] {
+        agent.wait_for(of_the_programs, |scrape| scrape.sum(of_the_programs, &[]));
+    }
+    // What else runs on this machine may be worth a warning.
+    let of_ours = |line: &&str| ["agent::privileges", "agent::kernel"].iter().any(|of| line.contains(of));
+    let warning = |line: &&str| line.contains("WARN") && of_ours(line);
+    assert_eq!(agent.log().lines().find(warning), None);
 }
 
 #[test]
