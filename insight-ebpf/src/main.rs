@@ -12,7 +12,6 @@
 )]
 
 #[cfg(target_arch = "bpf")]
-#[cfg(target_arch = "bpf")]
 mod globals;
 #[cfg(target_arch = "bpf")]
 mod hooks;
@@ -28,6 +27,7 @@ mod scope;
 mod seeding;
 #[cfg(target_arch = "bpf")]
 mod sockets;
+#[cfg(target_arch = "bpf")]
 mod threads;
 
 /// One module per measurement: see `insight_common::measurements`.
