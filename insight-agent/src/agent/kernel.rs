@@ -4,6 +4,7 @@
 //! is for an async worker. The programs end with the thread.
 
 use super::peers::Hosts;
+use super::privileges::Privileges;
 use super::report::{Floors, OwnReport};
 use super::worker::Worker;
 use crate::collect::host::{Root, detect};
@@ -44,6 +45,7 @@ pub(super) fn start(
     metrics: Arc<Metrics>,
     states: States,
     own: Arc<OwnReport>,
+    privileges: Privileges,
 ) -> std::io::Result<Option<Worker>> {
     if !config.kernel.enabled {
         return Ok(None);
@@ -61,6 +63,7 @@ pub(super) fn start(
             Ok(settings) => Kernel::start(&Settings { peers: groups(&wanted, hosts.as_ref()), ..settings }),
             Err(problem) => Kernel::failed(&problem),
         };
+        privileges.keep_reading(|| kernel.snapshot().is_some());
         let found = states_of(&kernel, &watch.node);
         for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
             tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);

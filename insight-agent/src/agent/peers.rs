@@ -4,6 +4,7 @@
 //! for. An address counts for [`KEPT_FOR`] after it was last told, since resolvers tell a part of many; and
 //! for as long as nothing can be told.
 
+use super::privileges;
 use crate::collect::kernel::settings::PeerGroup;
 use crate::config;
 use crate::model::series::lost::Loss;
@@ -98,6 +99,8 @@ impl Hosts {
 
 /// Asks for every host, again and again, until nobody is interested any more.
 fn ask(known: &Weak<Known>, metrics: &Metrics) {
+    // The thread that started this one loads programs.
+    privileges::keep_none();
     let names: Vec<String> = {
         let Some(known) = known.upgrade() else { return };
         let hosts = known.hosts.lock().unwrap_or_else(PoisonError::into_inner);
