@@ -21,6 +21,7 @@ mod kernel;
 mod nodes;
 mod peers;
 pub mod privileges;
+mod reload;
 mod report;
 mod status;
 mod token;
@@ -30,11 +31,12 @@ pub use error::AgentError;
 pub use files::check_files;
 pub use host::DUPLICATE_ADVICE;
 pub use kernel::settings as kernel_settings;
+pub use reload::{Reloaded, Reloader};
 
 use crate::clock::AgentClock;
 use crate::collect::nodes::{Lost, Outlet, Poller};
 use crate::collect::probe::{Prober, ReadyProbes};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window::Aggregator;
 use crate::model::plan::ProbePlan;
@@ -52,6 +54,7 @@ use report::OwnReport;
 use status::Board;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -85,6 +88,7 @@ pub struct Agent {
     node_board: Arc<NodeBoard>,
     kernel_states: States,
     host: Arc<HostView>,
+    kernel_changes: (Sender<config::Kernel>, Receiver<config::Kernel>),
 }
 
 impl Agent {
@@ -139,7 +143,13 @@ impl Agent {
             node_board,
             kernel_states,
             host,
+            kernel_changes: std::sync::mpsc::channel(),
         })
+    }
+
+    /// Where new configurations of this agent go while it runs.
+    pub fn reloader(&self) -> Reloader {
+        Reloader::new(self.config.clone(), self.kernel_changes.0.clone())
     }
 
     /// What the gRPC listener tells of this node and its region. **None**: nothing.
@@ -174,6 +184,7 @@ impl Agent {
             Arc::clone(&self.kernel_states),
             self.node_board.own_shared(),
             privileges,
+            self.kernel_changes.1,
         )
         .map_err(|source| AgentError::Thread { part: "the kernel thread", source })?;
         let host = host::start(&self.config, Arc::clone(&self.metrics), Arc::clone(&self.host), privileges)

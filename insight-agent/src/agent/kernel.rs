@@ -35,8 +35,8 @@ const MAX_PIDS: usize = 64;
 /// States as of the last start, empty before it and where kernel measurements are off.
 pub(super) type States = Arc<Mutex<Vec<MeasurementStatus>>>;
 
-/// Starts the thread; stopping it detaches the programs, and blocks until they are gone. **None**:
-/// kernel measurements are off.
+/// Starts the thread; stopping it detaches the programs, and blocks until they are gone. What comes over
+/// `changes` takes the place of what is configured. **None**: kernel measurements are off.
 ///
 /// # Errors
 /// The system refused a thread.
@@ -46,57 +46,108 @@ pub(super) fn start(
     states: States,
     own: Arc<OwnReport>,
     privileges: Privileges,
+    changes: Receiver<config::Kernel>,
 ) -> std::io::Result<Option<Worker>> {
     if !config.kernel.enabled {
         return Ok(None);
     }
-    let (wanted, node) = (config.kernel.clone(), config.agent.name.clone());
+    let (mut wanted, node) = (config.kernel.clone(), config.agent.name.clone());
     let selectors = config.forwarders.clone();
     let work = move |stopped: Receiver<()>| {
         let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
         let mut watch = Watch { own, metrics, states, node, peers, asked_to_stop: false };
-        let hosts = Hosts::start(&wanted.peers, &watch.metrics).unwrap_or_else(|error| {
-            tracing::warn!("kernel.peer: look hosts up: start a thread: {error}");
-            None
-        });
-        let mut kernel = match settings(&wanted, forwarders(&selectors, &watch.metrics)) {
-            Ok(settings) => Kernel::start(&Settings { peers: groups(&wanted, hosts.as_ref()), ..settings }),
-            Err(problem) => Kernel::failed(&problem),
-        };
-        privileges.keep_reading(|| kernel.snapshot().is_some());
-        let found = states_of(&kernel, &watch.node);
-        for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
-            tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
-        }
-        *watch.states.lock().unwrap_or_else(PoisonError::into_inner) = found;
-        let mut floors = Floors::default();
-        let mut reads = 0_u32;
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
-            reads = reads.wrapping_add(1);
-            let is_due = reads.is_multiple_of(LOOK_EVERY);
-            let pids = is_due.then(|| forwarders(&selectors, &watch.metrics)).flatten();
-            if let Some(pids) = pids
-                && let Err(error) = kernel.set_forwarders(&pids)
-            {
-                tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
-            }
-            if is_due
-                && hosts.is_some()
-                && let Err(error) = kernel.set_peers(&groups(&wanted, hosts.as_ref()))
-            {
-                tracing::warn!("follow the addresses of peer groups: {error}");
-            }
-            let before = Instant::now();
-            if let Some(snapshot) = kernel.snapshot() {
-                let at = before + before.elapsed() / 2;
-                floors.gather(&snapshot, watch.own.clock());
-                watch.metrics.publish_kernel(snapshot.clone(), &watch.peers);
-                watch.own.keep(at, snapshot, floors.clone());
-            }
+        let mut kernel = load(&wanted, &selectors, &watch.metrics);
+        privileges.keep_reading(wanted.reloadable, || kernel.snapshot().is_some());
+        while let Some(new) = watch.measure(&wanted, &selectors, &mut kernel, &stopped, &changes) {
+            wanted = new;
+            tracing::info!("kernel measurements begin anew");
+            drop(kernel);
+            watch.own.begin_anew();
+            kernel = privileges.with_loading(|| load(&wanted, &selectors, &watch.metrics));
         }
         watch.asked_to_stop = true;
     };
     Worker::spawn("kernel", work).map(Some)
+}
+
+/// Loads what is wanted on this host now.
+fn load(wanted: &config::Kernel, selectors: &[Selector], metrics: &Arc<Metrics>) -> Loaded {
+    let hosts = Hosts::start(&wanted.peers, metrics).unwrap_or_else(|error| {
+        tracing::warn!("kernel.peer: look hosts up: start a thread: {error}");
+        None
+    });
+    // Off by a new file: the same as without a measurement.
+    let measurements = if wanted.enabled { wanted.measurements.clone() } else { Vec::new() };
+    let wanted = config::Kernel { measurements, ..wanted.clone() };
+    let kernel = match settings(&wanted, forwarders(selectors, metrics)) {
+        Ok(settings) => Kernel::start(&Settings { peers: groups(&wanted, hosts.as_ref()), ..settings }),
+        Err(problem) => Kernel::failed(&problem),
+    };
+    Loaded { kernel, hosts }
+}
+
+/// What runs, and whom it follows.
+struct Loaded {
+    kernel: Kernel,
+    hosts: Option<Hosts>,
+}
+
+impl Loaded {
+    fn snapshot(&self) -> Option<KernelSnapshot> {
+        self.kernel.snapshot()
+    }
+}
+
+impl Watch {
+    /// Reads the maps until the agent stops, which gives **None**, or something else is wanted.
+    fn measure(
+        &self,
+        wanted: &config::Kernel,
+        selectors: &[Selector],
+        loaded: &mut Loaded,
+        stopped: &Receiver<()>,
+        changes: &Receiver<config::Kernel>,
+    ) -> Option<config::Kernel> {
+        let found = states_of(&loaded.kernel, &self.node);
+        for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
+            tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
+        }
+        *self.states.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        let mut floors = Floors::default();
+        let mut reads = 0_u32;
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
+            if let Some(new) = changes.try_iter().last() {
+                return Some(new);
+            }
+            reads = reads.wrapping_add(1);
+            if reads.is_multiple_of(LOOK_EVERY) {
+                self.follow(wanted, selectors, loaded);
+            }
+            let before = Instant::now();
+            if let Some(snapshot) = loaded.snapshot() {
+                let at = before + before.elapsed() / 2;
+                floors.gather(&snapshot, self.own.clock());
+                self.metrics.publish_kernel(snapshot.clone(), &self.peers);
+                self.own.keep(at, snapshot, floors.clone());
+            }
+        }
+        None
+    }
+
+    /// Forwarders that came and went, and addresses that hosts of peer groups have now.
+    fn follow(&self, wanted: &config::Kernel, selectors: &[Selector], loaded: &mut Loaded) {
+        let Loaded { kernel, hosts } = loaded;
+        if let Some(pids) = forwarders(selectors, &self.metrics)
+            && let Err(error) = kernel.set_forwarders(&pids)
+        {
+            tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
+        }
+        if hosts.is_some()
+            && let Err(error) = kernel.set_peers(&groups(wanted, hosts.as_ref()))
+        {
+            tracing::warn!("follow the addresses of peer groups: {error}");
+        }
+    }
 }
 
 /// Notices that the thread ends although nobody asked it to, which only a panic can bring about:

@@ -32,6 +32,12 @@ const SEARCH: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 /// The bpf system call.
 const BPF: CapabilitySet = CapabilitySet::BPF;
 
+/// All that loading programs and entering other network namespaces takes.
+const LOADING: CapabilitySet = CapabilitySet::BPF
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::SYS_ADMIN);
+
 /// Since then, maps that are held open are read and written without any capability, also where
 /// `kernel.unprivileged_bpf_disabled` is set:
 /// <https://github.com/torvalds/linux/blob/v5.19/kernel/bpf/syscall.c>, `__sys_bpf`.
@@ -120,18 +126,32 @@ impl Privileges {
 
     /// As [`Privileges::keep_watching`], for the thread that reads maps, once they are open and `reads`
     /// tells whether they can be read. Writes the one line that says what became of all capabilities.
-    pub(super) fn keep_reading(self, reads: impl Fn() -> bool) {
+    ///
+    /// With `reloadable`, what loads programs stays permitted and is without effect between two loads.
+    pub(super) fn keep_reading(self, reloadable: bool, reads: impl Fn() -> bool) {
         let version = KernelVersion::current().ok();
+        let later = if reloadable { LOADING } else { CapabilitySet::empty() };
         let mut wanted = self.watching | reading(version);
         let could = reads();
-        complain(keep(wanted | BPF).and_then(|()| lower(BPF - wanted)));
+        complain(keep(wanted | BPF | later).and_then(|()| lower((BPF | later) - wanted)));
         if could && !reads() {
             // Not by this kernel's version, but so it is: a security module may ask for it.
             wanted |= BPF;
             complain(raise(BPF));
         }
-        complain(keep(wanted));
-        self.tell(wanted);
+        complain(keep(wanted | later));
+        self.tell(wanted | later);
+    }
+
+    /// Has what loads programs for as long as `load` takes.
+    pub(super) fn with_loading<T>(self, load: impl FnOnce() -> T) -> T {
+        let before = capabilities(None).map(|own| own.effective);
+        complain(raise(LOADING));
+        let loaded = load();
+        if let Ok(before) = before {
+            complain(lower(LOADING - before));
+        }
+        loaded
     }
 
     /// The same line where no thread reads maps.

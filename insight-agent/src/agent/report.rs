@@ -23,6 +23,7 @@ use crate::serve::ServiceTimes;
 use ring::rand::{SecureRandom, SystemRandom};
 use series::{count, key, of_kernel};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -30,7 +31,7 @@ use std::time::Instant;
 pub(super) struct OwnReport {
     node: String,
     region: String,
-    epoch: u64,
+    epoch: AtomicU64,
     clock: AgentClock,
     service_times: ServiceTimes,
     /// Handshakes of the link probes, by series.
@@ -72,7 +73,7 @@ impl OwnReport {
         Ok(Self {
             node: config.agent.name.clone(),
             region: config.agent.region.clone(),
-            epoch: epoch()?,
+            epoch: AtomicU64::new(epoch()?),
             clock,
             service_times: ServiceTimes::new(clock),
             links: Mutex::default(),
@@ -120,6 +121,14 @@ impl OwnReport {
         *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// The kernel's figures begin at 0 again: to readers this is another start.
+    pub(super) fn begin_anew(&self) {
+        // Without random bytes another number than the last one is as good: starts are far apart.
+        let last = self.epoch.load(Ordering::Relaxed);
+        self.epoch.store(epoch().unwrap_or(last.wrapping_add(1).max(1)), Ordering::Relaxed);
+        self.forget_kernel();
+    }
+
     /// The report, and when its figures were read.
     pub(super) fn make(&self) -> (NodeReport, Instant) {
         let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -143,7 +152,7 @@ impl OwnReport {
         let report = NodeReport {
             node: self.node.clone(),
             region: self.region.clone(),
-            epoch: self.epoch,
+            epoch: self.epoch.load(Ordering::Relaxed),
             uptime,
             series,
             measurements: self.measurements(),

@@ -1,7 +1,7 @@
 //! `insight-agent run --config FILE`: the daemon.
 
 use super::print_error;
-use crate::agent::{Agent, AgentError, privileges};
+use crate::agent::{Agent, AgentError, Reloaded, Reloader, privileges};
 use crate::config::{Config, LogFormat};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -51,6 +51,7 @@ pub fn run(args: RunArgs) -> ExitCode {
     let result = runtime.and_then(|runtime| {
         runtime.block_on(async {
             let agent = Agent::prepare(loaded.config)?;
+            tokio::spawn(reload_on_hangup(args.config, agent.reloader()));
             agent.run(stop_signal()).await
         })
     });
@@ -69,6 +70,35 @@ fn start_logging(config: &Config) {
     match config.agent.log_format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().init(),
+    }
+}
+
+/// Reads the file again at each SIGHUP. One that is not usable changes nothing.
+async fn reload_on_hangup(path: PathBuf, mut reloader: Reloader) {
+    // Without a handler the signal's default action ends the process.
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        let loaded = match Config::load(&path) {
+            Ok(loaded) => loaded,
+            Err(errors) => {
+                tracing::error!("SIGHUP: the agent goes on as it was: {errors}");
+                continue;
+            }
+        };
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        match reloader.apply(loaded.config) {
+            Reloaded::Same => tracing::info!("SIGHUP: the configuration is the same"),
+            Reloaded::Nothing(why) => {
+                tracing::warn!("SIGHUP: the agent goes on as it was: {why}: restart it")
+            }
+            Reloaded::Kernel(others) if others.is_empty() => tracing::info!("SIGHUP: [kernel] is replaced"),
+            Reloaded::Kernel(others) => tracing::warn!(
+                "SIGHUP: [kernel] is replaced; what {} say counts after a restart",
+                others.join(", ")
+            ),
+        }
     }
 }
 

@@ -239,6 +239,7 @@ pub const SECTIONS: &[Section] = &[
         path: "kernel",
         keys: &[
             key("enabled", Kind::Flag, Value("true"), "false"),
+            key("reloadable", Kind::Flag, Value("false"), "true"),
             key("measurements", Kind::List, Value("[\"default\"]"), "[\"default\", \"-residence\"]"),
             key("scope_cgroup", Kind::Text, Derived("every cgroup"), "\"/sys/fs/cgroup/system.slice\""),
             key("scope_namespaces", Kind::List, Value("[]"), "[\"/proc/1/ns/net\"]"),

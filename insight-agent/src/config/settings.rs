@@ -142,6 +142,8 @@ pub struct Host {
 pub struct Kernel {
     /// Whether programs are loaded at all.
     pub enabled: bool,
+    /// Whether a new file replaces all this while the agent runs, for which it keeps the right to load.
+    pub reloadable: bool,
     /// Which of them; unique, and in the order of their numbers.
     pub measurements: Vec<Measurement>,
     /// Only sockets of processes below this cgroup. **None**: of any.

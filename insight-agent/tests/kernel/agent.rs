@@ -2,6 +2,9 @@
 
 use crate::support::{ANSWER, Bench, REQUEST};
 use insight_common::kernel::loss::Measurement;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -148,4 +151,57 @@ fn a_peer_group_by_host_is_the_addresses_that_the_host_has() {
     let failures =
         |page: &str| value(page, "insight_peer_lookup_failures_total").filter(|count| *count > 0.0);
     wait_for(metrics, "a failed look-up of the other host", || (), failures);
+}
+
+#[test]
+fn a_new_file_replaces_the_kernel_measurements_and_a_bad_one_nothing() {
+    let name = "a_new_file_replaces_the_kernel_measurements_and_a_bad_one_nothing";
+    let Some(bench) = Bench::start(name, &[Measurement::Connect], |_| {}) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("insight.toml");
+    let (metrics, admin, grpc) = (free_port(), free_port(), free_port());
+    let write = |measurements: &str| {
+        let text = format!(
+            "[agent]\nregion = \"eu\"\nname = \"node\"\n\
+             [metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+             [grpc]\nlisten = \"127.0.0.1:{grpc}\"\n\
+             [kernel]\nreloadable = true\nmeasurements = {measurements}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("[\"connect\"]");
+    let program = env!("CARGO_BIN_EXE_insight-agent");
+    let agent =
+        Command::new(program).args(["run", "--config"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
+    let agent = Running(agent);
+    let hang_up = || kill(Pid::from_raw(agent.0.id() as i32), Signal::SIGHUP).unwrap();
+    let only = |on: &'static str, off: &'static str| {
+        move |page: &str| {
+            (is_in_state(page, on, "active") && is_in_state(page, off, "disabled")).then_some(())
+        }
+    };
+    wait_for(metrics, "connect alone", || (), only("connect", "resets"));
+
+    write("[\"resets\", 7]");
+    hang_up();
+    write("[\"no_such_measurement\"]");
+    hang_up();
+    std::thread::sleep(Duration::from_secs(1));
+    wait_for(metrics, "connect alone still", || (), only("connect", "resets"));
+
+    write("[\"resets\", \"connect\", \"-connect\"]");
+    hang_up();
+    wait_for(metrics, "resets alone", || (), only("resets", "connect"));
+    let reset = || {
+        let (near, far) = bench.connect();
+        setsockopt(&near, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+        drop((near, far));
+    };
+    wait_for(metrics, "a reset", reset, |page| {
+        let sent = "insight_tcp_resets_total{peer=\"other\",direction=\"sent\"}";
+        value(page, sent).filter(|count| *count > 0.0)
+    });
+    write("[\"connect\"]");
+    hang_up();
+    wait_for(metrics, "connect alone again", || (), only("connect", "resets"));
 }

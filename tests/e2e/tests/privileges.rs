@@ -9,6 +9,8 @@ use insight_e2e::agent::{Agent, Config, Site, binary};
 use insight_e2e::unprivileged::{can, command, held, settled, start};
 use insight_e2e::wait::{PATIENCE, wait_until};
 use insight_lab::skip::{SkipReason, skip};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
@@ -368,4 +370,37 @@ fn systemd_understands_the_unit() {
     let answer = Command::new(program).args(["verify", "--man=no"]).arg(file).output().unwrap();
     let said = String::from_utf8_lossy(&answer.stderr);
     assert!(answer.status.success() && !said.contains("insight-agent.service"), "{}: {said}", answer.status);
+}
+
+#[test]
+fn what_a_reload_takes_is_without_effect_until_then() {
+    if !can("what_a_reload_takes_is_without_effect_until_then") {
+        return;
+    }
+    let site = Site::new();
+    let file = site.path("insight.toml");
+    let agent = start(&site, &STATED, &config(BY_NAME, "reloadable = true\nmeasurements = [\"connect\"]"));
+    let active = |name: &str| {
+        let labels = [("measurement", name), ("state", "active")];
+        agent.wait_for(name, |scrape| scrape.value("insight_measurement_state", &labels));
+    };
+    active("connect");
+    let at_rest = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", agent.process.pid())).unwrap();
+        let statuses = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+        let mask = |status: &str, field: &str| {
+            let text = status.lines().find_map(|line| line.strip_prefix(field)).unwrap().trim().to_owned();
+            u64::from_str_radix(&text, 16).unwrap()
+        };
+        for status in statuses {
+            assert_eq!(mask(&status, "CapEff:"), 0, "{status}");
+            assert_eq!(mask(&status, "CapPrm:") != 0, status.starts_with("Name:\tkernel\n"), "{status}");
+        }
+    };
+    at_rest();
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("\"connect\"", "\"resets\"")).unwrap();
+    kill(Pid::from_raw(agent.process.pid() as i32), Signal::SIGHUP).unwrap();
+    active("resets");
+    at_rest();
 }

@@ -19,6 +19,7 @@ const MOST: usize = 64;
 /// `[kernel]`. **None**: `findings` has the reasons.
 pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) -> Option<Kernel> {
     let enabled = table.flag("enabled", findings);
+    let reloadable = table.flag("reloadable", findings);
     let measurements = each(table, "measurements", findings, choice);
     let scope_cgroup = table.text("scope_cgroup", findings, |text| Ok(base.join(text)));
     let scope_namespaces = each(table, "scope_namespaces", findings, |text| Ok(base.join(text)));
@@ -28,6 +29,7 @@ pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) 
     let peers = peers(&table.tables("peer", findings), findings);
     Some(Kernel {
         enabled: enabled?.value,
+        reloadable: reloadable?.value,
         measurements: chosen(&measurements?),
         scope_cgroup: scope_cgroup.map(|path| path.value),
         scope_namespaces: scope_namespaces?,
