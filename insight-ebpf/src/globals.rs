@@ -36,6 +36,9 @@ globals! {
     /// Not 0: sizes of HTTP/2 housekeeping are no request, no answer and no wait.
     HTTP2: u8;
 
+    /// One in so many connections is measured in full. 0 and 1: all.
+    SAMPLE_ONE_IN: u32;
+
     /// How many arguments `tcp_retransmit_skb` has.
     ARGS_RETRANSMIT: u32;
 

@@ -40,7 +40,7 @@ static PAIRS: PerCpuArray<u64> = PerCpuArray::with_max_entries(PAIR_COUNTERS, 0)
 
 /// Adds to a counter that other CPUs, or a softirq on this one, may be adding to as well.
 #[inline(always)]
-fn add(counter: *mut u64, value: u64) {
+pub fn add(counter: *mut u64, value: u64) {
     // SAFETY: the caller got the pointer from a map look-up: aligned, and alive as long as the
     // program runs. Written out, since this target's library has no atomic addition: without a
     // result it is one instruction that every kernel knows.

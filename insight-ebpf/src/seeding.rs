@@ -16,7 +16,7 @@
 use crate::memory::{Object, follow, member};
 use crate::receive_wait::sequence_of;
 use crate::record::lose;
-use crate::{globals, lines, scope, socket_rtt, sockets};
+use crate::{globals, lines, sampling, scope, socket_rtt, sockets};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
 use core::ffi::c_void;
@@ -98,10 +98,18 @@ fn on_open(sk: Object, tcp: *mut c_void, now: u64) {
     }
     socket.exchange = Exchange::joined(now, globals::SKIP_EXCHANGES.load());
     receive::join(&mut socket, &sequence);
-    let Some(entered) = sockets::join(tcp, &socket) else { return };
+    sampling::on_peer_known(&mut socket);
+    let entered = sockets::join(tcp, &socket);
+    if entered != Some(true) {
+        sampling::on_end(&socket);
+    }
+    let Some(entered) = entered else { return };
     if entered {
         count(role.seeded());
         lines::socket_known(sk, role as u8, socket.peer);
+    }
+    if sampling::leaves_out(&socket) {
+        return;
     }
     // One that has an entry may have opened between the attachments of its two programs.
     socket_rtt::ask_for_samples_of(tcp);

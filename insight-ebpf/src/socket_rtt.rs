@@ -17,7 +17,7 @@
 //!   kernel may want it on a socket that is none of ours.
 
 use crate::record::{duration, floor, lose};
-use crate::{globals, sockets};
+use crate::{globals, sampling, sockets};
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RTT_CB,
     BPF_SOCK_OPS_RTT_CB_FLAG,
@@ -62,6 +62,9 @@ fn entry(ctx: &SockOpsContext) -> Option<&'static mut Socket> {
 #[inline(always)]
 fn on_established(ctx: &SockOpsContext) {
     let Some(socket) = entry(ctx) else { return };
+    if sampling::leaves_out(socket) {
+        return;
+    }
     ask_for_samples(ctx);
     // SAFETY: as in `entry`. At this time the average is of one sample: the handshake's.
     socket.handshake_us = unsafe { (*ctx.ops).srtt_us } >> 3;
@@ -86,6 +89,10 @@ pub fn on_peer_known(socket: &mut Socket) {
 fn on_sample(ctx: &SockOpsContext) {
     // None of ours: another agent asked for this callback.
     let Some(socket) = entry(ctx) else { return };
+    // It was asked for before the peer group was known.
+    if sampling::leaves_out(socket) {
+        return;
+    }
     let sample_us = ctx.arg(0);
     if sample_us == 0 {
         // SAFETY: as in `entry`.

@@ -6,6 +6,9 @@
 //! - **Enters** on `CLOSE → SYN_SENT` (connected), `LISTEN → SYN_RECV` (accepted) or `CLOSE → LISTEN`
 //!   (a listener: it has no bytes and no peer, and is there for `accept_wait`), if in scope.
 //!   A socket that was open before the programs were attached enters once, by `seeding`.
+//! - **Seen twice**: one program for what begins in the thread that asks for it and takes longest, one for the
+//!   rest. The kernel leaves a program out that is already at work on its CPU, which an interrupt can meet;
+//!   what is missed so is made up for at the next event of the socket.
 //! - **Leaves** when it is destroyed. It can have been closed for long before; but what ends a
 //!   connection, such as a reset, comes after `→ CLOSE`, and belongs to its peer still.
 //! - **Lost**: `map_full` when the kernel has no memory for an entry, or the socket no allowance
@@ -15,7 +18,7 @@
 use crate::globals;
 use crate::memory::{Object, member, trusted};
 use crate::record::lose;
-use crate::{accept_wait, connect, lines, record, scope, socket_rtt};
+use crate::{accept_wait, connect, lines, record, sampling, scope, socket_rtt};
 use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
@@ -38,7 +41,7 @@ static PEER_RULES: LpmTrie<[u8; PEER_KEY_BYTES], u8> = LpmTrie::with_max_entries
 pub const ESTABLISHED: i32 = 1;
 pub const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
-const CLOSE: i32 = 7;
+pub const CLOSE: i32 = 7;
 pub const LISTEN: i32 = 10;
 
 const AF_INET: u16 = 2;
@@ -72,28 +75,60 @@ fn stored(sk: *mut c_void, new: *const Socket, flags: u32) -> Option<&'static mu
     unsafe { bpf_sk_storage_get(map, sk, new.cast_mut().cast(), u64::from(flags)).cast::<Socket>().as_mut() }
 }
 
-/// A socket's state changed.
+/// A socket begins to connect or to listen, in the thread that asked for it.
+#[inline(always)]
+pub fn on_begin(sk: Object, old: i32, new: i32, now: u64) {
+    match (old, new) {
+        (CLOSE, SYN_SENT) => drop(open(sk, Role::Connected as u8, now)),
+        (CLOSE, LISTEN) => drop(open(sk, LISTENER, now)),
+        _ => {}
+    }
+}
+
+/// A socket's state changed otherwise.
 #[inline(always)]
 pub fn on_state(sk: Object, old: i32, new: i32, now: u64) {
     match (old, new) {
-        (CLOSE, SYN_SENT) => open(sk, Role::Connected as u8, now),
-        (LISTEN, SYN_RECV) => open(sk, Role::Accepted as u8, now),
-        (CLOSE, LISTEN) => open(sk, LISTENER, now),
+        (LISTEN, SYN_RECV) => drop(open(sk, Role::Accepted as u8, now)),
         (_, ESTABLISHED) => {
             if let Some(socket) = entry(sk) {
-                socket.peer = peer_of(sk, socket.role);
-                connect::on_established(socket, now);
-                accept_wait::on_established(socket, now);
-                socket_rtt::on_peer_known(socket);
-                lines::socket_known(sk, socket.role, socket.peer);
+                establish(sk, socket, now);
+            } else if old == SYN_RECV {
+                // The change before was not seen: an interrupt met the program at work on this CPU.
+                if let Some(socket) = open(sk, Role::Accepted as u8, now) {
+                    establish(sk, socket, now);
+                }
             }
         }
-        (SYN_SENT, CLOSE) => {
+        (_, CLOSE) => {
             if let Some(socket) = entry(sk) {
-                connect::on_failed(sk, socket);
+                if old == SYN_SENT {
+                    connect::on_failed(sk, socket);
+                }
+                leave(socket);
             }
         }
         _ => {}
+    }
+}
+
+#[inline(always)]
+fn establish(sk: Object, socket: &mut Socket, now: u64) {
+    know_peer(sk, socket);
+    connect::on_established(socket, now);
+    accept_wait::on_established(socket, now);
+    socket_rtt::on_peer_known(socket);
+    lines::socket_known(sk, socket.role, socket.peer);
+}
+
+/// Finds the peer group of a connection, unless it is known. It is not where the change to ESTABLISHED was
+/// not seen, and its first bytes are.
+#[inline(always)]
+pub fn know_peer(sk: Object, socket: &mut Socket) {
+    if socket.peer == PEER_PENDING && socket.role != LISTENER {
+        let peer = peer_of(sk, socket.role);
+        socket.peer = peer;
+        sampling::on_peer_known(socket);
     }
 }
 
@@ -101,26 +136,36 @@ pub fn on_state(sk: Object, old: i32, new: i32, now: u64) {
 #[inline(always)]
 pub fn on_destroy(sk: Object) {
     // The kernel frees the entry with it.
-    if entry(sk).is_some() {
+    if let Some(socket) = entry(sk) {
+        leave(socket);
+    }
+}
+
+/// A socket is closed: counted once, at whichever of its ends is seen.
+#[inline(always)]
+fn leave(socket: &mut Socket) {
+    if socket.gone == 0 {
+        socket.gone = 1;
+        sampling::on_end(socket);
         record::entry(Table::Sockets.left());
     }
 }
 
-/// A socket opens: its role is a [`Role`], or that of a listener.
+/// A socket opens: its role is a [`Role`], or that of a listener. **None**: it is none of ours, or there is
+/// no room.
 #[inline(always)]
-pub fn open(sk: Object, role: u8, now: u64) {
+pub fn open(sk: Object, role: u8, now: u64) -> Option<&'static mut Socket> {
     if !scope::holds(sk) || member::<u16>(sk, globals::OFF_SK_PROTOCOL.load()) != Some(TCP) {
-        return; // not ours
+        return None;
     }
     let mut socket = Socket::opening(role);
     connect::on_begin(&mut socket, now);
-    match entry(sk) {
-        // It was used before, for another connection.
-        Some(entry) => *entry = socket,
-        None => {
-            let _ = enter(sk.cast_mut(), &socket);
-        }
-    }
+    let Some(entry) = entry(sk) else { return enter(sk.cast_mut(), &socket) };
+    // It was used before, for another connection.
+    leave(entry);
+    *entry = socket;
+    record::entry(Table::Sockets.entered());
+    Some(entry)
 }
 
 /// Enters a socket of a walk that is not new, unless it has an entry. Gives whether it had none.
@@ -129,15 +174,15 @@ pub fn open(sk: Object, role: u8, now: u64) {
 pub fn join(sk: *mut c_void, socket: &Socket) -> Option<bool> {
     match entry_of(sk) {
         Some(_) => Some(false),
-        None => enter(sk, socket).then_some(true),
+        None => enter(sk, socket).map(|_| true),
     }
 }
 
-/// Enters a socket that has no entry. False: there is no room.
+/// Enters a socket that has no entry. **None**: there is no room.
 #[inline(always)]
-fn enter(sk: *mut c_void, socket: &Socket) -> bool {
-    let entered = stored(sk, socket, BPF_SK_STORAGE_GET_F_CREATE).is_some();
-    if entered {
+fn enter(sk: *mut c_void, socket: &Socket) -> Option<&'static mut Socket> {
+    let entered = stored(sk, socket, BPF_SK_STORAGE_GET_F_CREATE);
+    if entered.is_some() {
         record::entry(Table::Sockets.entered());
     } else {
         lose(Measurement::Sockets, Loss::MapFull);

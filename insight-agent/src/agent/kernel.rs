@@ -241,6 +241,7 @@ pub fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result
         forwarders,
         devices: wanted.devices.iter().map(|name| device(name)).collect(),
         skip_exchanges: wanted.skip_exchanges,
+        sample_one_in: wanted.sample_one_in,
         http2: wanted.http2,
     })
 }

@@ -245,6 +245,7 @@ pub const SECTIONS: &[Section] = &[
             key("scope_namespaces", Kind::List, Value("[]"), "[\"/proc/1/ns/net\"]"),
             key("devices", Kind::List, Value("[]"), "[\"eth0\"]"),
             key("skip_exchanges", Kind::Count { least: 0, most: 16 }, Value("1"), "2"),
+            key("sample_one_in", Kind::Count { least: 1, most: 1_000 }, Value("1"), "10"),
             key("http2", Kind::Flag, Value("true"), "true"),
             key("peer", Kind::Tables, Derived("nobody is told apart"), ""),
         ],

@@ -154,6 +154,8 @@ pub struct Kernel {
     pub devices: Vec<String>,
     /// Exchanges of a new connection that are left out.
     pub skip_exchanges: u16,
+    /// One in so many connections is measured in full. 1: all.
+    pub sample_one_in: u32,
     /// Whether sizes of HTTP/2 housekeeping are no request and no answer.
     pub http2: bool,
     /// Every `[[kernel.peer]]`, in the order of the file; names are unique.

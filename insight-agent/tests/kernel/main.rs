@@ -21,6 +21,7 @@ mod retransmits;
 mod room;
 mod rtt;
 mod runqueue_wait;
+mod sampling;
 mod scope;
 mod seeding;
 mod send_blocked;

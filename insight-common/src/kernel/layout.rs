@@ -151,6 +151,25 @@ pub const UNLISTED: u32 = Role::ALL.len() as u32;
 pub enum Table {
     /// Sockets in scope.
     Sockets = 0,
+    /// Connections of which everything is measured. Not counted where that is all of them.
+    Sampled = 1,
+}
+
+/// Connections of each role and peer group of which everything is measured, whatever the sampling: a
+/// group with few must not be left without any.
+pub const LEAST_SAMPLED: u64 = 16;
+
+/// Counters of sampled connections: one per role and peer group.
+pub const SAMPLED_COUNTERS: u32 = Role::ALL.len() as u32 * MAX_PEERS;
+
+/// Where the open sampled connections of a role and a group are counted. **None**: it is no such socket.
+#[inline(always)]
+pub const fn sampled_counter(role: u8, peer: u8) -> Option<u32> {
+    let is_connection = role == Role::Connected as u8 || role == Role::Accepted as u8;
+    if !is_connection || peer as u32 >= MAX_PEERS {
+        return None;
+    }
+    Some((role as u32 - 1) * MAX_PEERS + peer as u32)
 }
 
 /// Counters of the entries of all tables.
@@ -158,12 +177,13 @@ pub const ENTRY_COUNTERS: u32 = 2 * Table::ALL.len() as u32;
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 1] = [Self::Sockets];
+    pub const ALL: [Self; 2] = [Self::Sockets, Self::Sampled];
 
     /// The label's value.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sockets => "sockets",
+            Self::Sampled => "sampled",
         }
     }
 
@@ -215,8 +235,12 @@ pub struct Socket {
     pub copied_seq: u32,
     /// The burst of writes that was counted last, see [`super::thread::Thread::burst`]. 0: none was.
     pub burst: u32,
+    /// Not 0: only what is counted once per connection is measured of it.
+    pub unsampled: u8,
+    /// Not 0: it is closed, and counted as gone.
+    pub gone: u8,
     /// Fills the entry up.
-    pub unused: u32,
+    pub unused: [u8; 2],
 }
 
 impl Socket {
@@ -238,7 +262,9 @@ impl Socket {
             seen: 0,
             copied_seq: 0,
             burst: 0,
-            unused: 0,
+            unsampled: 0,
+            gone: 0,
+            unused: [0; 2],
         }
     }
 }
@@ -253,6 +279,15 @@ mod tests {
         let parts = size_of::<Exchange>() + size_of::<Opening>() + size_of::<Recovery>();
         let fields = 8 + 4 + 4 + parts + 4 + 4 + 4 + 4 + 8;
         assert_eq!(size_of::<Socket>(), fields);
+    }
+
+    #[test]
+    fn sampled_connections_are_counted_by_role_and_group_and_others_not() {
+        let last = sampled_counter(Role::Accepted as u8, MAX_PEERS as u8 - 1);
+        assert_eq!(last, Some(SAMPLED_COUNTERS - 1));
+        assert_eq!(sampled_counter(Role::Connected as u8, 0), Some(0));
+        assert_eq!(sampled_counter(Role::Connected as u8, PEER_PENDING), None);
+        assert_eq!(sampled_counter(LISTENER, PEER_OTHER), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::now;
 use crate::memory::Object;
 use crate::receive_wait::sequence_of;
 use crate::record::lose;
-use crate::{accept_wait, globals, receive_wait, residence, sockets, threads};
+use crate::{accept_wait, globals, receive_wait, residence, sampling, sockets, threads};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::loss::{Loss, Measurement};
@@ -24,6 +24,10 @@ fn data_read(ctx: BtfTracePointContext) -> i32 {
     }
     socket.copied_seq = sequence.copied;
     let now = now();
+    if sampling::leaves_out(socket) {
+        residence::on_read(threads::current(), sk, socket, false, now);
+        return 0;
+    }
     let read = receive::read(socket, now, &sequence, globals::HTTP2.load() != 0);
     // Two numbers that always have a value: the compiler may leave an enum's payload unset, and the
     // verifier refuses to see such a register copied.

@@ -4,7 +4,7 @@ use super::now;
 use crate::memory::Object;
 use crate::receive_wait::sequence_of;
 use crate::record::lose;
-use crate::{accept_wait, globals, response, sockets, turnaround};
+use crate::{accept_wait, globals, response, sampling, sockets, turnaround};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::layout::Role;
@@ -17,6 +17,10 @@ fn data_ready(ctx: BtfTracePointContext) -> i32 {
     // No entry: not TCP, not in scope, or older than this program.
     let Some(socket) = sockets::entry(sk) else { return 0 };
     if accept_wait::on_queued(sk, socket) {
+        return 0;
+    }
+    sockets::know_peer(sk, socket);
+    if sampling::leaves_out(socket) {
         return 0;
     }
     let Some(sequence) = sequence_of(sk) else {

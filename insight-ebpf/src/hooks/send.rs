@@ -2,7 +2,7 @@
 
 use super::now;
 use crate::memory::Object;
-use crate::{accept_wait, globals, residence, response, send_blocked, sockets, turnaround};
+use crate::{accept_wait, globals, residence, response, sampling, send_blocked, sockets, turnaround};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::exchange::is_control;
@@ -21,6 +21,10 @@ fn bytes_sent(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let Some(socket) = sockets::entry(sk) else { return 0 };
+    sockets::know_peer(sk, socket);
+    if sampling::leaves_out(socket) {
+        return 0;
+    }
     let now = now();
     send_blocked::on_send(sk, socket, length, now);
     if length <= 0 || is_housekeeping {

@@ -44,6 +44,10 @@ use Argument::{Number, Pointer};
 pub const SOCKET_STATE: Hook =
     Hook::tracepoint("socket_state", "inet_sock_set_state", &[Pointer, Number, Number]);
 
+/// The same, for what begins in the thread that asks for it.
+pub const SOCKET_BEGIN: Hook =
+    Hook::tracepoint("socket_begin", "inet_sock_set_state", &[Pointer, Number, Number]);
+
 /// `tcp_destroy_sock`, since 4.16.
 pub const SOCKET_DESTROY: Hook = Hook::tracepoint("socket_destroy", "tcp_destroy_sock", &[Pointer]);
 

@@ -190,6 +190,7 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         .override_global("GROUPS", &groups, true)
         .override_global("BANKS", &banks, true)
         .override_global("SKIP_EXCHANGES", &settings.skip_exchanges, true)
+        .override_global("SAMPLE_ONE_IN", &settings.sample_one_in, true)
         .override_global("HTTP2", &http2, true)
         .override_global("FORWARDERS_ONLY", &forwarders_only, true)
         .override_global("SCOPE_NETNS", &netns, true)

@@ -22,6 +22,9 @@ pub struct Settings {
     pub devices: Vec<Device>,
     /// Exchanges of a new connection to leave out: 1 for SETTINGS, 2 where TLS comes first.
     pub skip_exchanges: u16,
+    /// One in so many connections is measured in full; the first 16 of each role and peer group always.
+    /// 1: all.
+    pub sample_one_in: u32,
     /// Whether sizes of HTTP/2 housekeeping are no request, no answer and no wait.
     pub http2: bool,
 }
@@ -36,6 +39,7 @@ impl Default for Settings {
             forwarders: None,
             devices: Vec::new(),
             skip_exchanges: 1,
+            sample_one_in: 1,
             http2: true,
         }
     }

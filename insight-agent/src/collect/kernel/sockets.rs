@@ -7,7 +7,7 @@ use insight_common::kernel::loss::Measurement;
 /// What it needs.
 pub const SPEC: Spec = Spec {
     measurement: Measurement::Sockets,
-    hooks: &[hooks::SOCKET_STATE, hooks::SOCKET_DESTROY],
+    hooks: &[hooks::SOCKET_BEGIN, hooks::SOCKET_STATE, hooks::SOCKET_DESTROY],
     offsets: &[
         ("OFF_SKC_FAMILY", "sock_common", "skc_family"),
         ("OFF_SKC_STATE", "sock_common", "skc_state"),

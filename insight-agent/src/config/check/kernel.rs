@@ -25,6 +25,7 @@ pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) 
     let scope_namespaces = each(table, "scope_namespaces", findings, |text| Ok(base.join(text)));
     let devices = devices(table, findings);
     let skip_exchanges = table.count("skip_exchanges", findings);
+    let sample_one_in = table.count("sample_one_in", findings);
     let http2 = table.flag("http2", findings);
     let peers = peers(&table.tables("peer", findings), findings);
     Some(Kernel {
@@ -36,6 +37,7 @@ pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) 
         devices: devices?,
         // The table's range ends far below.
         skip_exchanges: u16::try_from(skip_exchanges?.value).unwrap_or(u16::MAX),
+        sample_one_in: u32::try_from(sample_one_in?.value).unwrap_or(u32::MAX),
         http2: http2?.value,
         peers: peers?,
     })

@@ -22,7 +22,7 @@ pub const PEER_LOOKUP_FAILURES: Series = Series {
 };
 
 /// A table of the programs.
-const TABLE: Label = closed("table", &["sockets"]);
+const TABLE: Label = closed("table", &["sockets", "sampled"]);
 
 /// A program of the kernel half.
 const PROGRAM: Label = configured("program", "the programs of the active measurements: see docs/kernels.md");
@@ -30,10 +30,10 @@ const PROGRAM: Label = configured("program", "the programs of the active measure
 /// What the programs keep.
 pub const ENTRIES: Series = Series {
     name: "insight_bpf_table_entries",
-    help: "Entries that the kernel half keeps now: of sockets, one for each that is open and in scope.",
+    help: "Entries that the kernel half keeps now: of sockets, one for each that is open and in scope; sampled, connections that are measured in full, 0 where all are.",
     kind: Kind::Gauge,
     labels: &[TABLE],
-    bound: "tables (1)",
+    bound: "tables (2)",
 };
 
 /// How often each program ran.
