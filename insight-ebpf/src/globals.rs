@@ -2,6 +2,7 @@
 //! measurements are on. The verifier sees constants and drops every branch that is off.
 
 use aya_ebpf::Global;
+use insight_common::kernel::exchange::Control;
 use insight_common::kernel::measurement::Measurement;
 
 /// Declares globals that start at 0: an offset that nobody set reads the wrong place only while
@@ -102,6 +103,12 @@ globals! {
     OFF_TASK_TGID: u32;
     /// `task_struct.__state`.
     OFF_TASK_STATE: u32;
+}
+
+/// Which sizes are HTTP/2 housekeeping.
+#[inline(always)]
+pub fn control() -> Control {
+    Control::of(HTTP2.load() != 0, SKIP_EXCHANGES.load())
 }
 
 /// Whether a measurement is on. A constant to the verifier.

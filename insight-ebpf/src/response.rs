@@ -17,7 +17,7 @@ use insight_common::kernel::loss::{Loss, Measurement};
 #[inline(always)]
 pub fn on_request_out(socket: &mut Socket, now: u64) {
     if globals::is_on(Measurement::Response) {
-        socket.exchange.ask(now, globals::SKIP_EXCHANGES.load());
+        socket.exchange.ask(now);
     }
 }
 

@@ -18,7 +18,7 @@ use insight_common::kernel::loss::{Loss, Measurement};
 #[inline(always)]
 pub fn on_request_in(socket: &mut Socket, now: u64) {
     if globals::is_on(Measurement::Turnaround) {
-        socket.exchange.ask(now, globals::SKIP_EXCHANGES.load());
+        socket.exchange.ask(now);
     }
 }
 

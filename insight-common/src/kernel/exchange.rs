@@ -37,7 +37,8 @@ pub const CALM_USUAL: u8 = 3;
 /// Differences below this are nobody's answer.
 pub const USUAL_NS: u64 = 1_000_000;
 
-/// Silence in both directions before a request. Less is a connection on which more goes on.
+/// Silence in both directions before a request. Less is a connection on which more goes on: what follows
+/// is measured again after [`CALM_EXCHANGES`].
 pub const IDLE_NS: u64 = 500_000;
 
 /// Silence after which an overlapped connection owes no more answers. A service slower than this
@@ -47,10 +48,38 @@ pub const QUIET_NS: u64 = 200_000_000;
 /// What TLS 1.3 adds to each.
 const TLS_RECORD: u32 = 22;
 
-/// Whether so many bytes at once are HTTP/2 housekeeping.
-#[inline(always)]
-pub const fn is_control(bytes: u32) -> bool {
-    is_listed(bytes) || (bytes > TLS_RECORD && is_listed(bytes - TLS_RECORD))
+/// Which sizes are no request and no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// None: it is another protocol.
+    Nothing,
+    /// Those of HTTP/2 frames.
+    Plain,
+    /// Those, with and without what TLS 1.3 adds.
+    Tls,
+}
+
+impl Control {
+    /// As configured: HTTP/2 or not, and how many exchanges of a connection are left out, which are two
+    /// where a TLS handshake comes first.
+    #[inline(always)]
+    pub const fn of(http2: bool, skip: u16) -> Self {
+        match (http2, skip) {
+            (false, _) => Self::Nothing,
+            (true, 0 | 1) => Self::Plain,
+            (true, _) => Self::Tls,
+        }
+    }
+
+    /// Whether so many bytes at once are HTTP/2 housekeeping.
+    #[inline(always)]
+    pub const fn is(self, bytes: u32) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Plain => is_listed(bytes),
+            Self::Tls => is_listed(bytes) || (bytes > TLS_RECORD && is_listed(bytes - TLS_RECORD)),
+        }
+    }
 }
 
 /// Frames that are no request and no answer: SETTINGS acknowledgement and empty SETTINGS 9,
@@ -153,9 +182,9 @@ impl Exchange {
         self.skipped < skip
     }
 
-    /// Bytes in the request's direction; the first `skip` exchanges will be left out.
+    /// Bytes in the request's direction.
     #[inline(always)]
-    pub fn ask(&mut self, now: u64, skip: u16) {
+    pub fn ask(&mut self, now: u64) {
         if self.asked_ns == 0 {
             let last =
                 if self.last_ask_ns > self.last_answer_ns { self.last_ask_ns } else { self.last_answer_ns };
@@ -176,21 +205,26 @@ impl Exchange {
                 self.joined = 0;
             }
             self.crowded = (silence < IDLE_NS) as u8;
+            if self.crowded != 0 {
+                // Where requests crowd, one that happens to come in silence is seldom alone.
+                self.calm = 0;
+                if self.doubted_ns == 0 {
+                    let since = now.saturating_sub(DOUBT_NS);
+                    self.doubted_ns = if since == 0 { 1 } else { since };
+                }
+            }
             self.bursts = 0;
             self.asked_ns = now;
         } else if now.saturating_sub(self.last_ask_ns) > BURST_NS {
-            // A new connection's SETTINGS and its first request are two bursts of one opening.
-            let opening = self.is_opening(skip);
+            // A new connection's SETTINGS and its first request are two bursts of one opening, too; later
+            // than this they could be two requests, of which nothing from before could tell.
             let first = self.bursts == 0 && now.saturating_sub(self.last_ask_ns) <= SPLIT_NS;
             self.bursts = 1;
-            if opening || first {
-                self.doubted_ns = now;
-                self.calm = 0;
-            } else {
+            if !first {
                 self.mixed = 1;
-                self.doubted_ns = now;
-                self.calm = 0;
             }
+            self.doubted_ns = now;
+            self.calm = 0;
             self.crowded = 1;
         }
         self.last_ask_ns = now;

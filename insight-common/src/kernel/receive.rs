@@ -1,6 +1,6 @@
 //! Data ready to application read, with the sequence numbers that tell a read from a peek.
 
-use super::exchange::is_control;
+use super::exchange::Control;
 use super::layout::Socket;
 
 /// TCP's state with both directions open, as the kernel numbers it.
@@ -66,11 +66,11 @@ pub fn join(socket: &mut Socket, sequence: &Sequence) {
     socket.unread = if sequence.unread() == 0 { NOTHING } else { CONTROL };
 }
 
-/// Data became readable. True: bytes of a request or of an answer are among what is new. With
-/// `http2`, housekeeping is none: it does not begin a wait, and what comes behind it while it is
+/// Data became readable. True: bytes of a request or of an answer are among what is new. What
+/// `control` names is none: it does not begin a wait, and what comes behind it while it is
 /// unread has waited since its own arrival.
 #[inline(always)]
-pub fn ready(socket: &mut Socket, now: u64, sequence: &Sequence, http2: bool) -> bool {
+pub fn ready(socket: &mut Socket, now: u64, sequence: &Sequence, control: Control) -> bool {
     let unread = sequence.unread();
     if unread == 0 {
         return false;
@@ -82,7 +82,7 @@ pub fn ready(socket: &mut Socket, now: u64, sequence: &Sequence, http2: bool) ->
     };
     socket.seen_seq = sequence.rcv_nxt;
     socket.seen = 1;
-    let matters = new != 0 && !(http2 && is_control(new));
+    let matters = new != 0 && !control.is(new);
     // The oldest byte is what waits longest.
     if matters && socket.ready_ns == 0 {
         // What was unread before is housekeeping.
@@ -98,7 +98,7 @@ pub fn ready(socket: &mut Socket, now: u64, sequence: &Sequence, http2: bool) ->
 
 /// The application may have read: `copied` says whether it did.
 #[inline(always)]
-pub fn read(socket: &mut Socket, now: u64, sequence: &Sequence, http2: bool) -> Read {
+pub fn read(socket: &mut Socket, now: u64, sequence: &Sequence, control: Control) -> Read {
     let since = socket.ready_ns;
     let unread = sequence.unread();
     if since == 0 {
@@ -119,7 +119,7 @@ pub fn read(socket: &mut Socket, now: u64, sequence: &Sequence, http2: bool) -> 
     if unread == 0 {
         socket.ready_ns = 0;
         socket.unread = NOTHING;
-    } else if http2 && is_control(unread) {
+    } else if control.is(unread) {
         socket.ready_ns = 0;
         socket.unread = CONTROL;
     } else {
@@ -154,113 +154,122 @@ mod tests {
     #[test]
     fn the_oldest_byte_counts_and_a_full_read_ends_the_wait() {
         let mut socket = socket();
-        assert!(ready(&mut socket, 1_000, &open(600, 500), true));
-        assert!(ready(&mut socket, 2_000, &open(650, 500), true));
-        assert_eq!(read(&mut socket, 9_000, &open(650, 650), true), Read::Waited(8_000));
-        assert_eq!(read(&mut socket, 9_500, &open(650, 650), true), Read::Unstamped);
+        assert!(ready(&mut socket, 1_000, &open(600, 500), Control::Plain));
+        assert!(ready(&mut socket, 2_000, &open(650, 500), Control::Plain));
+        assert_eq!(read(&mut socket, 9_000, &open(650, 650), Control::Plain), Read::Waited(8_000));
+        assert_eq!(read(&mut socket, 9_500, &open(650, 650), Control::Plain), Read::Unstamped);
     }
 
     #[test]
     fn a_peek_ends_nothing() {
         let mut socket = socket();
-        ready(&mut socket, 1_000, &open(600, 500), true);
-        assert_eq!(read(&mut socket, 2_000, &open(600, 500), true), Read::Nothing);
-        assert_eq!(read(&mut socket, 3_000, &open(600, 600), true), Read::Waited(2_000));
+        ready(&mut socket, 1_000, &open(600, 500), Control::Plain);
+        assert_eq!(read(&mut socket, 2_000, &open(600, 500), Control::Plain), Read::Nothing);
+        assert_eq!(read(&mut socket, 3_000, &open(600, 600), Control::Plain), Read::Waited(2_000));
     }
 
     #[test]
     fn a_rest_is_a_wait_of_its_own_unless_the_same_call_reads_it() {
         let mut socket = socket();
-        ready(&mut socket, 1_000, &open(600, 500), true);
-        assert_eq!(read(&mut socket, 5_000, &open(600, 550), true), Read::Waited(4_000));
-        let next_segment = read(&mut socket, 6_000, &open(600, 580), true);
+        ready(&mut socket, 1_000, &open(600, 500), Control::Plain);
+        assert_eq!(read(&mut socket, 5_000, &open(600, 550), Control::Plain), Read::Waited(4_000));
+        let next_segment = read(&mut socket, 6_000, &open(600, 580), Control::Plain);
         assert_eq!(next_segment, Read::Nothing, "the next segment of a call");
-        let late = read(&mut socket, 6_000 + SAME_READ_NS, &open(600, 600), true);
+        let late = read(&mut socket, 6_000 + SAME_READ_NS, &open(600, 600), Control::Plain);
         assert_eq!(late, Read::Waited(SAME_READ_NS));
     }
 
     #[test]
     fn a_fin_is_no_data() {
         let mut socket = socket();
-        assert!(!ready(&mut socket, 1_000, &closing(501, 500), true));
+        assert!(!ready(&mut socket, 1_000, &closing(501, 500), Control::Plain));
         assert_eq!(socket.ready_ns, 0);
-        ready(&mut socket, 2_000, &closing(601, 500), true);
-        assert_eq!(read(&mut socket, 3_000, &closing(601, 600), true), Read::Waited(1_000));
+        ready(&mut socket, 2_000, &closing(601, 500), Control::Plain);
+        assert_eq!(read(&mut socket, 3_000, &closing(601, 600), Control::Plain), Read::Waited(1_000));
         assert_eq!(socket.ready_ns, 0, "only the FIN is left");
     }
 
     #[test]
     fn a_fin_behind_unread_bytes_is_neither_news_nor_a_wait() {
         let mut socket = socket();
-        assert!(ready(&mut socket, 1_000, &open(600, 500), true));
-        assert!(!ready(&mut socket, 2_000, &closing(601, 500), true));
-        assert_eq!(read(&mut socket, 3_000, &closing(601, 600), true), Read::Waited(2_000));
+        assert!(ready(&mut socket, 1_000, &open(600, 500), Control::Plain));
+        assert!(!ready(&mut socket, 2_000, &closing(601, 500), Control::Plain));
+        assert_eq!(read(&mut socket, 3_000, &closing(601, 600), Control::Plain), Read::Waited(2_000));
 
         let mut socket = self::socket();
-        assert!(!ready(&mut socket, 1_000, &open(500 + PING, 500), true));
-        assert!(!ready(&mut socket, 2_000, &closing(501 + PING, 500), true));
-        assert_eq!(read(&mut socket, 3_000, &closing(501 + PING, 500 + PING), true), Read::Nothing);
+        assert!(!ready(&mut socket, 1_000, &open(500 + PING, 500), Control::Plain));
+        assert!(!ready(&mut socket, 2_000, &closing(501 + PING, 500), Control::Plain));
+        assert_eq!(read(&mut socket, 3_000, &closing(501 + PING, 500 + PING), Control::Plain), Read::Nothing);
     }
 
     #[test]
     fn sequence_numbers_wrap() {
         let mut socket = socket();
-        assert!(ready(&mut socket, 1_000, &open(10, u32::MAX - 9), true));
-        assert_eq!(read(&mut socket, 2_000, &open(10, 10), true), Read::Waited(1_000));
+        assert!(ready(&mut socket, 1_000, &open(10, u32::MAX - 9), Control::Plain));
+        assert_eq!(read(&mut socket, 2_000, &open(10, 10), Control::Plain), Read::Waited(1_000));
     }
 
     #[test]
     fn nobody_waits_for_housekeeping() {
         let mut socket = socket();
-        assert!(!ready(&mut socket, 1_000, &open(500 + PING, 500), true));
-        assert_eq!(read(&mut socket, 2_000, &open(500 + PING, 500), true), Read::Nothing, "a peek");
-        assert_eq!(read(&mut socket, 3_000, &open(500 + PING, 500 + PING), true), Read::Nothing);
-        let again = read(&mut socket, 4_000, &open(500 + PING, 500 + PING), true);
+        assert!(!ready(&mut socket, 1_000, &open(500 + PING, 500), Control::Plain));
+        assert_eq!(read(&mut socket, 2_000, &open(500 + PING, 500), Control::Plain), Read::Nothing, "a peek");
+        assert_eq!(read(&mut socket, 3_000, &open(500 + PING, 500 + PING), Control::Plain), Read::Nothing);
+        let again = read(&mut socket, 4_000, &open(500 + PING, 500 + PING), Control::Plain);
         assert_eq!(again, Read::Unstamped, "what was not seen to arrive is still told");
     }
 
     #[test]
     fn without_http2_every_byte_is_waited_for() {
         let mut socket = socket();
-        assert!(ready(&mut socket, 1_000, &open(500 + PING, 500), false));
-        assert_eq!(read(&mut socket, 3_000, &open(500 + PING, 500 + PING), false), Read::Waited(2_000));
+        assert!(ready(&mut socket, 1_000, &open(500 + PING, 500), Control::Nothing));
+        assert_eq!(
+            read(&mut socket, 3_000, &open(500 + PING, 500 + PING), Control::Nothing),
+            Read::Waited(2_000)
+        );
     }
 
     #[test]
     fn a_request_behind_unread_housekeeping_waits_from_its_own_arrival() {
         let mut socket = socket();
-        assert!(!ready(&mut socket, 1_000, &open(500 + PING, 500), true));
-        assert!(ready(&mut socket, 5_000, &open(600 + PING, 500), true));
-        let control = read(&mut socket, 6_000, &open(600 + PING, 500 + PING), true);
+        assert!(!ready(&mut socket, 1_000, &open(500 + PING, 500), Control::Plain));
+        assert!(ready(&mut socket, 5_000, &open(600 + PING, 500), Control::Plain));
+        let control = read(&mut socket, 6_000, &open(600 + PING, 500 + PING), Control::Plain);
         assert_eq!(control, Read::Nothing, "only the housekeeping was read");
-        assert_eq!(read(&mut socket, 7_000, &open(600 + PING, 600 + PING), true), Read::Waited(2_000));
+        assert_eq!(
+            read(&mut socket, 7_000, &open(600 + PING, 600 + PING), Control::Plain),
+            Read::Waited(2_000)
+        );
     }
 
     #[test]
     fn what_was_unread_when_the_socket_became_known_is_no_wait_and_no_loss() {
-        for http2 in [false, true] {
+        for control in [Control::Nothing, Control::Plain] {
             let mut socket = socket();
             join(&mut socket, &open(600, 500));
-            assert_eq!(read(&mut socket, 1_000, &open(600, 550), http2), Read::Nothing);
-            assert!(ready(&mut socket, 2_000, &open(700, 550), http2));
-            assert_eq!(read(&mut socket, 3_000, &open(700, 600), http2), Read::Nothing, "the old rest");
-            assert_eq!(read(&mut socket, 5_000, &open(700, 700), http2), Read::Waited(3_000));
+            assert_eq!(read(&mut socket, 1_000, &open(600, 550), control), Read::Nothing);
+            assert!(ready(&mut socket, 2_000, &open(700, 550), control));
+            assert_eq!(read(&mut socket, 3_000, &open(700, 600), control), Read::Nothing, "the old rest");
+            assert_eq!(read(&mut socket, 5_000, &open(700, 700), control), Read::Waited(3_000));
         }
         let mut socket = socket();
         join(&mut socket, &open(500, 500));
-        assert!(ready(&mut socket, 2_000, &open(600, 500), true), "all that comes is new");
-        assert_eq!(read(&mut socket, 3_000, &open(600, 600), true), Read::Waited(1_000));
+        assert!(ready(&mut socket, 2_000, &open(600, 500), Control::Plain), "all that comes is new");
+        assert_eq!(read(&mut socket, 3_000, &open(600, 600), Control::Plain), Read::Waited(1_000));
         let mut socket = self::socket();
         join(&mut socket, &closing(501, 500));
-        assert!(!ready(&mut socket, 2_000, &closing(501, 500), true), "only the FIN was unread");
+        assert!(!ready(&mut socket, 2_000, &closing(501, 500), Control::Plain), "only the FIN was unread");
     }
 
     #[test]
     fn housekeeping_that_a_partial_read_leaves_behind_is_no_wait() {
         let mut socket = socket();
-        assert!(ready(&mut socket, 1_000, &open(600, 500), true));
-        assert!(!ready(&mut socket, 2_000, &open(600 + PING, 500), true));
-        assert_eq!(read(&mut socket, 3_000, &open(600 + PING, 600), true), Read::Waited(2_000));
-        assert_eq!(read(&mut socket, 50 * SAME_READ_NS, &open(600 + PING, 600 + PING), true), Read::Nothing);
+        assert!(ready(&mut socket, 1_000, &open(600, 500), Control::Plain));
+        assert!(!ready(&mut socket, 2_000, &open(600 + PING, 500), Control::Plain));
+        assert_eq!(read(&mut socket, 3_000, &open(600 + PING, 600), Control::Plain), Read::Waited(2_000));
+        assert_eq!(
+            read(&mut socket, 50 * SAME_READ_NS, &open(600 + PING, 600 + PING), Control::Plain),
+            Read::Nothing
+        );
     }
 }

@@ -28,7 +28,7 @@ fn data_read(ctx: BtfTracePointContext) -> i32 {
         residence::on_read(threads::current(), sk, socket, false, now);
         return 0;
     }
-    let read = receive::read(socket, now, &sequence, globals::HTTP2.load() != 0);
+    let read = receive::read(socket, now, &sequence, globals::control());
     // Two numbers that always have a value: the compiler may leave an enum's payload unset, and the
     // verifier refuses to see such a register copied.
     let (waited_ns, is_unstamped) = match read {

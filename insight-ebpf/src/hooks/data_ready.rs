@@ -29,7 +29,7 @@ fn data_ready(ctx: BtfTracePointContext) -> i32 {
     };
     let now = now();
     accept_wait::on_ready(socket, now);
-    if !receive::ready(socket, now, &sequence, globals::HTTP2.load() != 0) {
+    if !receive::ready(socket, now, &sequence, globals::control()) {
         return 0;
     }
     match Role::of(socket.role) {

@@ -5,7 +5,6 @@ use crate::memory::Object;
 use crate::{accept_wait, globals, residence, response, sampling, send_blocked, sockets, turnaround};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use insight_common::kernel::exchange::is_control;
 use insight_common::kernel::layout::Role;
 use insight_common::kernel::loss::Measurement;
 
@@ -16,7 +15,7 @@ fn bytes_sent(ctx: BtfTracePointContext) -> i32 {
     if length <= 0 && !send_blocked::is_interested(length) {
         return 0;
     }
-    let is_housekeeping = globals::HTTP2.load() != 0 && is_control(length as u32);
+    let is_housekeeping = globals::control().is(length as u32);
     if is_housekeeping && !globals::is_on(Measurement::SendBlocked) {
         return 0;
     }

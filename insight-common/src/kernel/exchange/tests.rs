@@ -9,8 +9,8 @@ const MS: u64 = 1_000_000;
 #[test]
 fn an_exchange_in_silence_is_measured_from_first_byte_to_first_byte() {
     let mut exchange = Exchange::new();
-    exchange.ask(1_000 * MS, 0);
-    exchange.ask(1_000 * MS + BURST_NS, 0);
+    exchange.ask(1_000 * MS);
+    exchange.ask(1_000 * MS + BURST_NS);
     assert_eq!(exchange.answer(1_050 * MS, 0), Answer::Took(50 * MS));
     assert_eq!(exchange.answer(1_051 * MS, 0), Answer::Nothing, "the rest of the answer");
 }
@@ -18,46 +18,86 @@ fn an_exchange_in_silence_is_measured_from_first_byte_to_first_byte() {
 #[test]
 fn a_second_request_spoils_the_exchange_and_those_that_may_get_its_answer() {
     let mut exchange = Exchange::new();
-    exchange.ask(1_000 * MS, 0);
-    exchange.ask(1_010 * MS, 0);
+    exchange.ask(1_000 * MS);
+    exchange.ask(1_010 * MS);
     assert_eq!(exchange.answer(1_020 * MS, 0), Answer::Overlapped);
-    exchange.ask(1_030 * MS, 0);
+    exchange.ask(1_030 * MS);
     assert_eq!(exchange.answer(1_031 * MS, 0), Answer::Overlapped, "the answer to the second request");
-    exchange.ask(1_031 * MS + QUIET_NS, 0);
+    exchange.ask(1_031 * MS + QUIET_NS);
     assert_eq!(exchange.answer(1_032 * MS + QUIET_NS, 0), Answer::Took(MS), "quiet again");
 }
 
 #[test]
 fn a_request_right_behind_other_bytes_is_not_measured() {
     let mut exchange = Exchange::new();
-    exchange.ask(1_000 * MS, 0);
+    exchange.ask(1_000 * MS);
     assert_eq!(exchange.answer(1_001 * MS, 0), Answer::Took(MS));
-    exchange.ask(1_001 * MS + IDLE_NS - 1, 0);
+    exchange.ask(1_001 * MS + IDLE_NS - 1);
     assert_eq!(exchange.answer(1_010 * MS, 0), Answer::Overlapped);
-    exchange.ask(1_010 * MS + IDLE_NS, 0);
-    assert_eq!(exchange.answer(1_012 * MS, 0), Answer::Took(2 * MS - IDLE_NS));
+    let mut after = |at: u64| {
+        exchange.ask(at);
+        exchange.answer(at + 2 * MS, 0)
+    };
+    let others = [1_011, 1_014, 1_017].map(|at| after(at * MS));
+    assert_eq!(others, [Answer::Overlapped, Answer::Overlapped, Answer::Took(2 * MS)]);
 }
 
 #[test]
 fn the_first_exchanges_of_a_connection_are_left_out() {
     let mut exchange = Exchange::new();
-    exchange.ask(1_000 * MS, 1);
+    exchange.ask(1_000 * MS);
     assert_eq!(exchange.answer(1_001 * MS, 1), Answer::Opening);
-    exchange.ask(1_100 * MS, 1);
+    exchange.ask(1_100 * MS);
     assert_eq!(exchange.answer(1_101 * MS, 1), Answer::Took(MS));
 }
 
 #[test]
-fn settings_before_the_first_request_spoil_nothing_behind_it() {
+fn a_second_caller_during_the_opening_is_believed_after_silence_alone() {
+    // Two who ask each 34 ms, 17 ms apart, and are answered after 24: each answer is the other's.
     let mut exchange = Exchange::new();
-    exchange.ask(1_000 * MS, 1);
-    exchange.ask(1_020 * MS, 1);
+    let (mut events, mut false_ones) = (Vec::new(), 0);
+    for nth in 0..60 {
+        let at = 1_000 * MS + nth * 17 * MS;
+        events.extend([(at, true), (at + 24 * MS, false)]);
+    }
+    events.sort_unstable();
+    for (at, is_ask) in events {
+        if is_ask {
+            exchange.ask(at);
+        } else if let Answer::Took(_) = exchange.answer(at, 1) {
+            false_ones += 1;
+        }
+    }
+    assert_eq!(false_ones, 0);
+    exchange.ask(5_000 * MS);
+    assert_eq!(exchange.answer(5_024 * MS, 1), Answer::Took(24 * MS));
+}
+
+#[test]
+fn of_a_hundred_streams_that_never_rest_nothing_is_measured() {
+    // Answers come in every 0.2 to 1.2 ms, and each is followed by the next request at once: now and then
+    // there is a silence long enough for one request to look alone.
+    let (mut exchange, mut at, mut took) = (Exchange::new(), 1_000 * MS, 0);
+    for nth in 0..20_000_u64 {
+        exchange.ask(at);
+        at += 200_000 + (nth * 7_919) % 1_000_000;
+        took += u32::from(matches!(exchange.answer(at, 1), Answer::Took(_)));
+        at += if nth % 97 == 50 { 600_000 } else { 50_000 };
+    }
+    assert_eq!(took, 0);
+}
+
+#[test]
+fn settings_right_before_the_first_request_spoil_nothing_behind_it() {
+    let mut exchange = Exchange::new();
+    exchange.ask(1_000 * MS);
+    exchange.ask(1_004 * MS);
     assert_eq!(exchange.answer(1_040 * MS, 1), Answer::Opening);
     // Without a pause, as a busy proxy goes on; the first two only end the doubt.
     let mut took = [Answer::Nothing; 4];
     for (nth, took) in took.iter_mut().enumerate() {
         let at = (1_045 + 25 * nth as u64) * MS;
-        exchange.ask(at, 1);
+        exchange.ask(at);
         *took = exchange.answer(at + 20 * MS, 1);
     }
     assert_eq!(took, [Answer::Overlapped, Answer::Overlapped, Answer::Took(20 * MS), Answer::Took(20 * MS)]);
@@ -68,9 +108,9 @@ fn a_request_whose_writer_lost_its_cpu_is_doubted_and_costs_a_few_exchanges() {
     let (mut exchange, mut clean) = (Exchange::new(), 0);
     for nth in 0..200 {
         let at = (1_000 + 27 * nth) * MS;
-        exchange.ask(at, 0);
+        exchange.ask(at);
         if nth == 20 {
-            exchange.ask(at + 4 * MS, 0);
+            exchange.ask(at + 4 * MS);
         }
         match exchange.answer(at + 22 * MS, 0) {
             Answer::Took(took) => clean += u32::from(took == 22 * MS),
@@ -84,9 +124,9 @@ fn a_request_whose_writer_lost_its_cpu_is_doubted_and_costs_a_few_exchanges() {
 fn a_write_that_is_stamped_after_its_answer_is_no_second_request() {
     let (mut exchange, mut at) = (Exchange::new(), 1_000 * MS);
     for _ in 0..5 {
-        exchange.ask(at, 0);
+        exchange.ask(at);
         assert_eq!(exchange.answer(at + 400_000, 0), Answer::Took(400_000));
-        exchange.ask(at + 410_000, 0);
+        exchange.ask(at + 410_000);
         assert_eq!(exchange.answer(at + 450_000, 0), Answer::Nothing, "the rest of the answer");
         at += 30 * MS;
     }
@@ -97,9 +137,9 @@ fn a_writer_that_lost_its_cpu_for_long_costs_a_few_exchanges_too() {
     let (mut exchange, mut clean) = (Exchange::new(), 0);
     for nth in 0..200 {
         let at = (1_000 + 32 * nth) * MS;
-        exchange.ask(at, 0);
+        exchange.ask(at);
         if nth == 20 {
-            exchange.ask(at + 9 * MS, 0);
+            exchange.ask(at + 9 * MS);
         }
         match exchange.answer(at + (20 + nth % 5) * MS, 0) {
             Answer::Took(_) => clean += 1,
@@ -112,15 +152,15 @@ fn a_writer_that_lost_its_cpu_for_long_costs_a_few_exchanges_too() {
 #[test]
 fn a_first_request_right_behind_the_settings_spoils_nothing_by_coming_in_two() {
     let mut exchange = Exchange::new();
-    exchange.ask(1_000 * MS, 1);
+    exchange.ask(1_000 * MS);
     assert_eq!(exchange.answer(1_020 * MS, 1), Answer::Opening, "the other side's settings");
-    exchange.ask(1_020 * MS + 100_000, 1);
-    exchange.ask(1_023 * MS, 1);
+    exchange.ask(1_020 * MS + 100_000);
+    exchange.ask(1_023 * MS);
     let mut clean = 0;
     for nth in 0..20 {
         let at = (1_041 + 27 * nth) * MS;
         clean += u32::from(exchange.answer(at, 1) == Answer::Took(21 * MS));
-        exchange.ask(at + 6 * MS, 1);
+        exchange.ask(at + 6 * MS);
     }
     assert!(clean >= 16, "{clean}");
 }
@@ -131,7 +171,7 @@ fn requests_that_begin_to_overlap_evenly_are_measured_no_more() {
     for distance in [17, 31, 41, 50, 59] {
         let mut exchange = Exchange::new();
         for nth in 0..10 {
-            exchange.ask((1_000 + 300 * nth) * MS, 0);
+            exchange.ask((1_000 + 300 * nth) * MS);
             assert_eq!(exchange.answer((1_060 + 300 * nth) * MS, 0), Answer::Took(60 * MS));
         }
         let mut events: Vec<(u64, bool)> =
@@ -139,7 +179,7 @@ fn requests_that_begin_to_overlap_evenly_are_measured_no_more() {
         events.sort_unstable();
         for (at, asks) in events {
             if asks {
-                exchange.ask(at * MS, 0);
+                exchange.ask(at * MS);
             } else if let Answer::Took(took) = exchange.answer(at * MS, 0) {
                 panic!("{took} ns at a distance of {distance} ms");
             }
@@ -157,7 +197,7 @@ fn an_even_stream_of_more_than_one_request_at_once_is_never_measured() {
     let mut seen = Vec::new();
     for (at, asks) in events {
         if asks {
-            exchange.ask(at * MS, 0);
+            exchange.ask(at * MS);
         } else if let Answer::Took(took) = exchange.answer(at * MS, 0) {
             seen.push(took);
         }
@@ -169,7 +209,7 @@ fn an_even_stream_of_more_than_one_request_at_once_is_never_measured() {
 fn answered_alone(exchange: &mut Exchange, from: u64, count: u64) -> usize {
     let measured = (0..count).filter(|nth| {
         let at = from + 25 * MS * nth;
-        exchange.ask(at, 1);
+        exchange.ask(at);
         exchange.answer(at + 20 * MS, 1) == Answer::Took(20 * MS)
     });
     measured.count()
@@ -210,7 +250,7 @@ fn of_two_users_who_seem_to_take_turns_next_to_nothing_is_measured_once_joined()
             }
             let exchange = exchange.get_or_insert_with(|| Exchange::joined(at, 1));
             if asks {
-                exchange.ask(at, 1);
+                exchange.ask(at);
             } else {
                 answers += 1;
                 measured += u32::from(matches!(exchange.answer(at, 1), Answer::Took(_)));
@@ -221,11 +261,17 @@ fn of_two_users_who_seem_to_take_turns_next_to_nothing_is_measured_once_joined()
 }
 
 #[test]
-fn housekeeping_is_known_by_its_size_with_and_without_tls() {
+fn housekeeping_is_known_by_its_size_and_with_tls_only_where_there_is_tls() {
     for size in [9, 13, 17, 22, 26, 30, 34] {
-        assert!(is_control(size) && is_control(size + TLS_RECORD));
+        assert!(Control::Plain.is(size) && Control::Tls.is(size) && Control::Tls.is(size + TLS_RECORD));
+        assert!(!Control::Nothing.is(size));
     }
-    assert!(!is_control(58) && !is_control(32) && !is_control(0), "an empty health check is a request");
+    for size in [31, 35, 39, 44, 48, 52, 56] {
+        assert!(!Control::Plain.is(size), "{size}: a small request in plaintext");
+    }
+    assert!(!Control::Tls.is(58) && !Control::Tls.is(32) && !Control::Tls.is(0), "an empty health check");
+    assert_eq!([0, 1, 2].map(|skip| Control::of(true, skip)), [Control::Plain, Control::Plain, Control::Tls]);
+    assert_eq!(Control::of(false, 2), Control::Nothing);
 }
 
 proptest! {
@@ -235,7 +281,7 @@ proptest! {
         for (asks, step) in steps {
             now += step;
             if asks {
-                exchange.ask(now, 0);
+                exchange.ask(now);
                 open = open.or(Some(now));
             } else if let Answer::Took(took) = exchange.answer(now, 0) {
                 prop_assert_eq!(Some(now - took), open);
