@@ -1,10 +1,11 @@
 //! The columns: what each measurement must have said of a row.
 
-use super::inject::{DATAGRAMS, PROBES, RESETS};
-use super::judge::{self, Evidence, Known, Verdict, milliseconds};
+use super::inject::{CONNECTS, DATAGRAMS, PROBES, RESETS};
+use super::judge::{self, Events, Evidence, Known, Verdict, milliseconds};
 use super::phases::Happened;
 use super::reading::Span;
 use super::rows::{HOLD, LINK, Pattern, Proxy, Row, THINK};
+use crate::bench::statistics::median;
 use insight_common::kernel::loss::Measurement;
 
 /// A judged measurement of a row.
@@ -53,10 +54,20 @@ fn answered() -> f64 {
     (THINK + LINK).as_secs_f64()
 }
 
-/// Requests that each are an exchange of their own on a connection. **None**: they share
-/// connections, and the bytes of several may come at once.
-fn exchanges(row: Row, requests: f64) -> Option<f64> {
-    (!matches!(row.pattern(), Pattern::Streams(_))).then_some(requests)
+/// What requests come to on the callers' side.
+const fn downstream(row: Row, requests: f64) -> Events {
+    match row.pattern() {
+        Pattern::Streams(_) => Events::Shared(requests),
+        _ => Events::Each(requests),
+    }
+}
+
+/// What they come to on the origin's side, where some proxies share connections.
+const fn upstream(row: Row, requests: f64) -> Events {
+    match row.proxy() {
+        Proxy::Haproxy | Proxy::WorkStealing => Events::Shared(requests),
+        Proxy::Nginx | Proxy::NginxTls | Proxy::NginxPerRequest | Proxy::HaproxyTcp => Events::Each(requests),
+    }
 }
 
 /// The floor is the link's round trip and that of a veth, and no sample is below the link's.
@@ -98,9 +109,17 @@ fn receive_wait(row: Row, happened: &Happened) -> Verdict {
     Verdict::all(vec![exact, busy])
 }
 
+/// The CPU time that a request costs its proxy more than one that it does nothing with. **Unit**: s.
+fn burnt(row: Row, happened: &Happened) -> f64 {
+    let cost = |span: &Span, requests: f64| span.used() / requests;
+    let more = cost(&happened.calm, happened.seen.requests)
+        - cost(&happened.stopped, happened.seen_stopped.requests);
+    if row.burns() { more.max(0.0) } else { 0.0 }
+}
+
 /// On the callers' side: the origin's time, and what the proxy computes or holds; the callers saw it.
 fn turnaround(row: Row, happened: &Happened) -> Verdict {
-    let requests = exchanges(row, happened.seen.requests);
+    let requests = downstream(row, happened.seen.requests);
     let evidence =
         happened.calm.evidence("turnaround", "insight_socket_turnaround_seconds", &[CALLERS], requests);
     let held = if row.proxy() == Proxy::WorkStealing { HOLD.as_secs_f64() } else { 0.0 };
@@ -109,7 +128,10 @@ fn turnaround(row: Row, happened: &Happened) -> Verdict {
         Pattern::Streaming { .. } => Known::exactly(answered()),
         // Behind 99 others, the end of a turn.
         Pattern::Streams(_) => Known { least: answered(), most: happened.seen.median },
-        _ => Known { least: answered() + held, most: happened.seen.median.max(answered() + held) },
+        _ => {
+            let least = answered() + held + burnt(row, happened);
+            Known { least, most: happened.seen.median.max(least) }
+        }
     };
     judge::durations(&evidence, known)
 }
@@ -118,7 +140,7 @@ fn turnaround(row: Row, happened: &Happened) -> Verdict {
 fn response(row: Row, happened: &Happened) -> Verdict {
     let judged = |span: &Span, requests| {
         let evidence =
-            span.evidence("response", "insight_socket_response_seconds", &[ORIGIN], exchanges(row, requests));
+            span.evidence("response", "insight_socket_response_seconds", &[ORIGIN], upstream(row, requests));
         judge::durations(&evidence, Known::exactly(answered()))
     };
     let calm = judged(&happened.calm, happened.seen.requests);
@@ -131,18 +153,19 @@ fn residence(row: Row, happened: &Happened) -> Verdict {
     let beyond = (happened.seen.median - answered()).max(0.0);
     let judged = |direction: &'static str, known: Known| {
         let label = ("direction", direction);
-        let evidence =
-            happened.calm.evidence("residence", "insight_forward_residence_seconds", &[label], None);
+        let evidence = happened.calm.evidence(
+            "residence",
+            "insight_forward_residence_seconds",
+            &[label],
+            Events::Unknown,
+        );
         let pairs = happened.calm.by("insight_forward_pairs_total", &[label], "outcome");
         judge::paired(&evidence, &pairs, known).of(direction)
     };
     let up = match (row.proxy(), row.pattern()) {
         (Proxy::WorkStealing, _) => Known::exactly(HOLD.as_secs_f64()),
-        // The CPU time that a request costs more than one without, and what the callers waited more.
         _ if row.burns() => {
-            let cost = |span: &Span, requests: f64| span.used() / requests;
-            let burnt = cost(&happened.calm, happened.seen.requests)
-                - cost(&happened.stopped, happened.seen_stopped.requests);
+            let burnt = burnt(row, happened);
             Known { least: burnt.min(beyond), most: beyond.max(burnt) }
         }
         // What the callers saw contains the whole stream.
@@ -152,25 +175,21 @@ fn residence(row: Row, happened: &Happened) -> Verdict {
     Verdict::all(vec![judged("up", up), judged("down", Known { least: 0.0, most: 0.001 })])
 }
 
-/// As many as the kernel has opened; those to the origin in the link's round trip.
+/// As many as the kernel has opened; those to the origin as long as who connected saw it.
 fn connect(row: Row, happened: &Happened) -> Verdict {
     let family = "insight_tcp_connect_seconds";
-    let opened = happened.whole.node("ActiveOpens");
     let failures = happened.whole.counter("insight_tcp_connect_failures_total", &[]);
     let seen = happened.whole.histogram(family, &[]).count + failures;
-    let all = judge::count(seen, opened, opened).of("opened");
+    let [least, most] = happened.whole.node("ActiveOpens");
+    let all = judge::count(seen, least, most).of("opened");
     // Before packets get lost, so that no SYN is sent twice.
-    let calm = happened.calm.histogram(family, &[ORIGIN]);
-    let quiet = happened.quiet.histogram(family, &[ORIGIN]);
-    let samples = if calm.count > 0.0 { calm } else { quiet };
-    let took = match (samples.count > 0.0, row.proxy()) {
-        // A pool that was filled by the first probe opens no more.
-        (false, _) => Verdict::Nothing("no connection to the origin was opened"),
-        (true, _) => judge::durations(
-            &Evidence { samples, lost: judge::Lost::new(), events: None },
-            Known::exactly(LINK.as_secs_f64()),
-        ),
+    let samples = happened.quiet.histogram(family, &[ORIGIN]);
+    let known = Known {
+        least: LINK.as_secs_f64(),
+        most: median(&happened.connects).unwrap_or_default().max(LINK.as_secs_f64()),
     };
+    let events = Events::Each(f64::from(CONNECTS));
+    let took = judge::durations(&Evidence { samples, lost: judge::Lost::new(), events }, known);
     let requests = match row.pattern() {
         Pattern::PerRequest(_) => {
             let found = happened.calm.histogram(family, &[ORIGIN]).count;
@@ -188,21 +207,27 @@ fn accept_wait(happened: &Happened) -> Verdict {
     // A proxy that says nothing before it has read has not used the early ones either.
     let waits = judge::cluster(&samples, known, f64::from(PROBES), f64::from(2 * PROBES));
     let queued = happened.whole.counter("insight_listen_queued_total", &[]);
-    let opened = happened.whole.node("PassiveOpens");
-    Verdict::all(vec![waits, judge::count(queued, opened, opened).of("queued")])
+    let [least, most] = happened.whole.node("PassiveOpens");
+    Verdict::all(vec![waits, judge::count(queued, least, most).of("queued")])
 }
 
 /// As many as the kernel has counted, where packets got lost; none elsewhere.
 fn retransmits(happened: &Happened) -> Verdict {
     let family = "insight_tcp_retransmits_total";
-    let known = happened.whole.node("RetransSegs");
-    let found = happened.whole.counter(family, &[]);
-    if known == 0.0 {
+    // What could not be sent is counted by the kernel, and was not sent.
+    let known = |span: &Span| {
+        let ([least, most], [_, failed]) = (span.node("RetransSegs"), span.node("TCPRetransFail"));
+        [(least - failed).max(0.0), most]
+    };
+    let [least, most] = known(&happened.whole);
+    if least <= 0.0 {
         return Verdict::Wrong("no segment was sent again: nothing was injected".to_owned());
     }
+    let all = judge::count(happened.whole.counter(family, &[]), least, most);
     // On CPUs that are free, nothing is late, and nothing gets lost.
-    let calm = judge::count(happened.calm.counter(family, &[]), 0.0, happened.calm.node("RetransSegs"));
-    Verdict::all(vec![judge::count(found, known, known), calm.of("before")])
+    let [least, most] = known(&happened.calm);
+    let calm = judge::count(happened.calm.counter(family, &[]), least, most);
+    Verdict::all(vec![all, calm.of("before")])
 }
 
 /// The caller who did not read held the proxy up for as long, and nobody was held up longer.
@@ -220,7 +245,7 @@ fn resets(happened: &Happened) -> Verdict {
     let found =
         judge::count(received(&happened.quiet), injected, happened.quiet.far("OutRsts").max(injected));
     let sent = happened.whole.counter(family, &[("direction", "sent")]);
-    let most = happened.whole.node("OutRsts");
+    let [_, most] = happened.whole.node("OutRsts");
     Verdict::all(vec![found.of("received"), judge::count(sent, 0.0, most).of("sent")])
 }
 
@@ -228,7 +253,7 @@ fn resets(happened: &Happened) -> Verdict {
 fn drops(happened: &Happened) -> Verdict {
     let found = happened.quiet.counter("insight_packet_drops_total", &[("class", "no_socket")]);
     let sent = f64::from(DATAGRAMS);
-    judge::count(found, sent, sent + happened.quiet.node("OutRsts") + happened.quiet.far("OutRsts"))
+    judge::count(found, sent, sent + happened.quiet.node("OutRsts")[1] + happened.quiet.far("OutRsts"))
 }
 
 /// As long as the scheduler's own account says.
@@ -243,10 +268,10 @@ fn runqueue_wait(happened: &Happened) -> Verdict {
 
 /// Every run that the kernel has counted is a sample or a loss.
 fn softirq_wait(happened: &Happened) -> Verdict {
-    let evidence = happened.whole.evidence("softirq_wait", "insight_softirq_wait_seconds", &[], None);
-    let (known, lost) = (happened.whole.softirqs(), evidence.lost.values().sum::<f64>());
-    // The page is up to a second old, at both ends.
-    let found = judge::count(evidence.samples.count + lost, 0.93 * known, 1.07 * known);
+    let evidence =
+        happened.whole.evidence("softirq_wait", "insight_softirq_wait_seconds", &[], Events::Unknown);
+    let ([least, most], lost) = (happened.whole.softirqs(), evidence.lost.values().sum::<f64>());
+    let found = judge::count(evidence.samples.count + lost, 0.98 * least, 1.02 * most);
     match judge::below(&evidence.samples, 0.001) {
         most if most < 0.5 * evidence.samples.count => {
             Verdict::Wrong("more than half are said to have waited 1 ms".to_owned())

@@ -62,11 +62,12 @@ pub struct Stand {
 }
 
 impl Ground<'_> {
-    /// Puts the device of the link to the origin into both namespaces.
+    /// Puts the device of the link to the origin into both namespaces, and what a row needs into the
+    /// folder.
     ///
     /// # Errors
     /// iproute2 refuses a command, or there are no namespaces.
-    pub fn prepare(&self) -> Result<()> {
+    pub fn prepare(&self, row: Row) -> Result<()> {
         for (netns, own, other) in [(self.site.node(), NEAR, ORIGIN), (self.site.far(), ORIGIN, NEAR)] {
             let name = netns.and_then(Path::file_name).and_then(|name| name.to_str());
             let name = name.context("the row needs namespaces")?;
@@ -74,10 +75,14 @@ impl Ground<'_> {
             ip(&["-netns", name, "tuntap", "add", "dev", DEVICE, "mode", "tun"])?;
             ip(&["-netns", name, "address", "add", &own, "peer", &other, "dev", DEVICE])?;
             ip(&["-netns", name, "link", "set", DEVICE, "up"])?;
+            // A segment is a packet: else the kernel's count of those sent again is of what a card
+            // would cut them into, and the agent's is not.
+            for device in [DEVICE, "eth0"] {
+                ip(&["-netns", name, "link", "set", device, "gso_max_segs", "1"])?;
+            }
         }
         let path = self.folder.join("message");
-        fs::write(&path, crate::bench::load::EMPTY_MESSAGE)
-            .with_context(|| format!("write {}", path.display()))?;
+        fs::write(&path, row.message()).with_context(|| format!("write {}", path.display()))?;
         self.write_certificate()
     }
 

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// How long programs are stopped. In the middle of a bucket of the page (268 to 537 ms).
@@ -26,6 +26,9 @@ pub const PROBES: u32 = 5;
 
 /// Connections that are reset.
 pub const RESETS: u32 = 20;
+
+/// Connections from the node to the origin, by nobody else than this program.
+pub const CONNECTS: u32 = 20;
 
 /// Datagrams to a port without a socket.
 pub const DATAGRAMS: u32 = 50;
@@ -143,6 +146,24 @@ pub fn reset(ground: &Ground<'_>, target: SocketAddr) -> Result<()> {
         ground.site.at_far(|| (0..RESETS).map(|_| connect(target)).collect::<Result<Vec<_>>>())??;
     pause(Duration::from_millis(100), ground.interrupt)?;
     streams.iter().try_for_each(abort_on_close)
+}
+
+/// Connects to the origin from the node, [`CONNECTS`] times. Gives how long each took. **Unit**: s.
+///
+/// # Errors
+/// Nobody accepts there.
+pub fn connects(ground: &Ground<'_>, origin: SocketAddr) -> Result<Vec<f64>> {
+    let connect = || -> Result<f64> {
+        let began = Instant::now();
+        let mut stream = TcpStream::connect_timeout(&origin, PATIENCE).context("connect to the origin")?;
+        let took = began.elapsed().as_secs_f64();
+        // To its end: bytes that nobody reads are answered with a reset.
+        stream.set_read_timeout(Some(PATIENCE)).context("limit reads")?;
+        stream.shutdown(Shutdown::Write).context("end a connection")?;
+        drain(&mut stream);
+        Ok(took)
+    };
+    ground.site.at_node(|| (0..CONNECTS).map(|_| connect()).collect())?
 }
 
 /// Sends [`DATAGRAMS`] to a port of the node where nobody listens.

@@ -42,6 +42,14 @@ impl Verdict {
         matches!(self, Self::Wrong(_))
     }
 
+    /// What it says.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Right(why) | Self::Refused(why) | Self::Wrong(why) => Some(why),
+            Self::Nothing(_) => None,
+        }
+    }
+
     /// One verdict out of several of the same cell: wrong if any is, refused if all are.
     pub fn all(verdicts: Vec<Self>) -> Self {
         let worst = |verdict: &Self| match verdict {
@@ -51,20 +59,15 @@ impl Verdict {
             Self::Nothing(_) => 0,
         };
         let rank = verdicts.iter().map(worst).max().unwrap_or(0);
-        let texts = |wanted: i32| {
-            let held = verdicts.iter().filter(|verdict| worst(verdict) == wanted || wanted == 2);
-            let held = held.filter_map(|verdict| match verdict {
-                Self::Right(text) | Self::Wrong(text) => Some(text.clone()),
-                // Beside a figure it must be told apart.
-                Self::Refused(text) if wanted == 2 => Some(format!("refused: {text}")),
-                Self::Refused(text) => Some(text.clone()),
-                Self::Nothing(_) => None,
-            });
-            held.collect::<Vec<_>>().join("; ")
+        let of = |wanted: i32| {
+            let held = verdicts.iter().filter(move |verdict| worst(verdict) == wanted);
+            held.filter_map(Self::why).map(str::to_owned).collect::<Vec<_>>()
         };
+        let texts = |wanted: i32| of(wanted).join("; ");
+        let refused = || of(1).into_iter().map(|why| format!("; refused: {why}")).collect::<String>();
         match rank {
             3 => Self::Wrong(texts(3)),
-            2 => Self::Right(texts(2)),
+            2 => Self::Right(texts(2) + &refused()),
             1 => Self::Refused(texts(1)),
             _ => verdicts.into_iter().next().unwrap_or(Self::Nothing("nothing was judged")),
         }
@@ -119,16 +122,30 @@ pub struct Evidence {
     pub samples: Histogram,
     /// What was counted as lost.
     pub lost: Lost,
-    /// Events that happened. **None**: not known.
-    pub events: Option<f64>,
+    /// Events that happened.
+    pub events: Events,
+}
+
+/// How many times there was something to measure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Events {
+    /// So many, each of which must be a sample or a loss.
+    Each(f64),
+    /// So many requests, of which several may come to one event: they share connections.
+    Shared(f64),
+    /// As many as there are samples and losses.
+    Unknown,
 }
 
 /// Judges durations: refused, or most of them near what is known, and every event accounted for.
 pub fn durations(evidence: &Evidence, known: Known) -> Verdict {
     let Evidence { samples, lost, events } = evidence;
     let lost_sum: f64 = lost.values().sum();
-    let all = events.unwrap_or(samples.count + lost_sum);
-    if let Some(events) = events
+    let all = match *events {
+        Events::Each(events) | Events::Shared(events) => events,
+        Events::Unknown => samples.count + lost_sum,
+    };
+    if let Events::Each(events) = events
         && samples.count + lost_sum < (1.0 - MOST_MISSING) * events
     {
         return Verdict::Wrong(format!(
@@ -138,7 +155,15 @@ pub fn durations(evidence: &Evidence, known: Known) -> Verdict {
     }
     if samples.count < LEAST_MEASURED * all || samples.count == 0.0 {
         return match lost_sum > 0.0 {
-            true => Verdict::Refused(losses(lost, all)),
+            true => {
+                let (least, most) = known.allowed();
+                let stray = samples.count - count_between(samples, least, most);
+                let stray = if stray > 0.0 { format!("; {stray:.0} false samples") } else { String::new() };
+                Verdict::Refused(match events {
+                    Events::Shared(_) => shared(samples.count, lost, all) + &stray,
+                    _ => losses(lost, all) + &stray,
+                })
+            }
             false => Verdict::Wrong("no sample and no loss".to_owned()),
         };
     }
@@ -172,7 +197,8 @@ pub fn paired(evidence: &Evidence, pairs: &Lost, known: Known) -> Verdict {
     if paired <= LEAST_PAIRED_SHARE * all {
         return Verdict::Refused(format!("{} of writes paired", percent(paired / all)));
     }
-    let judged = durations(&Evidence { lost: Lost::new(), events: None, ..evidence.clone() }, known);
+    let judged =
+        durations(&Evidence { lost: Lost::new(), events: Events::Unknown, ..evidence.clone() }, known);
     match judged {
         Verdict::Right(text) => Verdict::Right(format!("{text} ({} paired)", percent(paired / all))),
         other => other,
@@ -314,6 +340,13 @@ fn losses(lost: &Lost, all: f64) -> String {
     kinds.iter().map(|(kind, count)| format!("{kind} {}", share(**count))).collect::<Vec<_>>().join(", ")
 }
 
+/// The same where one may be of many requests.
+fn shared(samples: f64, lost: &Lost, requests: f64) -> String {
+    let kinds = lost.iter().filter(|(_, count)| **count > 0.0);
+    let kinds: Vec<_> = kinds.map(|(kind, count)| format!("{kind} {count:.0}")).collect();
+    format!("{samples:.0} samples of {requests:.0} requests that share connections; {}", kinds.join(", "))
+}
+
 fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
 }
@@ -340,7 +373,7 @@ mod tests {
         Histogram { buckets, sum: values.iter().sum(), count: values.len() as f64 }
     }
 
-    fn evidence(values: &[f64], lost: f64, events: Option<f64>) -> Evidence {
+    fn evidence(values: &[f64], lost: f64, events: Events) -> Evidence {
         let lost = Lost::from([("overlapped".to_owned(), lost)]);
         Evidence { samples: of(values), lost, events }
     }
@@ -350,56 +383,69 @@ mod tests {
     #[test]
     fn a_median_near_the_truth_is_right_and_one_beside_it_is_wrong() {
         assert_eq!(
-            durations(&evidence(&[0.0203; 100], 0.0, Some(100.0)), THINK),
+            durations(&evidence(&[0.0203; 100], 0.0, Events::Each(100.0)), THINK),
             Verdict::Right("20.3 ms of 20.0 ms".into())
         );
         // Outside of 17 % and 1 ms on either side, though in the same bucket of the page.
         for wrong in [0.0031, 0.0172 - 0.0018, 0.0251, 0.033, 0.2] {
-            let verdict = durations(&evidence(&[wrong; 100], 0.0, Some(100.0)), THINK);
+            let verdict = durations(&evidence(&[wrong; 100], 0.0, Events::Each(100.0)), THINK);
             assert!(verdict.is_wrong(), "{wrong}: {verdict:?}");
         }
-        let verdict = durations(&evidence(&[0.0031; 100], 0.0, Some(100.0)), THINK);
+        let verdict = durations(&evidence(&[0.0031; 100], 0.0, Events::Each(100.0)), THINK);
         assert_eq!(verdict, Verdict::Wrong("3.1 ms of 20.0 ms".into()));
     }
 
     #[test]
     fn a_few_late_samples_do_not_move_the_median() {
         let late = [[0.0205; 95].as_slice(), &[0.9; 5]].concat();
-        assert!(!durations(&evidence(&late, 0.0, Some(100.0)), THINK).is_wrong());
+        assert!(!durations(&evidence(&late, 0.0, Events::Each(100.0)), THINK).is_wrong());
     }
 
     #[test]
     fn a_third_of_false_samples_is_wrong_even_if_the_median_is_not() {
         let mixed = [[0.0205; 65].as_slice(), &[0.002; 35]].concat();
-        let verdict = durations(&evidence(&mixed, 0.0, Some(100.0)), THINK);
+        let verdict = durations(&evidence(&mixed, 0.0, Events::Each(100.0)), THINK);
         assert!(verdict.is_wrong(), "{verdict:?}");
     }
 
     #[test]
     fn who_measures_nothing_and_counts_why_has_refused() {
-        let verdict = durations(&evidence(&[0.001; 2], 98.0, Some(100.0)), THINK);
-        assert_eq!(verdict, Verdict::Refused("overlapped 98 %".into()));
+        let verdict = durations(&evidence(&[0.001; 2], 98.0, Events::Each(100.0)), THINK);
+        assert_eq!(verdict, Verdict::Refused("overlapped 98 %; 2 false samples".into()));
     }
 
     #[test]
     fn events_that_are_neither_measured_nor_lost_are_wrong() {
-        let verdict = durations(&evidence(&[0.020; 50], 40.0, Some(100.0)), THINK);
+        let verdict = durations(&evidence(&[0.020; 50], 40.0, Events::Each(100.0)), THINK);
         assert_eq!(verdict, Verdict::Wrong("50 samples and 40 losses of 100 events".into()));
-        assert!(durations(&evidence(&[], 0.0, None), THINK).is_wrong(), "nothing at all is no refusal");
-        assert!(durations(&evidence(&[], 94.0, Some(100.0)), THINK).is_wrong());
+        assert!(
+            durations(&evidence(&[], 0.0, Events::Unknown), THINK).is_wrong(),
+            "nothing at all is no refusal"
+        );
+        assert!(durations(&evidence(&[], 94.0, Events::Each(100.0)), THINK).is_wrong());
+    }
+
+    #[test]
+    fn requests_that_share_connections_need_not_be_accounted_for_one_by_one() {
+        let shared = Events::Shared(100.0);
+        let verdict = durations(&evidence(&[0.020; 2], 60.0, shared), THINK);
+        let why = "2 samples of 100 requests that share connections; overlapped 60";
+        assert_eq!(verdict, Verdict::Refused(why.into()));
+        assert!(durations(&evidence(&[0.003; 6], 60.0, shared), THINK).is_wrong(), "6 % are figures");
+        assert!(!durations(&evidence(&[0.020; 6], 60.0, shared), THINK).is_wrong());
     }
 
     #[test]
     fn a_direction_is_used_only_above_half_of_its_writes() {
         let pairs =
             |paired, no_read| Lost::from([("paired".to_owned(), paired), ("no_read".to_owned(), no_read)]);
-        let wrong = evidence(&[0.0001; 100], 0.0, None);
+        let wrong = evidence(&[0.0001; 100], 0.0, Events::Unknown);
         assert_eq!(
             paired(&wrong, &pairs(50.0, 50.0), THINK),
             Verdict::Refused("50 % of writes paired".into())
         );
         assert!(paired(&wrong, &pairs(51.0, 49.0), THINK).is_wrong());
-        let right = evidence(&[0.020; 100], 0.0, None);
+        let right = evidence(&[0.020; 100], 0.0, Events::Unknown);
         assert_eq!(
             paired(&right, &pairs(100.0, 0.0), THINK),
             Verdict::Right("20.0 ms of 20.0 ms (100 % paired)".into())

@@ -91,7 +91,7 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
 }
 
 fn measure(ground: &Ground<'_>, row: Row, seconds: u32) -> Result<Judged> {
-    ground.prepare()?;
+    ground.prepare(row)?;
     let stand = ground.start(row)?;
     let happened = phases::run(ground, row, &stand, seconds).with_context(|| {
         let (proxy, agent) = (stand.proxy.log_tail(), stand.agent.log_tail());

@@ -12,17 +12,14 @@ use insight_lab::forwarder::{ForwarderRequest, ForwarderState};
 use insight_lab::relay::RelaySettings;
 use std::time::Duration;
 
-/// The agent reads its maps once a second: the second reading after an event has it.
-const SETTLE: Duration = Duration::from_millis(2200);
-
 /// Share of packets that get lost on the link to the origin, in either direction.
 const LOSS: f64 = 0.04;
 
 /// Threads that use the CPUs beside the proxy, on two.
 const SPINNERS: u32 = 6;
 
-/// How long the rough part lasts, which needs no more samples. **Unit**: s.
-const ROUGH: u32 = 3;
+/// How long the rough part lasts. **Unit**: s.
+const ROUGH: u32 = 2;
 
 /// Everything that a row's cells are judged by.
 pub struct Happened {
@@ -34,6 +31,8 @@ pub struct Happened {
     pub quiet: Span,
     /// What is known of the stop.
     pub stop: Stop,
+    /// How long connecting to the origin took from the node, for others than the proxy. **Unit**: s.
+    pub connects: Vec<f64>,
     /// What is known of the caller who did not read.
     pub stall: Stop,
     /// Traffic, and a stop in the middle of it.
@@ -54,10 +53,7 @@ pub struct Happened {
 /// A program failed, requests were not answered, or Ctrl-C.
 pub fn run(ground: &Ground<'_>, row: Row, stand: &Stand, seconds: u32) -> Result<Happened> {
     let target = stand.addresses.forwarder;
-    let read = || -> Result<Reading> {
-        pause(SETTLE, ground.interrupt)?;
-        Reading::take(ground.site, stand.addresses.metrics, &stand.proxy)
-    };
+    let read = || Reading::take(ground.site, stand.addresses.metrics, &stand.proxy, ground.interrupt);
     let is_held = row.proxy() == Proxy::WorkStealing;
     if is_held {
         hold(ground, HOLD)?;
@@ -70,6 +66,7 @@ pub fn run(ground: &Ground<'_>, row: Row, stand: &Stand, seconds: u32) -> Result
     }
 
     let stop = inject::stop_with_probes(ground, stand)?;
+    let connects = inject::connects(ground, stand.addresses.origin)?;
     inject::reset(ground, target)?;
     inject::datagrams(ground.site, target.ip())?;
     let bulk = Traffic::bulk(ground, row, target)?;
@@ -100,6 +97,7 @@ pub fn run(ground: &Ground<'_>, row: Row, stand: &Stand, seconds: u32) -> Result
         quiet: Span::new(calm, quiet.clone()),
         stop,
         stall,
+        connects,
         stopped: Span::new(quiet, stopped.clone()),
         seen_stopped,
         rough: Span::new(stopped, rough.clone()),

@@ -1,46 +1,61 @@
 //! What the agent says at an instant, beside what the kernel says itself.
 
-use super::judge::{Evidence, Lost};
+use super::judge::{Events, Evidence, Lost};
 use crate::bench::apart::Site;
 use crate::bench::process::Process;
+use crate::bench::scrapes::pause;
 use crate::demo::poll;
 use anyhow::{Context, Result};
 use insight_e2e::exposition::{Exposition, Histogram};
+use insight_lab::Interrupt;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-/// Counters of TCP in a network namespace, by name. **Source**: `/proc/net/snmp`.
+/// The agent reads its maps once a second: the second reading after an event has it.
+const SETTLE: Duration = Duration::from_millis(2200);
+
+/// Counters of TCP in a network namespace, by name. **Source**: `/proc/net/snmp`,
+/// `/proc/net/netstat`.
 type Snmp = BTreeMap<String, f64>;
 
 /// Everything at an instant. Taken while nothing goes on: the agent reads its maps once a second.
 #[derive(Debug, Clone)]
 pub struct Reading {
     page: Exposition,
-    node: Snmp,
+    /// Before the agent read its maps, and after.
+    node: [Snmp; 2],
     far: Snmp,
-    softirqs: f64,
+    /// Likewise.
+    softirqs: [f64; 2],
     waited: f64,
     used: f64,
 }
 
 impl Reading {
-    /// Takes one.
+    /// Waits until all that has happened is on the page, and takes one.
     ///
     /// # Errors
-    /// The agent does not answer with a page, or the kernel's files are not there.
-    pub fn take(site: &Site, metrics: SocketAddr, proxy: &Process) -> Result<Self> {
+    /// The agent does not answer with a page, the kernel's files are not there, or Ctrl-C.
+    pub fn take(site: &Site, metrics: SocketAddr, proxy: &Process, interrupt: &Interrupt) -> Result<Self> {
+        let softirqs = || fs::read_to_string("/proc/softirqs").context("read /proc/softirqs");
+        // This process has threads in several namespaces.
+        let file = |name: &str| {
+            let path = format!("/proc/thread-self/net/{name}");
+            fs::read_to_string(&path).with_context(|| format!("read {path}"))
+        };
+        let snmp = || -> Result<Snmp> { Ok(tcp(&(file("snmp")? + &file("netstat")?))) };
+        let early = (runs(&softirqs()?), site.at_node(snmp)??);
+        pause(SETTLE, interrupt)?;
         let page = site.at_node(|| poll::get(metrics, "/metrics"))??;
         let page = String::from_utf8(page).context("read the page as text")?;
-        // This process has threads in several namespaces.
-        let snmp = || fs::read_to_string("/proc/thread-self/net/snmp").context("read /proc/net/snmp");
-        let softirqs = fs::read_to_string("/proc/softirqs").context("read /proc/softirqs")?;
         let account = proxy.cpu().context("the kernel keeps no account of waiting (schedstat)")?;
         Ok(Self {
             page: Exposition::parse(&page)?,
-            node: tcp(&site.at_node(snmp)??),
-            far: tcp(&site.at_far(snmp)??),
-            softirqs: runs(&softirqs),
+            node: [early.1, site.at_node(snmp)??],
+            far: site.at_far(snmp)??,
+            softirqs: [early.0, runs(&softirqs()?)],
             waited: account.waited_ns as f64 / 1e9,
             used: account.used_ns as f64 / 1e9,
         })
@@ -60,11 +75,18 @@ fn runs(softirqs: &str) -> f64 {
         .sum()
 }
 
-fn tcp(snmp: &str) -> Snmp {
-    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp:"));
-    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    let values = values.split_whitespace().map(|value| value.parse().unwrap_or(0.0));
-    names.split_whitespace().map(str::to_owned).zip(values).collect()
+/// The tables of TCP in those files: a line of names, a line of values.
+fn tcp(text: &str) -> Snmp {
+    let wanted = |line: &str| {
+        let (table, rest) = line.split_once(':')?;
+        matches!(table, "Tcp" | "TcpExt").then(|| rest.to_owned())
+    };
+    let lines: Vec<_> = text.lines().filter_map(wanted).collect();
+    let pairs = lines.chunks_exact(2).flat_map(|pair| {
+        let values = pair[1].split_whitespace().map(|value| value.parse().unwrap_or(0.0));
+        pair[0].split_whitespace().map(str::to_owned).zip(values).collect::<Vec<_>>()
+    });
+    pairs.collect()
 }
 
 /// What happened between two readings.
@@ -114,7 +136,7 @@ impl Span {
         measurement: &str,
         name: &str,
         labels: &[(&str, &str)],
-        events: Option<f64>,
+        events: Events,
     ) -> Evidence {
         Evidence {
             samples: self.histogram(name, labels),
@@ -128,9 +150,11 @@ impl Span {
         self.after.page.value(name, labels)
     }
 
-    /// What the kernel has counted in the namespace of the node.
-    pub fn node(&self, name: &str) -> f64 {
-        added(&self.before.node, &self.after.node, name)
+    /// What the kernel has counted in the namespace of the node: at least and at most, for the page is
+    /// not of this instant, and came over a connection of its own.
+    pub fn node(&self, name: &str) -> [f64; 2] {
+        let ([early, late], [early_after, late_after]) = (&self.before.node, &self.after.node);
+        [added(late, early_after, name), added(early, late_after, name)]
     }
 
     /// The same in that of callers and origin.
@@ -138,9 +162,11 @@ impl Span {
         added(&self.before.far, &self.after.far, name)
     }
 
-    /// Runs of softirqs, by the kernel's own count.
-    pub fn softirqs(&self) -> f64 {
-        self.after.softirqs - self.before.softirqs
+    /// Runs of softirqs, by the kernel's own count: at least and at most, for they never rest, and
+    /// the page is not of this instant.
+    pub fn softirqs(&self) -> [f64; 2] {
+        let ([early, late], [early_after, late_after]) = (self.before.softirqs, self.after.softirqs);
+        [early_after - late, late_after - early]
     }
 
     /// How long the proxy's threads waited for a CPU, by the scheduler's own account. **Unit**: s.
@@ -165,14 +191,22 @@ mod tests {
 
     fn reading(page: &str) -> Reading {
         let page = Exposition::parse(page).unwrap();
-        Reading { page, node: Snmp::new(), far: Snmp::new(), softirqs: 0.0, waited: 0.0, used: 0.0 }
+        Reading {
+            page,
+            node: [Snmp::new(), Snmp::new()],
+            far: Snmp::new(),
+            softirqs: [0.0; 2],
+            waited: 0.0,
+            used: 0.0,
+        }
     }
 
     #[test]
     fn the_kernels_tables_are_read_by_name() {
-        let snmp = "Ip: A B\nIp: 1 2\nTcp: MaxConn RetransSegs OutRsts\nTcp: -1 12 7\nUdp: x\nUdp: 1\n";
+        let snmp = "Ip: A B\nIp: 1 2\nTcp: MaxConn RetransSegs OutRsts\nTcp: -1 12 7\nUdp: x\nUdp: 1\n\
+                    TcpExt: TCPRetransFail\nTcpExt: 3\n";
         let tcp = tcp(snmp);
-        assert_eq!((tcp["RetransSegs"], tcp["OutRsts"]), (12.0, 7.0));
+        assert_eq!((tcp["RetransSegs"], tcp["OutRsts"], tcp["TCPRetransFail"]), (12.0, 7.0, 3.0));
         let table = "        CPU0  CPU1\n TIMER:  10  20\n NET_RX: 1 2\n HRTIMER: 100 100\n";
         assert_eq!(runs(table), 33.0);
     }
@@ -188,7 +222,7 @@ mod tests {
         };
         let new = "insight_lost_total{measurement=\"a\",loss=\"overlapped\"} 5\n";
         let span = Span::new(page(3, ""), page(10, new));
-        let evidence = span.evidence("a", "a_seconds", &[], None);
+        let evidence = span.evidence("a", "a_seconds", &[], Events::Unknown);
         assert_eq!((evidence.samples.count, evidence.samples.sum), (7.0, 7.0));
         assert_eq!((evidence.lost["opening"], evidence.lost["overlapped"]), (7.0, 5.0));
         assert_eq!(span.histogram("b_seconds", &[]).count, 0.0);

@@ -36,6 +36,8 @@ pub enum Row {
     Splice,
     /// nginx, a connection for each request, upstream too
     PerRequest,
+    /// nginx, requests as long as a frame of HTTP/2's housekeeping in TLS
+    Small,
 }
 
 /// The program of a row, and how it is set up.
@@ -86,7 +88,7 @@ pub enum Pattern {
 
 impl Row {
     /// Every row, in the order of the table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Nginx,
         Self::Haproxy,
         Self::Rust,
@@ -95,6 +97,7 @@ impl Row {
         Self::Streaming,
         Self::Splice,
         Self::PerRequest,
+        Self::Small,
     ];
 
     /// For people.
@@ -108,13 +111,14 @@ impl Row {
             Self::Streaming => "nginx, server streaming",
             Self::Splice => "HAProxy, TCP mode with splice",
             Self::PerRequest => "nginx, connection per request",
+            Self::Small => "nginx, requests of 31 bytes",
         }
     }
 
     /// Its program.
     pub const fn proxy(self) -> Proxy {
         match self {
-            Self::Nginx | Self::Streaming => Proxy::Nginx,
+            Self::Nginx | Self::Streaming | Self::Small => Proxy::Nginx,
             Self::Haproxy | Self::Streams => Proxy::Haproxy,
             Self::Rust => Proxy::WorkStealing,
             Self::Tls => Proxy::NginxTls,
@@ -129,7 +133,7 @@ impl Row {
             Self::Streams => Pattern::Streams(100),
             Self::PerRequest => Pattern::PerRequest(60),
             Self::Streaming => Pattern::Streaming {
-                connections: 8,
+                connections: 16,
                 every: Duration::from_millis(2500),
                 messages: 100,
                 bytes: 200,
@@ -138,12 +142,21 @@ impl Row {
             // As fast as the connection takes them, so that there is something to splice.
             Self::Splice => Pattern::Streaming {
                 connections: 4,
-                every: Duration::from_millis(250),
-                messages: 32,
+                every: Duration::from_millis(500),
+                messages: 24,
                 bytes: 16 << 10,
                 interval: Duration::ZERO,
             },
             _ => Pattern::Unary { connections: 8, rate: 8 },
+        }
+    }
+
+    /// The message of a request: a field of 62 bytes, or nothing. Without, and with headers that all
+    /// were sent before, a request of h2load is 31 bytes long.
+    pub fn message(self) -> Vec<u8> {
+        match self {
+            Self::Small => vec![0; 5],
+            _ => [&[0, 0, 0, 0, 64, 0x0a, 62], [0; 62].as_slice()].concat(),
         }
     }
 

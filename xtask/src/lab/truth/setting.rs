@@ -94,7 +94,7 @@ end, 0)
 ";
 
 /// Rounds of an empty loop in a millisecond, about.
-const TURNS_PER_MS: u128 = 100_000;
+const TURNS_PER_MS: u128 = 60_000;
 
 /// Letters that make a backtracking regular expression take about [`BURN`].
 pub const BURN_HEADER: &str = "x-burn: aaaaaaaaaaaaaaaaa!";

@@ -81,7 +81,8 @@ fn arguments(
         }
         Pattern::Streams(streams) => arguments.push(format!("--max-concurrent-streams={streams}")),
         Pattern::PerRequest(rate) => {
-            arguments.extend(["--max-concurrent-streams=1".into(), format!("--rate={rate}")]);
+            let period = format!("--rate-period={}ms", 1000 / rate);
+            arguments.extend(["--max-concurrent-streams=1".into(), "--rate=1".into(), period]);
         }
         Pattern::Streaming { every, messages, bytes, interval, .. } => {
             path = STREAM;
@@ -89,7 +90,7 @@ fn arguments(
                 "--max-concurrent-streams=1".into(),
                 format!("--rps={}", 1.0 / every.as_secs_f64()),
                 STAGGERED[0].into(),
-                STAGGERED[1].into(),
+                format!("--rate-period={}ms", every.as_millis() / u128::from(connections)),
                 format!("--header={MESSAGES}: {messages}"),
                 format!("--header={BYTES}: {bytes}"),
                 format!("--header={INTERVAL_US}: {}", interval.as_micros()),
