@@ -4,7 +4,7 @@
 //! - **Measures** `SYN_RECV → ESTABLISHED` to the first write, or to the first read. A read had no
 //!   reason to come before the first bytes, so there it counts from those: the peer's own time is
 //!   not in it.
-//! - **Hooks**: `inet_sock_set_state`, since 4.16; `sk_data_ready`, `sock_recv_length`,
+//! - **Hooks**: `inet_sock_set_state`, since 4.16; `tcp_rcv_space_adjust`, since 4.15; `sk_data_ready`,
 //!   `sock_send_length`, since 6.3, all shared. `sk_data_ready` runs for a listener each time a
 //!   connection is queued on it: <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_minisocks.c#L923>.
 //! - **Filtered**: a first write of HTTP/2 housekeeping, by its size: the next one counts.

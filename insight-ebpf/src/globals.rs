@@ -26,8 +26,9 @@ globals! {
     /// How deep that cgroup lies below the root.
     SCOPE_CGROUP_LEVEL: u32;
 
-    /// Peer groups, the one for everybody else included.
-    PEERS: u32;
+    /// Groups of each figure: peer groups, the one for everybody else included, or more where there
+    /// are more devices.
+    GROUPS: u32;
     /// Banks of histograms.
     BANKS: u32;
     /// Exchanges of a new connection that are left out: 1, or 2 where TLS comes first.
@@ -52,6 +53,8 @@ globals! {
     OFF_SKC_V6_DADDR: u32;
     /// `sock_common.skc_net`.
     OFF_SKC_NET: u32;
+    /// `sock.sk_bpf_storage`: what programs keep with a socket.
+    OFF_SK_STORAGE: u32;
     /// `sock.sk_protocol`.
     OFF_SK_PROTOCOL: u32;
     /// `net.ns.inum`.
@@ -88,6 +91,8 @@ globals! {
     OFF_DEV_NET: u32;
     /// Arguments of `kfree_skb`.
     KFREE_SKB_ARGUMENTS: u32;
+    /// `net_device.ifindex`.
+    OFF_DEV_INDEX: u32;
     /// `task_struct.pid`: of the thread.
     OFF_TASK_PID: u32;
     /// `task_struct.tgid`: of the process.

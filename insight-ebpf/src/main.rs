@@ -12,8 +12,6 @@
 )]
 
 #[cfg(target_arch = "bpf")]
-mod forwarders;
-#[cfg(target_arch = "bpf")]
 mod globals;
 #[cfg(target_arch = "bpf")]
 mod hooks;
@@ -29,6 +27,8 @@ mod scope;
 mod seeding;
 #[cfg(target_arch = "bpf")]
 mod sockets;
+#[cfg(target_arch = "bpf")]
+mod threads;
 
 /// One module per measurement: see `insight_common::measurements`.
 #[cfg(target_arch = "bpf")]

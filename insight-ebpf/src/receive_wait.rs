@@ -13,13 +13,13 @@
 //! - **Lost**: `unstamped` (data-ready replaced by kTLS or a sockmap), `unreadable`.
 //! - Delay before data-ready (interrupt, softirq, GRO) is not in it.
 
+use crate::globals;
 use crate::memory::{Object, trusted};
 use crate::record::{duration, lose};
-use crate::{forwarders, globals};
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
-use insight_common::kernel::receive::{self, Read, Sequence};
+use insight_common::kernel::receive::Sequence;
 
 /// How far a TCP socket's receiving side has come. **None**: it is no TCP socket. `sk` is an
 /// argument of a tracepoint.
@@ -37,35 +37,19 @@ pub fn sequence_of(sk: Object) -> Option<Sequence> {
     })
 }
 
-/// The application may have read.
+/// The application read, in a thread that counts or not, what had waited for so long (0: for nothing that counts), or what was not seen
+/// to arrive.
 #[inline(always)]
-pub fn on_read(sk: Object, socket: &mut Socket, now: u64) {
-    if !globals::is_on(Measurement::ReceiveWait) {
+pub fn on_read(counts: bool, socket: &Socket, waited_ns: u64, is_unstamped: bool) {
+    if !globals::is_on(Measurement::ReceiveWait) || (waited_ns == 0 && !is_unstamped) || !counts {
         return;
     }
-    let Some(sequence) = sequence_of(sk) else {
-        lose(Measurement::ReceiveWait, Loss::Unreadable);
-        return;
-    };
-    let read = receive::read(socket, now, &sequence, globals::HTTP2.load() != 0);
-    // Asked last: most calls of a busy reader come to nothing.
-    if read == Read::Nothing || !is_counted() {
+    if is_unstamped {
+        lose(Measurement::ReceiveWait, Loss::Unstamped);
         return;
     }
-    match read {
-        Read::Nothing => {}
-        Read::Unstamped => lose(Measurement::ReceiveWait, Loss::Unstamped),
-        Read::Waited(ns) => {
-            let accepted = socket.role == Role::Accepted as u8;
-            let distribution =
-                if accepted { Distribution::ReceiveWaitAccepted } else { Distribution::ReceiveWaitConnected };
-            duration(distribution, socket.peer, ns);
-        }
-    }
-}
-
-/// Whether the current thread's reads are in the figures.
-#[inline(always)]
-fn is_counted() -> bool {
-    globals::FORWARDERS_ONLY.load() == 0 || forwarders::current_thread().is_some()
+    let accepted = socket.role == Role::Accepted as u8;
+    let distribution =
+        if accepted { Distribution::ReceiveWaitAccepted } else { Distribution::ReceiveWaitConnected };
+    duration(distribution, socket.peer, waited_ns);
 }

@@ -9,7 +9,7 @@ use core::arch::asm;
 use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, bucket_of};
 use insight_common::kernel::floor::{self, FLOOR_WORDS, FloorRing};
 use insight_common::kernel::layout::{
-    COUNTERS, Counter, DISTRIBUTIONS, Distribution, HISTOGRAM_HEAD, HistogramWords,
+    COUNTERS, Counter, DISTRIBUTIONS, Distribution, ENTRY_COUNTERS, HISTOGRAM_HEAD, HistogramWords,
 };
 use insight_common::kernel::loss::{LOSS_COUNTERS, Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PAIR_COUNTERS, PairOutcome};
@@ -29,6 +29,10 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNTERS, 0);
 /// Events, kind by kind, peer by peer. The loader sets how many.
 #[map]
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+/// Entries that came and went: the kernel does not count those that it keeps with its objects.
+#[map]
+static ENTRIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(ENTRY_COUNTERS, 0);
 
 /// A forwarder's writes, by direction and by what was read before them.
 #[map]
@@ -63,7 +67,7 @@ pub fn count(counter: Counter, peer: u8) {
 /// Counts events of a peer group.
 #[inline(always)]
 pub fn count_many(counter: Counter, peer: u8, events: u64) {
-    match counter.slot(peer, globals::PEERS.load()).and_then(|slot| COUNTS.get_ptr_mut(slot)) {
+    match counter.slot(peer, globals::GROUPS.load()).and_then(|slot| COUNTS.get_ptr_mut(slot)) {
         Some(counter) => add(counter, events),
         None => lose(counter.measurement(), Loss::NoPeer),
     }
@@ -73,11 +77,19 @@ pub fn count_many(counter: Counter, peer: u8, events: u64) {
 /// groups.
 #[inline(always)]
 pub fn count_nth(first: Counter, nth: u32, all: u32) {
-    let slot = (first as u32 + nth) * globals::PEERS.load();
+    let slot = (first as u32 + nth) * globals::GROUPS.load();
     // A number beyond comes out of no table of ours.
     if nth < all
         && let Some(counter) = COUNTS.get_ptr_mut(slot)
     {
+        add(counter, 1);
+    }
+}
+
+/// Counts an entry that came or went, by [`Table::entered`] or [`Table::left`].
+#[inline(always)]
+pub fn entry(counter: u32) {
+    if let Some(counter) = ENTRIES.get_ptr_mut(counter) {
         add(counter, 1);
     }
 }
@@ -96,9 +108,10 @@ pub fn duration(distribution: Distribution, peer: u8, ns: u64) {
     // SAFETY: the helper has no conditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let banks = globals::BANKS.load();
-    let bank = if banks == 0 { 0 } else { cpu % banks };
+    // A power of two: a division would cost as much as all else here.
+    let bank = cpu & banks.wrapping_sub(1);
     let histogram = distribution
-        .slot(bank, peer, globals::PEERS.load())
+        .slot(bank, peer, globals::GROUPS.load())
         .and_then(|slot| HISTOGRAMS.get_ptr_mut(slot))
         .map(|words| words.cast::<u64>());
     let bucket = core::hint::black_box(bucket_of(ns, EXPORT_POWER));
@@ -120,7 +133,7 @@ pub fn duration(distribution: Distribution, peer: u8, ns: u64) {
 #[inline(always)]
 pub fn floor(accepted: bool, peer: u8, now_ns: u64, sample_ns: u64, clean: bool) {
     let second = now_ns / 1_000_000_000;
-    let ring = floor::slot(accepted, peer, globals::PEERS.load()).and_then(|slot| FLOORS.get_ptr_mut(slot));
+    let ring = floor::slot(accepted, peer, globals::GROUPS.load()).and_then(|slot| FLOORS.get_ptr_mut(slot));
     if let Some(ring) = ring {
         let first = floor::first_word(second);
         // SAFETY: `first` is a multiple of FLOOR_WORDS below the ring's length, by its mask.

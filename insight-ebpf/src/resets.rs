@@ -34,7 +34,7 @@ fn count(counter: Counter, sk: Object) {
         return;
     }
     // No entry: not in scope.
-    let Some(socket) = sockets::entry(sk as u64) else { return };
+    let Some(socket) = sockets::entry(sk) else { return };
     // A connection that is refused was never established.
     let peer = if socket.peer == PEER_PENDING { sockets::peer_of(sk, socket.role) } else { socket.peer };
     record::count(counter, peer);

@@ -26,7 +26,7 @@ fn retransmit(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let sk: Object = ctx.arg(0);
-    let Some(socket) = sockets::entry(sk as u64) else { return 0 };
+    let Some(socket) = sockets::entry(sk) else { return 0 };
     // Before it is established no peer is known, and only a SYN is under way.
     if socket.peer == PEER_PENDING {
         count(Counter::RetransmitSyn, sockets::peer_of(sk, socket.role));
@@ -39,7 +39,7 @@ fn retransmit(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 fn retransmit_synack(ctx: BtfTracePointContext) -> i32 {
     let (listener, request): (Object, Object) = (ctx.arg(0), ctx.arg(1));
-    if sockets::entry(listener as u64).is_some() {
+    if sockets::entry(listener).is_some() {
         // A request begins like a socket, with its addresses.
         count(Counter::RetransmitSynack, sockets::peer_of(request, Role::Accepted as u8));
     }
@@ -48,7 +48,7 @@ fn retransmit_synack(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "tcp_cong_state_set")]
 fn congestion(ctx: BtfTracePointContext) -> i32 {
-    let sk: u64 = ctx.arg(0);
+    let sk: Object = ctx.arg(0);
     let Some(socket) = sockets::entry(sk) else { return 0 };
     if let Some((distribution, ns)) = socket.recovery.enter(ctx.arg(1), now()) {
         duration(distribution, socket.peer, ns);

@@ -45,12 +45,12 @@ pub fn on_socket(sk: Object, tcp: *mut c_void, now: u64) {
         return;
     };
     match i32::from(state) {
-        sockets::LISTEN => on_listener(sk),
+        sockets::LISTEN => on_listener(sk, tcp),
         // When it began is not known.
         sockets::SYN_SENT => {
             let socket = Socket::opening(Role::Connected as u8);
             if scope::holds(sk) {
-                let _ = sockets::join(sk, &socket);
+                let _ = sockets::join(tcp, &socket);
             }
         }
         sockets::ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT => on_open(sk, tcp, now),
@@ -60,10 +60,10 @@ pub fn on_socket(sk: Object, tcp: *mut c_void, now: u64) {
 }
 
 #[inline(always)]
-fn on_listener(sk: Object) {
+fn on_listener(sk: Object, tcp: *mut c_void) {
     if scope::holds(sk) {
         // It has no peer, which seeds no role: not counted.
-        let _ = sockets::join(sk, &Socket::opening(LISTENER));
+        let _ = sockets::join(tcp, &Socket::opening(LISTENER));
     }
     let entered = port_of(sk).map(|port| LISTENERS.insert(port, 1, 0));
     match entered {
@@ -98,7 +98,7 @@ fn on_open(sk: Object, tcp: *mut c_void, now: u64) {
     }
     socket.exchange = Exchange::joined(now, globals::SKIP_EXCHANGES.load());
     receive::join(&mut socket, &sequence);
-    let Some(entered) = sockets::join(sk, &socket) else { return };
+    let Some(entered) = sockets::join(tcp, &socket) else { return };
     if entered {
         count(role.seeded());
         lines::socket_known(sk, role as u8, socket.peer);

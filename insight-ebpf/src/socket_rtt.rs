@@ -51,19 +51,19 @@ pub fn on_event(ctx: &SockOpsContext) {
     }
 }
 
-/// The address that `sockets` knows this socket by.
+/// The entry of the socket that a callback is about.
 #[inline(always)]
-fn address(ctx: &SockOpsContext) -> u64 {
-    // SAFETY: the context is valid as long as the program runs. Its socket is the one that the
-    // tracepoints see; it is only compared, never followed.
-    unsafe { (*ctx.ops).__bindgen_anon_2.sk as u64 }
+fn entry(ctx: &SockOpsContext) -> Option<&'static mut Socket> {
+    // SAFETY: the context is valid as long as the program runs.
+    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    if sk.is_null() { None } else { sockets::entry_of(sk.cast()) }
 }
 
 #[inline(always)]
 fn on_established(ctx: &SockOpsContext) {
-    let Some(socket) = sockets::entry(address(ctx)) else { return };
+    let Some(socket) = entry(ctx) else { return };
     ask_for_samples(ctx);
-    // SAFETY: as in `address`. At this time the average is of one sample: the handshake's.
+    // SAFETY: as in `entry`. At this time the average is of one sample: the handshake's.
     socket.handshake_us = unsafe { (*ctx.ops).srtt_us } >> 3;
     if socket.peer != PEER_PENDING {
         on_peer_known(socket);
@@ -85,16 +85,16 @@ pub fn on_peer_known(socket: &mut Socket) {
 #[inline(always)]
 fn on_sample(ctx: &SockOpsContext) {
     // None of ours: another agent asked for this callback.
-    let Some(socket) = sockets::entry(address(ctx)) else { return };
+    let Some(socket) = entry(ctx) else { return };
     let sample_us = ctx.arg(0);
     if sample_us == 0 {
-        // SAFETY: as in `address`.
+        // SAFETY: as in `entry`.
         let average_us = unsafe { (*ctx.ops).srtt_us } >> 3;
         lose(Measurement::SocketRtt, Loss::Smoothed);
         record(socket, average_us, false);
         return;
     }
-    // SAFETY: as in `address`.
+    // SAFETY: as in `entry`.
     let in_flight = unsafe { (*ctx.ops).packets_out };
     record(socket, sample_us, in_flight >= CLEAN_IN_FLIGHT);
 }

@@ -1,29 +1,35 @@
 //! The table of TCP sockets: who opened each, and which peer group is at its other end.
 //!
-//! - **Keyed** by the socket's address. Ports are not known while a socket opens, nor when it has
-//!   closed; the address is, and stays the same in between.
+//! - **Kept** with the socket itself (socket storage, since 5.11 for these programs): a socket that has
+//!   none of anybody is told by one load, without a look-up. Ports would be no key: they are not known
+//!   while a socket opens, nor when it has closed.
 //! - **Enters** on `CLOSE → SYN_SENT` (connected), `LISTEN → SYN_RECV` (accepted) or `CLOSE → LISTEN`
 //!   (a listener: it has no bytes and no peer, and is there for `accept_wait`), if in scope.
 //!   A socket that was open before the programs were attached enters once, by `seeding`.
 //! - **Leaves** when it is destroyed. It can have been closed for long before; but what ends a
 //!   connection, such as a reset, comes after `→ CLOSE`, and belongs to its peer still.
-//! - **Lost**: `map_full` when the table is; `unreadable` when its addresses are.
-//! - **Memory**: 32,768 entries of 8 + 96 bytes: about 5.5 MB, allocated at load.
+//! - **Lost**: `map_full` when the kernel has no memory for an entry, or the socket no allowance
+//!   (`net.core.optmem_max`); `unreadable` when its addresses are.
+//! - **Memory**: 96 bytes and about 250 of the kernel's own per socket, allocated as it opens.
 
 use crate::globals;
-use crate::memory::{Object, member};
+use crate::memory::{Object, member, trusted};
 use crate::record::lose;
-use crate::{accept_wait, connect, lines, scope, socket_rtt};
-use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::HashMap;
+use crate::{accept_wait, connect, lines, record, scope, socket_rtt};
+use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use insight_common::kernel::layout::{LISTENER, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket};
+use core::ffi::c_void;
+use insight_common::kernel::layout::{
+    LISTENER, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket, Table,
+};
 use insight_common::kernel::loss::{Loss, Measurement};
 
-/// Sockets in scope, by address.
-#[map]
-static SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(32_768, 0);
+/// Sockets in scope.
+#[btf_map]
+static SOCKETS: SkStorage<Socket> = SkStorage::new();
 
 /// Peer groups by service port and address; port 0 stands for every port. The longest prefix wins.
 #[map]
@@ -39,15 +45,31 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const TCP: u16 = 6;
 
-/// What the kernel answers where there is an entry already.
-const EXISTS: i32 = -17;
-
-/// The entry of a socket. **None**: not in scope, not TCP, or older than the programs.
+/// The entry of a socket, which is an argument of a tracepoint. **None**: not in scope, not TCP, or
+/// older than the programs.
 #[inline(always)]
-pub fn entry(sk: u64) -> Option<&'static mut Socket> {
-    // SAFETY: entries are preallocated and never move; what another CPU does to the same one
-    // meanwhile is described at `Socket`.
-    SOCKETS.get_ptr_mut(sk).map(|socket| unsafe { &mut *socket })
+pub fn entry(sk: Object) -> Option<&'static mut Socket> {
+    // Most sockets of a host are none of ours, and nobody keeps anything with them.
+    if trusted::<u64>(sk, globals::OFF_SK_STORAGE.load()) == 0 {
+        return None;
+    }
+    entry_of(sk.cast_mut())
+}
+
+/// As [`entry`], of a socket that the kernel vouches for in another way.
+#[inline(always)]
+pub fn entry_of(sk: *mut c_void) -> Option<&'static mut Socket> {
+    stored(sk, core::ptr::null(), 0)
+}
+
+/// The entry of a socket; `new` is what to enter if it has none.
+#[inline(always)]
+fn stored(sk: *mut c_void, new: *const Socket, flags: u32) -> Option<&'static mut Socket> {
+    let map = (&raw const SOCKETS).cast_mut().cast();
+    // SAFETY: the map holds `Socket`s; the helper takes a socket that the kernel vouches for, and gives
+    // nothing for one that is none any more or not yet. An entry stays until the program has ended,
+    // whatever becomes of its socket; what another CPU does to it meanwhile is described at `Socket`.
+    unsafe { bpf_sk_storage_get(map, sk, new.cast_mut().cast(), u64::from(flags)).cast::<Socket>().as_mut() }
 }
 
 /// A socket's state changed.
@@ -58,7 +80,7 @@ pub fn on_state(sk: Object, old: i32, new: i32, now: u64) {
         (LISTEN, SYN_RECV) => open(sk, Role::Accepted as u8, now),
         (CLOSE, LISTEN) => open(sk, LISTENER, now),
         (_, ESTABLISHED) => {
-            if let Some(socket) = entry(sk as u64) {
+            if let Some(socket) = entry(sk) {
                 socket.peer = peer_of(sk, socket.role);
                 connect::on_established(socket, now);
                 accept_wait::on_established(socket, now);
@@ -67,7 +89,7 @@ pub fn on_state(sk: Object, old: i32, new: i32, now: u64) {
             }
         }
         (SYN_SENT, CLOSE) => {
-            if let Some(socket) = entry(sk as u64) {
+            if let Some(socket) = entry(sk) {
                 connect::on_failed(sk, socket);
             }
         }
@@ -78,8 +100,10 @@ pub fn on_state(sk: Object, old: i32, new: i32, now: u64) {
 /// The socket is gone.
 #[inline(always)]
 pub fn on_destroy(sk: Object) {
-    // An error says that it had no entry.
-    let _ = SOCKETS.remove(sk as u64);
+    // The kernel frees the entry with it.
+    if entry(sk).is_some() {
+        record::entry(Table::Sockets.left());
+    }
 }
 
 /// A socket opens: its role is a [`Role`], or that of a listener.
@@ -90,23 +114,35 @@ pub fn open(sk: Object, role: u8, now: u64) {
     }
     let mut socket = Socket::opening(role);
     connect::on_begin(&mut socket, now);
-    if SOCKETS.insert(sk as u64, socket, 0).is_err() {
-        lose(Measurement::Sockets, Loss::MapFull);
+    match entry(sk) {
+        // It was used before, for another connection.
+        Some(entry) => *entry = socket,
+        None => {
+            let _ = enter(sk.cast_mut(), &socket);
+        }
     }
 }
 
-/// Enters a socket that is not new, unless it has an entry. Gives whether it had none. **None**: it
-/// still has none.
+/// Enters a socket of a walk that is not new, unless it has an entry. Gives whether it had none.
+/// **None**: it still has none.
 #[inline(always)]
-pub fn join(sk: Object, socket: &Socket) -> Option<bool> {
-    match SOCKETS.insert(sk as u64, socket, u64::from(BPF_NOEXIST)) {
-        Ok(()) => Some(true),
-        Err(EXISTS) => Some(false),
-        Err(_) => {
-            lose(Measurement::Sockets, Loss::MapFull);
-            None
-        }
+pub fn join(sk: *mut c_void, socket: &Socket) -> Option<bool> {
+    match entry_of(sk) {
+        Some(_) => Some(false),
+        None => enter(sk, socket).then_some(true),
     }
+}
+
+/// Enters a socket that has no entry. False: there is no room.
+#[inline(always)]
+fn enter(sk: *mut c_void, socket: &Socket) -> bool {
+    let entered = stored(sk, socket, BPF_SK_STORAGE_GET_F_CREATE).is_some();
+    if entered {
+        record::entry(Table::Sockets.entered());
+    } else {
+        lose(Measurement::Sockets, Loss::MapFull);
+    }
+    entered
 }
 
 /// The group that holds the socket's remote address, at the port of the service: the remote one of

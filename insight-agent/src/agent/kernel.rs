@@ -6,7 +6,7 @@
 use super::report::{Floors, OwnReport};
 use super::worker::Worker;
 use crate::collect::host::{Root, detect};
-use crate::collect::kernel::settings::{PeerGroup, Scope, Settings};
+use crate::collect::kernel::settings::{Device, PeerGroup, Scope, Settings};
 use crate::collect::kernel::{Kernel, Problem, seeding, spec};
 use crate::config;
 use crate::model::host::Selector;
@@ -165,9 +165,21 @@ pub fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result
         },
         peers: peers.collect(),
         forwarders,
+        devices: wanted.devices.iter().map(|name| device(name)).collect(),
         skip_exchanges: wanted.skip_exchanges,
         http2: wanted.http2,
     })
+}
+
+/// A configured device. One that is not there is not measured, also if it comes later.
+fn device(name: &str) -> Device {
+    let device = Device::find(name);
+    if device.place.is_none() {
+        tracing::warn!(
+            "kernel.devices: {name}: no such device in this network namespace: it is not measured"
+        );
+    }
+    device
 }
 
 /// Every measurement's state, and that of the seeding, without which they begin at sockets that

@@ -242,6 +242,7 @@ pub const SECTIONS: &[Section] = &[
             key("measurements", Kind::List, Value("[\"default\"]"), "[\"default\", \"-residence\"]"),
             key("scope_cgroup", Kind::Text, Derived("every cgroup"), "\"/sys/fs/cgroup/system.slice\""),
             key("scope_namespaces", Kind::List, Value("[]"), "[\"/proc/1/ns/net\"]"),
+            key("devices", Kind::List, Value("[]"), "[\"eth0\"]"),
             key("skip_exchanges", Kind::Count { least: 0, most: 16 }, Value("1"), "2"),
             key("http2", Kind::Flag, Value("true"), "true"),
             key("peer", Kind::Tables, Derived("nobody is told apart"), ""),

@@ -148,6 +148,8 @@ pub struct Kernel {
     pub scope_cgroup: Option<PathBuf>,
     /// Only sockets of these network namespaces, as files. **Empty**: of any.
     pub scope_namespaces: Vec<PathBuf>,
+    /// Names of devices whose queues are measured; unique, at most 16.
+    pub devices: Vec<String>,
     /// Exchanges of a new connection that are left out.
     pub skip_exchanges: u16,
     /// Whether sizes of HTTP/2 housekeeping are no request and no answer.

@@ -2,7 +2,7 @@
 
 use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, lower_bound, upper_bound};
 use insight_common::kernel::floor::{FLOOR_SECONDS, Floor};
-use insight_common::kernel::layout::{Counter, Distribution, Role};
+use insight_common::kernel::layout::{Counter, Distribution, Role, Table};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ pub enum Reason {
     Off,
     /// It measures forwarders, and none is configured.
     NoForwarder,
+    /// It measures devices, and none that is here is configured.
+    NoDevice,
     /// The kernel does not describe its types.
     NoBtf,
     /// The kernel has no such hook.
@@ -67,9 +69,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Off,
         Self::NoForwarder,
+        Self::NoDevice,
         Self::NoBtf,
         Self::HookAbsent,
         Self::MemberAbsent,
@@ -86,6 +89,7 @@ impl Reason {
         match self {
             Self::Off => "off",
             Self::NoForwarder => "no_forwarder",
+            Self::NoDevice => "no_device",
             Self::NoBtf => "no_btf",
             Self::HookAbsent => "hook_absent",
             Self::MemberAbsent => "member_absent",
@@ -164,7 +168,7 @@ pub struct KernelSnapshot {
     /// The same instant on the clock of the programs, CLOCK_MONOTONIC, which the floors' seconds
     /// are of. **Unit**: ns. 0: unknown.
     pub taken_ns: u64,
-    /// By distribution and peer group; groups are numbered as configured, 0 is everybody else.
+    /// By distribution and group; peer groups are numbered as configured, 0 is everybody else.
     pub durations: BTreeMap<(u32, u8), Durations>,
     /// Events by kind and group. Those of a measurement that does not run are missing; of one that
     /// does every kind is there, with every group that it is told apart by.
@@ -175,9 +179,35 @@ pub struct KernelSnapshot {
     pub lost: BTreeMap<(Measurement, Loss), u64>,
     /// Writes of forwarders. **Empty**: none has written; else every direction and outcome is there.
     pub pairs: Pairs,
+    /// Names of the configured devices, from group 1 on.
+    pub devices: Vec<String>,
     /// Sockets that were open before the programs and are measured since, by role. **Empty**: nothing
     /// was loaded.
     pub seeded: Vec<(Role, u64)>,
+    /// Entries that the programs keep now. **Empty**: nothing was loaded.
+    pub entries: Vec<(Table, u64)>,
+    /// What each program has cost.
+    pub programs: Vec<ProgramCost>,
+}
+
+/// Runs and time of one program since it was loaded, as far as the kernel counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramCost {
+    /// Its name in the object.
+    pub program: &'static str,
+    /// How often it ran while the kernel counted.
+    pub runs: u64,
+    /// How long in all. **Unit**: ns.
+    pub time_ns: u64,
+    /// Runs that the kernel left out, since the program was already running on that CPU. Always counted.
+    pub recursion_misses: u64,
+}
+
+impl ProgramCost {
+    /// Mean time of a run. **Unit**: ns. **None**: none was counted.
+    pub fn per_run_ns(&self) -> Option<u64> {
+        self.time_ns.checked_div(self.runs)
+    }
 }
 
 /// Writes of forwarders, by the way they went and by what was read before them.
@@ -219,7 +249,10 @@ impl KernelSnapshot {
             floors: Vec::new(),
             lost: BTreeMap::new(),
             pairs: BTreeMap::new(),
+            devices: Vec::new(),
             seeded: Vec::new(),
+            entries: Vec::new(),
+            programs: Vec::new(),
         }
     }
 

@@ -13,6 +13,7 @@ mod forwarding;
 #[cfg(feature = "kernel-log")]
 mod lines;
 mod opening;
+mod qdisc_wait;
 mod receive_wait;
 mod resets;
 mod residence;

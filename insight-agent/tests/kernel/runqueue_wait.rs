@@ -7,7 +7,8 @@ use insight_common::kernel::loss::Measurement;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use std::fs;
-use std::process::{Child, Command};
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -103,6 +104,8 @@ fn a_thread_among_spinners_waits_as_long_as_the_schedulers_own_account_says() {
     let name = "a_thread_among_spinners_waits_as_long_as_the_schedulers_own_account_says";
     let Some(bench) = start(name) else { return };
     let spinners = Spinners::start();
+    // One that had no CPU when it was entered is lost once, when it gets one.
+    std::thread::sleep(Duration::from_millis(300));
     let lost = bench.snapshot().lost;
     let (measured, waited, times) = work(&bench);
     drop(spinners);
@@ -131,4 +134,37 @@ fn threads_of_other_processes_are_not_in_it() {
     // Its waits come one after the other, so there is no room for those of a second process.
     assert!(Duration::from_nanos(measured.sum_ns) < WINDOW + WINDOW / 4, "{:?}", measured.sum_ns);
     assert!(Duration::from_nanos(measured.sum_ns) > WINDOW / 4, "{:?}", measured.sum_ns);
+}
+
+/// What a process that counts waits for a CPU after it has done `then`, which begins a child of it that
+/// competes with the spinners, while the process itself sleeps.
+fn waits_of_a_child(name: &str, then: &str) -> Option<Duration> {
+    let mut bench = start(name)?;
+    let _spinners = Spinners::start();
+    let script = format!("read begin; {then} & read end; kill $!");
+    let mut parent = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
+    pin(parent.id() as i32);
+    bench.kernel.set_forwarders(&[parent.id()]).unwrap();
+    let mut input = parent.stdin.take().unwrap();
+    let before = waits(&bench);
+    input.write_all(b"\n").unwrap();
+    std::thread::sleep(WINDOW);
+    let measured = waits(&bench).since(&before).unwrap();
+    input.write_all(b"\n").unwrap();
+    parent.wait().unwrap();
+    Some(Duration::from_nanos(measured.sum_ns))
+}
+
+#[test]
+fn a_worker_that_a_forwarder_forks_counts_before_the_next_look_for_it() {
+    let name = "a_worker_that_a_forwarder_forks_counts_before_the_next_look_for_it";
+    let Some(waited) = waits_of_a_child(name, "(while :; do :; done)") else { return };
+    assert!(waited > WINDOW / 4, "{waited:?}");
+}
+
+#[test]
+fn another_program_that_a_forwarder_starts_does_not_count() {
+    let name = "another_program_that_a_forwarder_starts_does_not_count";
+    let Some(waited) = waits_of_a_child(name, "sh -c 'while :; do :; done'") else { return };
+    assert!(waited < WINDOW / 4, "{waited:?}");
 }

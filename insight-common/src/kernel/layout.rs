@@ -11,6 +11,9 @@ use crate::histogram::EXPORT_BUCKETS;
 /// Peer groups that can be told apart, the one for everybody else included. Bounds every label.
 pub const MAX_PEERS: u32 = 64;
 
+/// Devices that can be configured: few enough that they never need more groups than peers may.
+pub const MAX_DEVICES: u32 = 16;
+
 /// The peer group of an address that no configured group holds.
 pub const PEER_OTHER: u8 = 0;
 
@@ -38,6 +41,13 @@ pub const PEER_KEY_BYTES: usize = 18;
 
 /// The role of a socket that waits for connections: no [`Role`], for it has no peer and no bytes.
 pub const LISTENER: u8 = 3;
+
+/// A network device's key: the number of its network namespace's inode, then its index, which is of
+/// that namespace only.
+#[inline(always)]
+pub const fn device_key(namespace: u32, index: u32) -> u64 {
+    (namespace as u64) << 32 | index as u64
+}
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +93,8 @@ impl Role {
 pub enum Groups {
     /// By who is at the other end of a connection.
     Peers,
+    /// By the configured device: group `n` is the `n`-th, from 1 on.
+    Devices,
     /// By nothing: it belongs to no connection, and only group 0 is used.
     Whole,
 }
@@ -92,6 +104,7 @@ impl Distribution {
     pub const fn groups(self) -> Groups {
         match self.measurement() {
             Measurement::RunqueueWait | Measurement::SoftirqWait => Groups::Whole,
+            Measurement::QdiscWait => Groups::Devices,
             _ => Groups::Peers,
         }
     }
@@ -132,6 +145,41 @@ pub const SEEDED_COUNTERS: u32 = Role::ALL.len() as u32 + 1;
 /// Where the listeners without room are counted.
 pub const UNLISTED: u32 = Role::ALL.len() as u32;
 
+/// What the programs keep something of, entry by entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Table {
+    /// Sockets in scope.
+    Sockets = 0,
+}
+
+/// Counters of the entries of all tables.
+pub const ENTRY_COUNTERS: u32 = 2 * Table::ALL.len() as u32;
+
+impl Table {
+    /// Every table, by its number.
+    pub const ALL: [Self; 1] = [Self::Sockets];
+
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+        }
+    }
+
+    /// Where the entries that were made are counted.
+    #[inline(always)]
+    pub const fn entered(self) -> u32 {
+        2 * self as u32
+    }
+
+    /// Where the entries that went are counted.
+    #[inline(always)]
+    pub const fn left(self) -> u32 {
+        2 * self as u32 + 1
+    }
+}
+
 /// What is kept per TCP socket. All zero but `role` and `peer` when it is opened.
 ///
 /// Each field is written by one aligned store. A send on one CPU can meet data arriving on
@@ -163,6 +211,10 @@ pub struct Socket {
     pub unread: u8,
     /// Not 0: `seen_seq` is known.
     pub seen: u8,
+    /// How far the application has read, to tell a read from a peek.
+    pub copied_seq: u32,
+    /// The burst of writes that was counted last, see [`super::thread::Thread::burst`]. 0: none was.
+    pub burst: u32,
     /// Fills the entry up.
     pub unused: u32,
 }
@@ -184,6 +236,8 @@ impl Socket {
             peer: PEER_PENDING,
             unread: 0,
             seen: 0,
+            copied_seq: 0,
+            burst: 0,
             unused: 0,
         }
     }
@@ -197,7 +251,7 @@ mod tests {
     #[test]
     fn a_socket_has_no_hidden_padding() {
         let parts = size_of::<Exchange>() + size_of::<Opening>() + size_of::<Recovery>();
-        let fields = 8 + 4 + 4 + parts + 4 + 4 + 4 + 4;
+        let fields = 8 + 4 + 4 + parts + 4 + 4 + 4 + 4 + 8;
         assert_eq!(size_of::<Socket>(), fields);
     }
 
@@ -221,6 +275,13 @@ mod tests {
         assert!(seen.iter().all(|used| *used));
         assert_eq!(Distribution::Turnaround.slot(0, 5, 5), None);
         assert_eq!(Distribution::Turnaround.slot(0, PEER_PENDING, MAX_PEERS), None);
+    }
+
+    #[test]
+    fn one_index_in_two_namespaces_is_two_devices() {
+        assert_ne!(device_key(1, 2), device_key(2, 2));
+        assert_ne!(device_key(1, 2), device_key(2, 1));
+        assert_eq!(device_key(u32::MAX, u32::MAX), u64::MAX);
     }
 
     #[test]

@@ -32,6 +32,7 @@ macro_rules! measurements {
             runqueue_wait RunqueueWait on "Runnable to running, of the forwarders' threads." [RunqueueWait] [];
             softirq_wait SoftirqWait off "Raised to running, of deferred interrupt work."
                 [SoftirqTimer SoftirqNetTx SoftirqNetRx SoftirqSched SoftirqRcu] [NapiExhausted];
+            qdisc_wait QdiscWait off "Queue discipline and driver of the configured devices." [QdiscWait DriverXmit] [];
         }
     };
 }

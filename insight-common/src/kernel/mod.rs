@@ -11,5 +11,6 @@ pub mod opening;
 pub mod receive;
 pub mod recovery;
 pub mod softirq;
+pub mod thread;
 pub mod tick;
 pub mod turn;

@@ -61,6 +61,7 @@ pub enum Read {
 #[inline(always)]
 pub fn join(socket: &mut Socket, sequence: &Sequence) {
     socket.seen_seq = sequence.rcv_nxt;
+    socket.copied_seq = sequence.copied;
     socket.seen = 1;
     socket.unread = if sequence.unread() == 0 { NOTHING } else { CONTROL };
 }

@@ -7,7 +7,7 @@ use super::loss::Loss;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Turn {
-    /// When it read.
+    /// When it read. 0: it has not.
     pub read_ns: u64,
     /// The socket, by its address in the kernel.
     pub socket: u64,
@@ -102,10 +102,18 @@ impl PairOutcome {
 }
 
 impl Turn {
+    /// Of a thread that has read nothing in it.
+    #[inline(always)]
+    pub const fn none() -> Self {
+        Self { read_ns: 0, socket: 0, role: 0, peer: 0, unused: [0; 6] }
+    }
+
     /// The thread that read as this says writes to `socket`.
     #[inline(always)]
     pub const fn written(&self, socket: u64, role: u8) -> PairOutcome {
-        if self.socket == socket {
+        if self.read_ns == 0 {
+            PairOutcome::NoRead
+        } else if self.socket == socket {
             PairOutcome::SameSocket
         } else if self.role == role {
             PairOutcome::SameRole
@@ -144,6 +152,11 @@ mod tests {
     fn an_answer_to_oneself_and_a_write_on_the_same_side_are_no_forwarding() {
         assert_eq!(turn(Role::Accepted).written(1, Role::Accepted as u8), PairOutcome::SameSocket);
         assert_eq!(turn(Role::Accepted).written(2, Role::Accepted as u8), PairOutcome::SameRole);
+    }
+
+    #[test]
+    fn a_turn_in_which_nothing_was_read_pairs_with_nothing() {
+        assert_eq!(Turn::none().written(0, Role::Accepted as u8), PairOutcome::NoRead);
     }
 
     #[test]

@@ -2,15 +2,40 @@
 
 use super::now;
 use crate::memory::Object;
-use crate::{receive_wait, sockets};
+use crate::receive_wait::sequence_of;
+use crate::record::lose;
+use crate::{accept_wait, globals, receive_wait, residence, sockets, threads};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use insight_common::kernel::loss::{Loss, Measurement};
+use insight_common::kernel::receive::{self, Read};
 
 #[btf_tracepoint(function = "tcp_rcv_space_adjust")]
 fn data_read(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
-    if let Some(socket) = sockets::entry(sk as u64) {
-        receive_wait::on_read(sk, socket, now());
+    let Some(socket) = sockets::entry(sk) else { return 0 };
+    let Some(sequence) = sequence_of(sk) else {
+        lose(Measurement::ReceiveWait, Loss::Unreadable);
+        return 0;
+    };
+    // A peek: the bytes stay.
+    if sequence.copied == socket.copied_seq {
+        return 0;
     }
+    socket.copied_seq = sequence.copied;
+    let now = now();
+    let read = receive::read(socket, now, &sequence, globals::HTTP2.load() != 0);
+    // Two numbers that always have a value: the compiler may leave an enum's payload unset, and the
+    // verifier refuses to see such a register copied.
+    let (waited_ns, is_unstamped) = match read {
+        Read::Waited(ns) => (ns.max(1), false),
+        Read::Unstamped => (0, true),
+        Read::Nothing => (0, false),
+    };
+    let thread = threads::current();
+    let counts = globals::FORWARDERS_ONLY.load() == 0 || thread.is_some() || threads::is_forwarding();
+    receive_wait::on_read(counts, socket, waited_ns, is_unstamped);
+    accept_wait::on_use(socket, now, true);
+    residence::on_read(thread, sk, socket, is_unstamped, now);
     0
 }

@@ -15,7 +15,7 @@ use insight_common::kernel::receive;
 fn data_ready(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
     // No entry: not TCP, not in scope, or older than this program.
-    let Some(socket) = sockets::entry(sk as u64) else { return 0 };
+    let Some(socket) = sockets::entry(sk) else { return 0 };
     if accept_wait::on_queued(sk, socket) {
         return 0;
     }

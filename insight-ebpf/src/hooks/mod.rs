@@ -3,12 +3,13 @@
 
 mod data_read;
 mod data_ready;
-mod receive;
 mod send;
 mod socket_destroy;
 mod socket_state;
 mod socket_walk;
+mod task_exec;
 mod task_exit;
+mod task_start;
 mod task_switch;
 mod tcp_event;
 

@@ -20,14 +20,14 @@ fn bytes_sent(ctx: BtfTracePointContext) -> i32 {
     if is_housekeeping && !globals::is_on(Measurement::SendBlocked) {
         return 0;
     }
-    let Some(socket) = sockets::entry(sk as u64) else { return 0 };
+    let Some(socket) = sockets::entry(sk) else { return 0 };
     let now = now();
     send_blocked::on_send(sk, socket, length, now);
     if length <= 0 || is_housekeeping {
         return 0;
     }
     accept_wait::on_use(socket, now, false);
-    residence::on_send(sk as u64, socket, now);
+    residence::on_send(sk, socket, now);
     match Role::of(socket.role) {
         Some(Role::Accepted) => turnaround::on_answer_out(socket, now),
         Some(Role::Connected) => response::on_request_out(socket, now),

@@ -5,7 +5,7 @@
 
 use super::now;
 use crate::memory::{Object, trusted};
-use crate::{forwarders, globals, residence, runqueue_wait};
+use crate::{globals, residence, runqueue_wait, threads};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::measurement::Measurement;
@@ -15,7 +15,7 @@ fn task_switch(ctx: BtfTracePointContext) -> i32 {
     let preempted: u32 = ctx.arg(0);
     leave(ctx.arg(1), preempted & 1 != 0);
     if globals::is_on(Measurement::RunqueueWait)
-        && let Some(thread) = forwarders::thread_of(ctx.arg(2))
+        && let Some(thread) = threads::of(ctx.arg(2))
     {
         runqueue_wait::on_arrive(thread, now());
     }
@@ -28,12 +28,14 @@ fn leave(task: Object, preempted: bool) {
     if preempted && !globals::is_on(Measurement::RunqueueWait) {
         return;
     }
-    let Some(thread) = forwarders::thread_of(task) else { return };
+    let Some(thread) = threads::of(task) else { return };
     let state: u32 = trusted(task, globals::OFF_TASK_STATE.load());
-    if globals::is_on(Measurement::Residence) && !preempted {
+    if !preempted {
         residence::on_leave(thread, state);
     }
-    if globals::is_on(Measurement::RunqueueWait) {
-        runqueue_wait::on_leave(thread, preempted || state == 0);
+    if preempted || state == 0 {
+        runqueue_wait::on_runnable(thread, now());
+    } else {
+        runqueue_wait::on_sleep(thread);
     }
 }

@@ -2,18 +2,18 @@
 
 use crate::bench::programs;
 use anyhow::{Context, Result, bail};
-use aya::maps::{HashMap, Map, MapData, MapInfo};
+use aya::maps::{Map, MapData, MapInfo, PerCpuArray};
 use aya::programs::{ProgramError, loaded_programs};
-use insight_common::kernel::layout::Socket;
+use insight_common::kernel::layout::Table as Kept;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 
-/// The map's name in the object.
-const SOCKETS: &str = "SOCKETS";
+/// The map's name in the object: how many entries came, and how many went.
+const ENTRIES: &str = "ENTRIES";
 
 /// The table of sockets of one agent.
-pub struct Table(HashMap<MapData, u64, [u8; size_of::<Socket>()]>);
+pub struct Table(PerCpuArray<MapData, u64>);
 
 impl Table {
     /// That which the programs of the process `pid` use. Nothing is pinned for it: programs tell
@@ -39,27 +39,29 @@ impl Table {
         }
         for id in maps {
             let info = MapInfo::from_id(id).with_context(|| format!("ask for the map {id}"))?;
-            if info.name_as_str() == Some(SOCKETS) {
+            if info.name_as_str() == Some(ENTRIES) {
                 let map = MapData::from_id(id).with_context(|| format!("open the map {id}"))?;
-                let map = HashMap::try_from(Map::HashMap(map));
+                let map = PerCpuArray::try_from(Map::PerCpuArray(map));
                 return Ok(Self(
-                    map.with_context(|| format!("read the map {SOCKETS}: build the agent anew"))?,
+                    map.with_context(|| format!("read the map {ENTRIES}: build the agent anew"))?,
                 ));
             }
         }
-        bail!("the programs of process {pid} use no map {SOCKETS}")
+        bail!("the programs of process {pid} use no map {ENTRIES}")
     }
 
-    /// Entries now. Right while none comes or goes: a walk begins anew where its place is gone.
+    /// Entries now.
     ///
     /// # Errors
     /// The map cannot be read.
     pub fn entries(&self) -> Result<usize> {
-        let mut keys = BTreeSet::new();
-        for key in self.0.keys() {
-            keys.insert(key.with_context(|| format!("walk the map {SOCKETS}"))?);
-        }
-        Ok(keys.len())
+        let count = |counter: u32| -> Result<u64> {
+            let values = self.0.get(&counter, 0).with_context(|| format!("read the map {ENTRIES}"))?;
+            Ok(values.iter().sum())
+        };
+        // Those that left first: more can have come than left, never the other way round.
+        let left = count(Kept::Sockets.left())?;
+        Ok(usize::try_from(count(Kept::Sockets.entered())? - left)?)
     }
 }
 

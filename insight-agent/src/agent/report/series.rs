@@ -47,11 +47,11 @@ pub(super) fn of_kernel(
     let mut series = BTreeMap::new();
     for shown in SHOWN.iter().copied().flatten() {
         let with_group = |group: u8| {
-            let mut labels = Vec::new();
-            if shown.figure.groups() == Groups::Peers {
-                let peer = usize::from(group).checked_sub(1).and_then(|at| peers.get(at));
-                labels.push(("peer", peer.map_or(OTHER, String::as_str)));
-            }
+            let mut labels = match shown.figure.groups() {
+                Groups::Peers => vec![("peer", name_of(peers, group))],
+                Groups::Devices => vec![("device", name_of(&snapshot.devices, group))],
+                Groups::Whole => vec![],
+            };
             labels.extend(shown.labels);
             labels
         };
@@ -64,7 +64,7 @@ pub(super) fn of_kernel(
                         Kind::RttAccepted => floors.of(Role::Accepted, group),
                         _ => BTreeMap::new(),
                     };
-                    let key = key(kind.measurement().name(), &with_group(group));
+                    let key = key(durations_name(kind, shown.series), &with_group(group));
                     series.insert(key, distribution(durations, floors));
                 }
             }
@@ -80,6 +80,22 @@ pub(super) fn of_kernel(
         series.insert(key("pairs", &labels), count(events));
     }
     series
+}
+
+/// The name of a group: the configured ones begin at 1.
+fn name_of(names: &[String], group: u8) -> &str {
+    usize::from(group).checked_sub(1).and_then(|at| names.get(at)).map_or(OTHER, String::as_str)
+}
+
+/// What durations go by in a report: their measurement; those of a second family of it as events do.
+fn durations_name(kind: Kind, series: &Series) -> &'static str {
+    let measurement = kind.measurement();
+    let own = SHOWN.get(measurement as usize - 1).and_then(|shown| shown.first());
+    if own.is_some_and(|first| first.series.name == series.name) {
+        return measurement.name();
+    }
+    let name = events_name(series);
+    name.strip_suffix("_seconds").unwrap_or(name)
 }
 
 /// What events go by in a report, since a measurement can have durations and events: the name of
@@ -111,5 +127,33 @@ fn distribution(durations: &Durations, floors: BTreeMap<u32, u64>) -> Distributi
         // There are 496 buckets.
         buckets: filled.map(|(bucket, events)| (bucket as u32, *events)).collect(),
         floors,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insight_common::kernel::layout::Counter;
+
+    #[test]
+    fn no_two_figures_go_by_the_same_name_and_labels() {
+        let mut snapshot = KernelSnapshot { devices: vec!["eth0".into()], ..KernelSnapshot::default() };
+        for kind in Kind::ALL {
+            snapshot.durations.insert((kind as u32, 1), Durations { count: 1, ..Durations::default() });
+        }
+        for counter in Counter::ALL {
+            snapshot.counts.insert((counter, 1), 1);
+        }
+        let series = of_kernel(&snapshot, &Floors::default(), &["sg".to_owned()]);
+        assert_eq!(series.len(), Kind::ALL.len() + Counter::ALL.len());
+        for (measurement, labels) in [
+            ("qdisc_wait", [("device", "eth0")].as_slice()),
+            ("driver_xmit", &[("device", "eth0")]),
+            ("receive_wait", &[("peer", "sg"), ("role", "accepted")]),
+            ("runqueue_wait", &[]),
+            ("packet_drops", &[("class", "qdisc")]),
+        ] {
+            assert!(series.contains_key(&key(measurement, labels)), "{measurement} {labels:?}");
+        }
     }
 }

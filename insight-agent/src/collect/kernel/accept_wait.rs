@@ -7,7 +7,7 @@ use insight_common::kernel::loss::Measurement;
 /// What it needs.
 pub const SPEC: Spec = Spec {
     measurement: Measurement::AcceptWait,
-    hooks: &[hooks::DATA_READY, hooks::RECEIVE, hooks::SEND],
+    hooks: &[hooks::DATA_READY, hooks::DATA_READ, hooks::SEND],
     offsets: &[
         ("OFF_SK_ACK_BACKLOG", "sock", "sk_ack_backlog"),
         ("OFF_SK_MAX_ACK_BACKLOG", "sock", "sk_max_ack_backlog"),

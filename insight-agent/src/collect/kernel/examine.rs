@@ -207,7 +207,7 @@ fn memory(source: &Source<'_>, settings: &Settings) -> Option<MemoryFact> {
         of.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     };
     let ((maps, map_bytes), (programs, program_bytes)) = (sum(true), sum(false));
-    let (banks, peers) = (load::banks(), load::peers_of(settings));
+    let (banks, peers) = (load::banks(), load::groups_of(settings));
     let histogram_bytes = load::histogram_bytes(settings);
     (maps > 0).then_some(MemoryFact {
         maps,

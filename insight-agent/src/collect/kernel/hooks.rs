@@ -53,9 +53,6 @@ pub const DATA_READY: Hook = Hook::tracepoint("data_ready", "sk_data_ready", &[P
 /// `tcp_rcv_space_adjust`, since 4.15.
 pub const DATA_READ: Hook = Hook::tracepoint("data_read", "tcp_rcv_space_adjust", &[Pointer]);
 
-/// `sock_recv_length`, since 6.3.
-pub const RECEIVE: Hook = Hook::tracepoint("bytes_received", "sock_recv_length", &[Pointer, Number, Number]);
-
 /// `sock_send_length`, since 6.3.
 pub const SEND: Hook = Hook::tracepoint("bytes_sent", "sock_send_length", &[Pointer, Number]);
 
@@ -68,6 +65,12 @@ pub const TASK: [Offset; 3] = [
     ("OFF_TASK_TGID", "task_struct", "tgid"),
     ("OFF_TASK_STATE", "task_struct", "__state"),
 ];
+
+/// `sched_wakeup_new`.
+pub const TASK_START: Hook = Hook::tracepoint("task_start", "sched_wakeup_new", &[Pointer]);
+
+/// `sched_process_exec`.
+pub const TASK_EXEC: Hook = Hook::tracepoint("task_exec", "sched_process_exec", &[]);
 
 /// `sched_process_exit`.
 pub const TASK_EXIT: Hook = Hook::tracepoint("task_exit", "sched_process_exit", &[]);

@@ -10,7 +10,9 @@ use aya::maps::{Array, HashMap};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
-use insight_common::kernel::layout::{COUNTERS, DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_PEERS};
+use insight_common::kernel::layout::{
+    COUNTERS, DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_DEVICES, MAX_PEERS, device_key,
+};
 use insight_common::kernel::loss::Measurement;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,14 +55,14 @@ pub struct Plan<'a> {
     pub cgroup: Option<&'a Cgroup>,
 }
 
-/// Peer groups, the one for everybody else included.
-pub fn peers_of(settings: &Settings) -> u32 {
-    (settings.peers.len() as u32 + 1).min(MAX_PEERS)
+/// Groups of each figure: peer groups, the one for everybody else included, or devices.
+pub fn groups_of(settings: &Settings) -> u32 {
+    (settings.peers.len().max(settings.devices.len()) as u32 + 1).min(MAX_PEERS)
 }
 
-/// Banks of histograms on this machine.
+/// Banks of histograms on this machine: a power of two, as the programs want it.
 pub fn banks() -> u32 {
-    aya::util::nr_cpus().map_or(MAX_BANKS, |cpus| (cpus as u32).clamp(1, MAX_BANKS))
+    aya::util::nr_cpus().map_or(MAX_BANKS, |cpus| (cpus as u32).next_power_of_two().clamp(1, MAX_BANKS))
 }
 
 /// Loads and attaches everything that `active` needs. A measurement that the kernel refuses leaves
@@ -130,7 +132,7 @@ pub fn hooks_of(measurement: Measurement) -> impl Iterator<Item = Hook> {
 
 /// Bytes of the histograms, the part of the maps that grows with CPUs and peer groups.
 pub fn histogram_bytes(settings: &Settings) -> u64 {
-    let histograms = u64::from(banks() * DISTRIBUTIONS * peers_of(settings));
+    let histograms = u64::from(banks() * DISTRIBUTIONS * groups_of(settings));
     histograms * size_of::<HistogramWords>() as u64
 }
 
@@ -170,7 +172,7 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         problem_of("load the kernel half", error, permission_in(error))
     };
     let settings = plan.settings;
-    let (peers, banks) = (peers_of(settings), banks());
+    let (groups, banks) = (groups_of(settings), banks());
     let on: u64 = active.iter().map(|measurement| 1 << *measurement as u64).sum();
     let netns = u8::from(!settings.scope.namespaces.is_empty());
     let scope = plan.cgroup.filter(|_| settings.scope.cgroup.is_some());
@@ -181,11 +183,11 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(plan.btf))
-        .map_max_entries("HISTOGRAMS", banks * DISTRIBUTIONS * peers)
-        .map_max_entries("FLOORS", 2 * peers)
-        .map_max_entries("COUNTS", COUNTERS * peers)
+        .map_max_entries("HISTOGRAMS", banks * DISTRIBUTIONS * groups)
+        .map_max_entries("FLOORS", 2 * groups)
+        .map_max_entries("COUNTS", COUNTERS * groups)
         .override_global("ON", &on, true)
-        .override_global("PEERS", &peers, true)
+        .override_global("GROUPS", &groups, true)
         .override_global("BANKS", &banks, true)
         .override_global("SKIP_EXCHANGES", &settings.skip_exchanges, true)
         .override_global("HTTP2", &http2, true)
@@ -201,23 +203,27 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
     Ok(ebpf)
 }
 
-/// Writes what the programs look up: namespaces, forwarders, peer rules, classes of drops.
+/// Writes what the programs look up: namespaces, peer rules, devices, classes of drops.
 fn fill(ebpf: &mut Ebpf, plan: &Plan<'_>) -> Result<(), aya::maps::MapError> {
     let settings = plan.settings;
     let absent = |name: &str| aya::maps::MapError::InvalidName { name: name.to_owned() };
-    let forwarders = settings.forwarders.as_deref().unwrap_or_default();
-    for (name, keys) in [("NAMESPACES", settings.scope.namespaces.as_slice()), ("FORWARDERS", forwarders)] {
-        let map = ebpf.map_mut(name).ok_or_else(|| absent(name))?;
-        let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
-        for key in keys {
-            map.insert(key, 1, 0)?;
-        }
+    let map = ebpf.map_mut("NAMESPACES").ok_or_else(|| absent("NAMESPACES"))?;
+    let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
+    for namespace in &settings.scope.namespaces {
+        map.insert(namespace, 1, 0)?;
     }
     let map = ebpf.map_mut("PEER_RULES").ok_or_else(|| absent("PEER_RULES"))?;
     let mut map = aya::maps::lpm_trie::LpmTrie::try_from(map)?;
     for (group, peer) in settings.peers.iter().take(MAX_PEERS as usize - 1).enumerate() {
         for key in peers::keys(peer) {
             map.insert(&key, group as u8 + 1, 0)?;
+        }
+    }
+    let map = ebpf.map_mut("DEVICES").ok_or_else(|| absent("DEVICES"))?;
+    let mut map: HashMap<_, u64, u8> = HashMap::try_from(map)?;
+    for (at, device) in settings.devices.iter().take(MAX_DEVICES as usize).enumerate() {
+        if let Some((namespace, index)) = device.place {
+            map.insert(device_key(namespace, index), at as u8 + 1, 0)?;
         }
     }
     let map = ebpf.map_mut("DROP_CLASS").ok_or_else(|| absent("DROP_CLASS"))?;

@@ -9,6 +9,7 @@ mod attached;
 pub mod btf;
 pub mod cost;
 pub mod examine;
+mod forwarders;
 pub mod hooks;
 #[cfg(feature = "kernel-log")]
 pub mod lines;
@@ -32,8 +33,9 @@ insight_common::measurements!(modules);
 
 use crate::model::kernel::{KernelSnapshot, Reason, State};
 use aya::Ebpf;
-use aya::maps::{HashMap, MapError};
+use aya::maps::MapError;
 use insight_common::kernel::drops::REASONS;
+use insight_common::kernel::layout::{Distribution, Groups};
 use insight_common::kernel::loss::Measurement;
 use load::Plan;
 use offsets::Offsets;
@@ -77,9 +79,15 @@ impl Kernel {
         for spec in spec::ALL {
             let off = !settings.measurements.contains(&spec.measurement);
             let idle = spec.needs_forwarder && settings.forwarders.is_none();
-            if off || idle {
-                let reason = if off { Reason::Off } else { Reason::NoForwarder };
-                let detail = format!("{}: not configured", spec.measurement.name());
+            let nowhere =
+                needs_device(spec.measurement) && settings.devices.iter().all(|it| it.place.is_none());
+            if off || idle || nowhere {
+                let name = spec.measurement.name();
+                let (reason, detail) = match (off, idle) {
+                    (true, _) => (Reason::Off, format!("{name}: not configured")),
+                    (_, true) => (Reason::NoForwarder, format!("{name}: not configured")),
+                    _ => (Reason::NoDevice, format!("{name}: find {}", settings::nowhere(&settings.devices))),
+                };
                 problems.insert(spec.measurement, Problem { state: State::Disabled(reason), detail });
             } else {
                 active.insert(spec.measurement);
@@ -112,16 +120,10 @@ impl Kernel {
     /// Replaces the processes that forward: workers come and go.
     ///
     /// # Errors
-    /// There are more than the map holds (64); those that fit are measured.
+    /// There are more than the maps hold (64, with 8,192 threads); those that fit are measured.
     pub fn set_forwarders(&mut self, pids: &[u32]) -> Result<(), MapError> {
         let Some((ebpf, _)) = &mut self.loaded else { return Ok(()) };
-        let Some(map) = ebpf.map_mut("FORWARDERS") else { return Ok(()) };
-        let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
-        let known: Vec<u32> = map.keys().filter_map(Result::ok).collect();
-        for gone in known.iter().filter(|pid| !pids.contains(pid)) {
-            map.remove(gone)?;
-        }
-        pids.iter().filter(|pid| !known.contains(pid)).try_for_each(|pid| map.insert(pid, 1, 0))
+        forwarders::follow(ebpf, pids)
     }
 
     /// Whether a measurement runs.
@@ -144,13 +146,21 @@ impl Kernel {
 
     /// Everything counted so far. **None**: nothing runs, or the maps cannot be read.
     pub fn snapshot(&self) -> Option<KernelSnapshot> {
-        self.loaded.as_ref().and_then(|(_, reader)| reader.read().ok())
+        let mut snapshot = self.loaded.as_ref().and_then(|(_, reader)| reader.read().ok())?;
+        snapshot.programs = self.costs();
+        Some(snapshot)
     }
 
     /// The loaded object. **None**: nothing runs.
     fn ebpf(&self) -> Option<&Ebpf> {
         self.loaded.as_ref().map(|(ebpf, _)| ebpf)
     }
+}
+
+/// Whether a measurement is of devices.
+fn needs_device(measurement: Measurement) -> bool {
+    let mut own = Distribution::ALL.iter().filter(|distribution| distribution.measurement() == measurement);
+    own.any(|distribution| distribution.groups() == Groups::Devices)
 }
 
 /// Checks this kernel, then loads. An error is one that no measurement survives.
@@ -206,8 +216,11 @@ fn prepare(
     let plan =
         Plan { settings, offsets: &offsets, btf: &btf, drop_classes: &drop_classes, cgroup: cgroup.as_ref() };
     let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
-    let reader = Reader::new(&mut ebpf, load::banks(), load::peers_of(settings), active.clone())
+    let devices = settings.devices.iter().map(|device| device.name.clone()).collect();
+    let reader = Reader::new(&mut ebpf, load::banks(), load::groups_of(settings), active.clone(), devices)
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
+    forwarders::follow(&mut ebpf, settings.forwarders.as_deref().unwrap_or_default())
+        .map_err(|error| failed(Reason::Refused, format!("enter the forwarders: {error}")))?;
     // Last, when sockets that open and close are followed: nothing falls in between.
     let seeding = seeds.and_then(|()| seeding::run(&mut ebpf, &btf, &settings.scope));
     Ok(Some(Loaded { ebpf, reader, seeding }))

@@ -7,7 +7,15 @@ use insight_common::kernel::loss::Measurement;
 /// What it needs.
 pub const SPEC: Spec = Spec {
     measurement: Measurement::Residence,
-    hooks: &[hooks::RECEIVE, hooks::SEND, hooks::TASK_SWITCH, hooks::TASK_EXIT],
+    hooks: &[
+        hooks::DATA_READY,
+        hooks::DATA_READ,
+        hooks::SEND,
+        hooks::TASK_START,
+        hooks::TASK_SWITCH,
+        hooks::TASK_EXEC,
+        hooks::TASK_EXIT,
+    ],
     offsets: &hooks::TASK,
     needs_forwarder: true,
 };

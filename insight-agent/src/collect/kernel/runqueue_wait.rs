@@ -9,8 +9,9 @@ pub const SPEC: Spec = Spec {
     measurement: Measurement::RunqueueWait,
     hooks: &[
         Hook::tracepoint("task_wakeup", "sched_wakeup", &[Pointer]),
-        Hook::tracepoint("task_start", "sched_wakeup_new", &[Pointer]),
+        hooks::TASK_START,
         hooks::TASK_SWITCH,
+        hooks::TASK_EXEC,
         hooks::TASK_EXIT,
     ],
     offsets: &hooks::TASK,

@@ -2,6 +2,7 @@
 
 use insight_common::kernel::loss::Measurement;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// Everything that is decided before loading.
@@ -17,6 +18,8 @@ pub struct Settings {
     /// **None**: nothing here forwards. Empty: none is running yet. With a list, even an empty
     /// one, receive wait counts reads by these processes only.
     pub forwarders: Option<Vec<u32>>,
+    /// Devices whose queues are measured; the first is group 1. **Length**: at most 16.
+    pub devices: Vec<Device>,
     /// Exchanges of a new connection to leave out: 1 for SETTINGS, 2 where TLS comes first.
     pub skip_exchanges: u16,
     /// Whether sizes of HTTP/2 housekeeping are no request, no answer and no wait.
@@ -31,6 +34,7 @@ impl Default for Settings {
             scope: Scope::default(),
             peers: Vec::new(),
             forwarders: None,
+            devices: Vec::new(),
             skip_exchanges: 1,
             http2: true,
         }
@@ -59,4 +63,47 @@ pub struct PeerGroup {
     /// Ports of the service: the remote one where this side connects, the local one where it
     /// accepts. **Empty**: all.
     pub ports: Vec<u16>,
+}
+
+/// A network device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its name, and the label's value.
+    pub name: String,
+    /// Its network namespace by inode number, and its index there. **None**: there is no such device.
+    pub place: Option<(u32, u32)>,
+}
+
+impl Device {
+    /// The device of this name in the calling thread's network namespace, as it is now: one that is
+    /// made anew later has another index.
+    pub fn find(name: &str) -> Self {
+        let namespace = std::fs::metadata("/proc/thread-self/ns/net").map(|metadata| metadata.ino() as u32);
+        let index = nix::net::if_::if_nametoindex(name);
+        Self { name: name.to_owned(), place: namespace.ok().zip(index.ok()) }
+    }
+}
+
+/// What to say where none of `devices` is there.
+pub fn nowhere(devices: &[Device]) -> String {
+    if devices.is_empty() {
+        return "a device: name some in kernel.devices".to_owned();
+    }
+    let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+    format!("{}: no such device in this network namespace: correct kernel.devices", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_found_by_name_or_has_no_place() {
+        let (namespace, index) = Device::find("lo").place.unwrap();
+        assert!(namespace > 0 && index > 0);
+        let gone = Device::find("no-such-device");
+        assert_eq!(gone.place, None);
+        assert!(nowhere(&[gone]).starts_with("no-such-device: no such device"));
+        assert!(nowhere(&[]).contains("kernel.devices"));
+    }
 }

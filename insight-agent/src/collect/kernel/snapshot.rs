@@ -5,7 +5,7 @@ use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{
-    Counter, DISTRIBUTIONS, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role,
+    Counter, DISTRIBUTIONS, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role, Table,
 };
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -30,12 +30,14 @@ pub struct Reader {
     counts: PerCpuArray<MapData, u64>,
     pairs: PerCpuArray<MapData, u64>,
     seeded: Array<MapData, u64>,
+    entries: PerCpuArray<MapData, u64>,
     /// **None**: the loaded object writes none.
     #[cfg(feature = "kernel-log")]
     lines: Option<super::lines::Lines>,
     banks: u32,
-    peers: u32,
+    groups: u32,
     active: BTreeSet<Measurement>,
+    devices: Vec<String>,
 }
 
 impl fmt::Debug for Reader {
@@ -44,7 +46,7 @@ impl fmt::Debug for Reader {
         formatter
             .debug_struct("Reader")
             .field("banks", &self.banks)
-            .field("peers", &self.peers)
+            .field("groups", &self.groups)
             .finish_non_exhaustive()
     }
 }
@@ -57,8 +59,9 @@ impl Reader {
     pub fn new(
         ebpf: &mut Ebpf,
         banks: u32,
-        peers: u32,
+        groups: u32,
         active: BTreeSet<Measurement>,
+        devices: Vec<String>,
     ) -> Result<Self, MapError> {
         #[cfg(feature = "kernel-log")]
         let lines = super::lines::Lines::open(ebpf);
@@ -74,9 +77,11 @@ impl Reader {
             counts: PerCpuArray::try_from(take("COUNTS")?)?,
             pairs: PerCpuArray::try_from(take("PAIRS")?)?,
             seeded: Array::try_from(take("SEEDED")?)?,
+            entries: PerCpuArray::try_from(take("ENTRIES")?)?,
             banks,
-            peers,
+            groups,
             active,
+            devices,
         })
     }
 
@@ -89,8 +94,9 @@ impl Reader {
         #[cfg(feature = "kernel-log")]
         self.lines.iter().for_each(super::lines::Lines::forward);
         let mut snapshot = KernelSnapshot::at(Instant::now(), kernel_clock_ns());
+        snapshot.devices.clone_from(&self.devices);
         // Slots are numbered as `Distribution::slot` numbers them.
-        let slots = self.banks * DISTRIBUTIONS * self.peers;
+        let slots = self.banks * DISTRIBUTIONS * self.groups;
         let mapping = Mapping::open(self.histograms.map().fd(), slots as usize).ok();
         for slot in 0..slots {
             let words = match &mapping {
@@ -99,21 +105,27 @@ impl Reader {
                 None => Some(self.histograms.get(&slot, 0)?).filter(|words| words[0] > 0),
             };
             if let Some(words) = words {
-                let key = (slot / self.peers % DISTRIBUTIONS, (slot % self.peers) as u8);
+                let key = (slot / self.groups % DISTRIBUTIONS, (slot % self.groups) as u8);
                 snapshot.durations.entry(key).or_default().add(&durations_of(&words));
             }
         }
         drop(mapping);
         for role in Role::ALL {
             snapshot.seeded.push((role, self.seeded.get(&role.seeded(), 0)?));
-            for peer in 0..self.peers as u8 {
-                if let Some(slot) = floor::slot(role == Role::Accepted, peer, self.peers) {
+            for peer in 0..self.groups as u8 {
+                if let Some(slot) = floor::slot(role == Role::Accepted, peer, self.groups) {
                     let seconds = merge(self.floors.get(&slot, 0)?.iter());
                     if !seconds.is_empty() {
                         snapshot.floors.push((role, peer, seconds));
                     }
                 }
             }
+        }
+        for table in Table::ALL {
+            // Those that left first: what leaves between the two is counted as still there.
+            let left: u64 = self.entries.get(&table.left(), 0)?.iter().sum();
+            let entered: u64 = self.entries.get(&table.entered(), 0)?.iter().sum();
+            snapshot.entries.push((table, entered.saturating_sub(left)));
         }
         for measurement in Measurement::ALL {
             for loss in Loss::ALL {
@@ -126,11 +138,11 @@ impl Reader {
         for counter in Counter::ALL.into_iter().filter(|counter| self.active.contains(&counter.measurement()))
         {
             let groups = match counter.groups() {
-                Groups::Peers => self.peers as u8,
+                Groups::Peers | Groups::Devices => self.groups as u8,
                 Groups::Whole => 1,
             };
             for peer in 0..groups {
-                if let Some(slot) = counter.slot(peer, self.peers) {
+                if let Some(slot) = counter.slot(peer, self.groups) {
                     let count = self.counts.get(&slot, 0)?.iter().sum();
                     snapshot.counts.insert((counter, peer), count);
                 }

@@ -16,6 +16,7 @@ pub const SPEC: Spec = Spec {
         ("OFF_SKC_DADDR", "sock_common", "skc_daddr"),
         ("OFF_SKC_V6_DADDR", "sock_common", "skc_v6_daddr"),
         ("OFF_SKC_NET", "sock_common", "skc_net"),
+        ("OFF_SK_STORAGE", "sock", "sk_bpf_storage"),
         ("OFF_SK_PROTOCOL", "sock", "sk_protocol"),
     ],
     needs_forwarder: false,

@@ -4,7 +4,7 @@ use super::names;
 use crate::config::errors::{Complaint, Findings, Stated, offer};
 use crate::config::settings::{Kernel, Peer};
 use crate::config::table::Table;
-use insight_common::kernel::layout::MAX_PEERS;
+use insight_common::kernel::layout::{MAX_DEVICES, MAX_PEERS};
 use insight_common::kernel::loss::Measurement;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -22,6 +22,7 @@ pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) 
     let measurements = each(table, "measurements", findings, choice);
     let scope_cgroup = table.text("scope_cgroup", findings, |text| Ok(base.join(text)));
     let scope_namespaces = each(table, "scope_namespaces", findings, |text| Ok(base.join(text)));
+    let devices = devices(table, findings);
     let skip_exchanges = table.count("skip_exchanges", findings);
     let http2 = table.flag("http2", findings);
     let peers = peers(&table.tables("peer", findings), findings);
@@ -30,6 +31,7 @@ pub(super) fn read(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) 
         measurements: chosen(&measurements?),
         scope_cgroup: scope_cgroup.map(|path| path.value),
         scope_namespaces: scope_namespaces?,
+        devices: devices?,
         // The table's range ends far below.
         skip_exchanges: u16::try_from(skip_exchanges?.value).unwrap_or(u16::MAX),
         http2: http2?.value,
@@ -95,6 +97,32 @@ fn choice(text: &str) -> Result<Choice, Complaint> {
         return Err(Complaint::new(format!("{text:?} is no kernel measurement"), offer(name, names)));
     }
     Ok(Choice { is_on, of })
+}
+
+// ---- devices --------------------------------------------------------------------------------
+
+fn devices(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Vec<String>> {
+    let devices = each(table, "devices", findings, device)?;
+    let site = table.site_of("devices");
+    if devices.len() > MAX_DEVICES as usize {
+        findings.error(&site, format!("{} devices", devices.len()), format!("keep them to {MAX_DEVICES}"));
+        return None;
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(again) = devices.iter().find(|device| !seen.insert(*device)) {
+        findings.error(&site, format!("{again:?} is there twice"), "remove one of them");
+        return None;
+    }
+    Some(devices)
+}
+
+/// A name that the kernel allows a device to have.
+fn device(text: &str) -> Result<String, Complaint> {
+    let allowed = |c: char| !c.is_whitespace() && c != '/' && c != ':';
+    if (1..=15).contains(&text.len()) && text.chars().all(allowed) && ![".", "..", OTHER].contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(format!("{text:?} is no device"), "write a name of `ip link`, such as \"eth0\""))
 }
 
 // ---- peer groups ----------------------------------------------------------------------------
@@ -163,6 +191,14 @@ mod tests {
     fn ports_that_cannot_occur_are_refused() {
         assert_eq!(port("443").unwrap(), 443);
         assert!(port("0").is_err() && port("65536").is_err() && port("https").is_err());
+    }
+
+    #[test]
+    fn names_that_no_device_can_have_are_refused() {
+        assert_eq!(device("eth0.100").unwrap(), "eth0.100");
+        for text in ["", "a name", "a/b", "..", "longer-than-15-c", OTHER] {
+            assert!(device(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -8,13 +8,14 @@ const fn constant(name: &'static str, what: &'static str) -> Label {
 }
 
 /// Why a measurement is not active. The closed set of the `reason` label.
-pub const REASONS: [&str; 18] = [
+pub const REASONS: [&str; 19] = [
     "",
     "off",
     "warming_up",
     "no_answer",
     "no_evidence",
     "no_forwarder",
+    "no_device",
     "no_btf",
     "hook_absent",
     "member_absent",

@@ -35,6 +35,9 @@ pub const ROLE: Label = closed("role", &["connected", "accepted"]);
 /// Who is at its other end.
 pub const PEER: Label = configured("peer", "the [[kernel.peer]] tables, and \"other\"");
 
+/// Which network device.
+pub const DEVICE: Label = configured("device", "kernel.devices");
+
 /// What the kernel half keeps of a measurement, and where it is shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shown {
@@ -42,8 +45,8 @@ pub struct Shown {
     pub figure: Figure,
     /// The family that it is part of.
     pub series: &'static Series,
-    /// Its values of the family's labels but [`PEER`]. A family without that label shows the sum
-    /// over all peer groups.
+    /// Its values of the family's labels but [`PEER`] and [`DEVICE`]. A family without either shows
+    /// the sum over all groups.
     pub labels: &'static [(&'static str, &'static str)],
 }
 
@@ -85,9 +88,9 @@ pub const fn events(
 }
 
 impl Series {
-    /// Whether it tells peer groups apart.
-    pub fn has_peer(&self) -> bool {
-        self.labels.contains(&PEER)
+    /// Whether it tells groups apart.
+    pub fn has_groups(&self) -> bool {
+        self.labels.contains(&PEER) || self.labels.contains(&DEVICE)
     }
 }
 
@@ -119,7 +122,15 @@ mod tests {
             assert_eq!(matches!(shown.series.kind, Kind::Histogram(_)), is_histogram, "{figure:?}");
             let own = SHOWN[measurement as usize - 1];
             assert!(own.contains(shown), "{figure:?} is not in the file of {}", measurement.name());
-            let names = shown.series.labels.iter().filter(|label| **label != PEER).map(|label| label.name);
+            let of_group = |label: &Label| [PEER, DEVICE].contains(label);
+            let groups: Vec<_> = shown.series.labels.iter().filter(|label| of_group(label)).collect();
+            let allowed: &[&Label] = match figure.groups() {
+                Groups::Peers => &[&PEER],
+                Groups::Devices => &[&DEVICE],
+                Groups::Whole => &[],
+            };
+            assert!(groups.iter().all(|label| allowed.contains(label)), "{figure:?}: {groups:?}");
+            let names = shown.series.labels.iter().filter(|label| !of_group(label)).map(|label| label.name);
             assert!(names.eq(shown.labels.iter().map(|(name, _)| *name)), "{figure:?}: labels in order");
         }
     }

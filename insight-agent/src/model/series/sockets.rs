@@ -1,7 +1,7 @@
-//! The table of sockets that the other kernel measurements rest on.
+//! The table of sockets that the other kernel measurements rest on, and what the programs themselves take.
 
 use super::kernel::ROLE;
-use super::{Kind, Series};
+use super::{Kind, Label, Series, closed, configured};
 
 /// Connections that are older than the programs.
 pub const SEEDED: Series = Series {
@@ -12,5 +12,47 @@ pub const SEEDED: Series = Series {
     bound: "roles (2)",
 };
 
+/// A table of the programs.
+const TABLE: Label = closed("table", &["sockets"]);
+
+/// A program of the kernel half.
+const PROGRAM: Label = configured("program", "the programs of the active measurements: see docs/kernels.md");
+
+/// What the programs keep.
+pub const ENTRIES: Series = Series {
+    name: "insight_bpf_table_entries",
+    help: "Entries that the kernel half keeps now: of sockets, one for each that is open and in scope.",
+    kind: Kind::Gauge,
+    labels: &[TABLE],
+    bound: "tables (1)",
+};
+
+/// How often each program ran.
+pub const PROGRAM_RUNS: Series = Series {
+    name: "insight_bpf_program_runs_total",
+    help: "Runs of each program of the kernel half, while the kernel counts them (kernel.bpf_stats_enabled).",
+    kind: Kind::Counter,
+    labels: &[PROGRAM],
+    bound: "programs (about 25)",
+};
+
+/// How long each program ran.
+pub const PROGRAM_SECONDS: Series = Series {
+    name: "insight_bpf_program_run_seconds_total",
+    help: "Time in each program of the kernel half, while the kernel counts it (kernel.bpf_stats_enabled), in seconds.",
+    kind: Kind::Counter,
+    labels: &[PROGRAM],
+    bound: "programs (about 25)",
+};
+
+/// Runs that were left out.
+pub const PROGRAM_MISSES: Series = Series {
+    name: "insight_bpf_program_recursion_misses_total",
+    help: "Runs of each program that the kernel left out, since the program was already running on that CPU.",
+    kind: Kind::Counter,
+    labels: &[PROGRAM],
+    bound: "programs (about 25)",
+};
+
 /// This file's families.
-pub const SERIES: &[Series] = &[SEEDED];
+pub const SERIES: &[Series] = &[SEEDED, ENTRIES, PROGRAM_RUNS, PROGRAM_SECONDS, PROGRAM_MISSES];

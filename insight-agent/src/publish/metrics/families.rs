@@ -57,6 +57,11 @@ impl<const N: usize> CounterFamily<N> {
         self.0.put(labels, Some(count as f64));
     }
 
+    /// Adds a series of a time that is counted in ns and shown in seconds.
+    pub(super) fn put_seconds(&mut self, labels: [&str; N], ns: u64) {
+        self.0.put(labels, Some(ns as f64 / 1e9));
+    }
+
     /// The family as the registry collects it; without a series the registry leaves it out.
     pub(super) fn into_proto(self) -> MetricFamily {
         self.0.into_proto()

@@ -9,7 +9,7 @@ use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::series::kernel::{Figure, OTHER, SHOWN, Shown};
 use crate::model::series::{Kind, Label, Series, residence, socket_rtt, sockets};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
-use insight_common::kernel::layout::PEER_OTHER;
+use insight_common::kernel::layout::{Groups, PEER_OTHER};
 use insight_common::kernel::loss::{Loss, Measurement};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Histogram, Metric, MetricFamily, MetricType};
@@ -17,6 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const SEEDED: CounterRow<1> = CounterRow::of(&sockets::SEEDED);
+const ENTRIES: GaugeRow<1> = GaugeRow::of(&sockets::ENTRIES);
+const PROGRAM_RUNS: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_RUNS);
+const PROGRAM_SECONDS: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_SECONDS);
+const PROGRAM_MISSES: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_MISSES);
 const RTT_FLOOR: GaugeRow<2> = GaugeRow::of(&socket_rtt::SOCKET_RTT_FLOOR);
 const PAIRS: CounterRow<2> = CounterRow::of(&residence::PAIRS);
 
@@ -62,7 +66,15 @@ impl Sockets {
 
 impl Reading {
     fn peer(&self, group: u8) -> &str {
-        (group as usize).checked_sub(1).and_then(|at| self.peers.get(at)).map_or(OTHER, String::as_str)
+        name_of(&self.peers, group)
+    }
+
+    /// What a figure's group is called.
+    fn group(&self, figure: Figure, group: u8) -> &str {
+        match figure.groups() {
+            Groups::Peers | Groups::Whole => self.peer(group),
+            Groups::Devices => name_of(&self.snapshot.devices, group),
+        }
     }
 
     fn families(&self) -> Vec<MetricFamily> {
@@ -81,8 +93,25 @@ impl Reading {
             floor.put([self.peer(*group), role.name()], ns.map(|ns| ns as f64 / 1e9));
         }
         let mut families = vec![seeded.into_proto(), floor.into_proto(), pairs.into_proto()];
+        families.extend(self.own_cost());
         families.extend(rows().map(|series| self.family(series)));
         families
+    }
+
+    /// What the programs themselves take.
+    fn own_cost(&self) -> [MetricFamily; 4] {
+        let mut entries = ENTRIES.family();
+        for &(table, count) in &self.snapshot.entries {
+            entries.put([table.name()], Some(count as f64));
+        }
+        let (mut runs, mut seconds, mut misses) =
+            (PROGRAM_RUNS.family(), PROGRAM_SECONDS.family(), PROGRAM_MISSES.family());
+        for cost in &self.snapshot.programs {
+            runs.put([cost.program], cost.runs);
+            seconds.put_seconds([cost.program], cost.time_ns);
+            misses.put([cost.program], cost.recursion_misses);
+        }
+        [entries.into_proto(), runs.into_proto(), seconds.into_proto(), misses.into_proto()]
     }
 
     /// All figures that are shown in one family.
@@ -96,22 +125,22 @@ impl Reading {
         family_of(series, kind, metrics)
     }
 
-    /// One figure: a series per peer group, or their sum.
+    /// One figure: a series per group, or their sum.
     fn metrics(&self, shown: &Shown) -> Vec<Metric> {
         let mut metrics = Vec::new();
         let mut put = |group: u8, mut metric: Metric| {
             let value = |label: &Label| match shown.labels.iter().find(|(name, _)| *name == label.name) {
                 Some((_, value)) => *value,
-                None => self.peer(group),
+                None => self.group(shown.figure, group),
             };
             let values: Vec<String> =
                 shown.series.labels.iter().map(|label| value(label).to_owned()).collect();
             metric.set_label(label_pairs(shown.series, values));
             metrics.push(metric);
         };
-        let has_peer = shown.series.has_peer();
+        let has_groups = shown.series.has_groups();
         match shown.figure {
-            Figure::Durations(kind) if has_peer => {
+            Figure::Durations(kind) if has_groups => {
                 let of_kind = self.snapshot.durations.range((kind as u32, 0)..=(kind as u32, u8::MAX));
                 of_kind.for_each(|(&(_, group), durations)| put(group, histogram(shown.series, durations)));
             }
@@ -121,7 +150,7 @@ impl Reading {
                     put(PEER_OTHER, histogram(shown.series, &durations));
                 }
             }
-            Figure::Events(kind) if has_peer => {
+            Figure::Events(kind) if has_groups => {
                 let of_kind = self.snapshot.counts.range((kind, 0)..=(kind, u8::MAX));
                 of_kind.for_each(|(&(_, group), count)| put(group, counter(*count)));
             }
@@ -139,6 +168,11 @@ fn rows() -> impl Iterator<Item = &'static Series> {
     let mut last = "";
     // A family's figures stand together.
     all.filter(move |series| std::mem::replace(&mut last, series.name) != series.name)
+}
+
+/// The name of a group: the configured ones begin at 1.
+fn name_of(names: &[String], group: u8) -> &str {
+    (group as usize).checked_sub(1).and_then(|at| names.get(at)).map_or(OTHER, String::as_str)
 }
 
 fn counter(count: u64) -> Metric {
@@ -189,7 +223,15 @@ pub(super) struct KernelCollector {
 
 impl KernelCollector {
     pub(super) fn new(sockets: Arc<Sockets>) -> Self {
-        let own = [SEEDED.desc(), RTT_FLOOR.desc(), PAIRS.desc()];
+        let own = [
+            SEEDED.desc(),
+            ENTRIES.desc(),
+            PROGRAM_RUNS.desc(),
+            PROGRAM_SECONDS.desc(),
+            PROGRAM_MISSES.desc(),
+            RTT_FLOOR.desc(),
+            PAIRS.desc(),
+        ];
         let descs = own.into_iter().chain(rows().map(desc_of)).collect();
         Self { sockets, descs }
     }

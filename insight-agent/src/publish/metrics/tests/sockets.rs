@@ -1,10 +1,10 @@
 //! What the programs in the kernel counted, as a scrape shows it.
 
 use super::*;
-use crate::model::kernel::{Durations, KernelSnapshot};
+use crate::model::kernel::{Durations, KernelSnapshot, ProgramCost};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
 use insight_common::kernel::floor::Floor;
-use insight_common::kernel::layout::{Counter, DISTRIBUTIONS, Distribution, Role};
+use insight_common::kernel::layout::{Counter, DISTRIBUTIONS, Distribution, Role, Table};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 
@@ -34,6 +34,9 @@ pub(super) fn snapshot() -> KernelSnapshot {
     snapshot.pairs.insert((Direction::Up, PairOutcome::Paired), 7);
     snapshot.pairs.insert((Direction::Down, PairOutcome::SameRole), 0);
     snapshot.seeded = vec![(Role::Connected, 4), (Role::Accepted, 0)];
+    snapshot.entries = vec![(Table::Sockets, 34)];
+    let (runs, time_ns, recursion_misses) = (1_000, 1_500_000, 2);
+    snapshot.programs = vec![ProgramCost { program: "bytes_sent", runs, time_ns, recursion_misses }];
     snapshot.lost.insert((Measurement::Response, KernelLoss::Overlapped), 3);
     snapshot
 }
@@ -73,6 +76,17 @@ fn connections_from_before_the_programs_are_counted_by_role() {
     let shown = shown();
     let count = |role| shown.value("insight_sockets_seeded_total", &[("role", role)]);
     assert_eq!((count("connected"), count("accepted")), (Some(4.0), Some(0.0)));
+}
+
+#[test]
+fn what_the_programs_keep_and_take_is_shown() {
+    let shown = shown();
+    assert_eq!(shown.value("insight_bpf_table_entries", &[("table", "sockets")]), Some(34.0));
+    let of = |what: &str| {
+        shown.value(&format!("insight_bpf_program_{what}_total"), &[("program", "bytes_sent")]).unwrap()
+    };
+    let near = |seconds: f64| (seconds - 0.0015).abs() < 1e-12;
+    assert!(of("runs") == 1_000.0 && of("recursion_misses") == 2.0 && near(of("run_seconds")));
 }
 
 #[test]
