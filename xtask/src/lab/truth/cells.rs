@@ -5,7 +5,7 @@ use super::judge::{self, Events, Evidence, Known, Verdict, milliseconds};
 use super::phases::Happened;
 use super::reading::Span;
 use super::rows::{HOLD, LINK, Pattern, Proxy, Row, THINK};
-use crate::bench::statistics::median;
+use crate::bench::statistics::percentile;
 use insight_common::kernel::loss::Measurement;
 
 /// A judged measurement of a row.
@@ -27,6 +27,7 @@ pub fn columns() -> impl Iterator<Item = Measurement> {
 pub fn judge(row: Row, happened: &Happened) -> Vec<Cell> {
     let verdict = |measurement| match measurement {
         Measurement::Sockets => Verdict::Nothing("the table that the others share"),
+        Measurement::QdiscWait => Verdict::Nothing("needs a device that the configuration names"),
         Measurement::SocketRtt => socket_rtt(happened),
         Measurement::ReceiveWait => receive_wait(row, happened),
         Measurement::Turnaround => turnaround(row, happened),
@@ -175,6 +176,12 @@ fn residence(row: Row, happened: &Happened) -> Verdict {
     Verdict::all(vec![judged("up", up), judged("down", Known { least: 0.0, most: 0.001 })])
 }
 
+/// What a tenth of the connections took longer than, by who opened them. **Unit**: s.
+fn late(connects: &[f64]) -> f64 {
+    let mut ns: Vec<u64> = connects.iter().map(|seconds| (seconds * 1e9) as u64).collect();
+    percentile(&mut ns, 0.9).unwrap_or(0) as f64 / 1e9
+}
+
 /// As many as the kernel has opened; those to the origin as long as who connected saw it.
 fn connect(row: Row, happened: &Happened) -> Verdict {
     let family = "insight_tcp_connect_seconds";
@@ -184,10 +191,7 @@ fn connect(row: Row, happened: &Happened) -> Verdict {
     let all = judge::count(seen, least, most).of("opened");
     // Before packets get lost, so that no SYN is sent twice.
     let samples = happened.quiet.histogram(family, &[ORIGIN]);
-    let known = Known {
-        least: LINK.as_secs_f64(),
-        most: median(&happened.connects).unwrap_or_default().max(LINK.as_secs_f64()),
-    };
+    let known = Known { least: LINK.as_secs_f64(), most: late(&happened.connects).max(LINK.as_secs_f64()) };
     let events = Events::Each(f64::from(CONNECTS));
     let took = judge::durations(&Evidence { samples, lost: judge::Lost::new(), events }, known);
     let requests = match row.pattern() {
@@ -223,7 +227,7 @@ fn retransmits(happened: &Happened) -> Verdict {
     if least <= 0.0 {
         return Verdict::Wrong("no segment was sent again: nothing was injected".to_owned());
     }
-    let all = judge::count(happened.whole.counter(family, &[]), least, most);
+    let all = judge::seen(happened.whole.counter(family, &[]), least, most);
     // On CPUs that are free, nothing is late, and nothing gets lost.
     let [least, most] = known(&happened.calm);
     let calm = judge::count(happened.calm.counter(family, &[]), least, most);

@@ -172,18 +172,19 @@ pub fn durations(evidence: &Evidence, known: Known) -> Verdict {
         return Verdict::Wrong("samples without buckets".to_owned());
     };
     let found = milliseconds(f64::midpoint(low, high));
-    if high < least || low > most {
-        return Verdict::Wrong(format!("{found} of {}", known.text()));
-    }
-    let stray = 1.0 - count_between(samples, least, most) / samples.count;
-    if stray > MOST_STRAY {
-        return Verdict::Wrong(format!("{found} of {}, but {} elsewhere", known.text(), percent(stray)));
-    }
     let measured = samples.count / all;
     let rest = match measured < 0.9 && lost_sum > 0.0 {
         true => format!(" ({} measured; {})", percent(measured), losses(lost, all)),
         false => String::new(),
     };
+    if high < least || low > most {
+        return Verdict::Wrong(format!("{found} of {}{rest}", known.text()));
+    }
+    let stray = 1.0 - count_between(samples, least, most) / samples.count;
+    if stray > MOST_STRAY {
+        let stray = percent(stray);
+        return Verdict::Wrong(format!("{found} of {}, but {stray} elsewhere{rest}", known.text()));
+    }
     Verdict::Right(format!("{found} of {}{rest}", known.text()))
 }
 
@@ -278,6 +279,16 @@ pub fn count(found: f64, least: f64, most: f64) -> Verdict {
     match (least..=most).contains(&found) {
         true => Verdict::Right(format!("{found:.0} of {known}")),
         false => Verdict::Wrong(format!("{found:.0} of {known}")),
+    }
+}
+
+/// Judges a count of events that happen on their own: none may be invented, and at most a twentieth be
+/// missing, which the words show.
+pub fn seen(found: f64, least: f64, most: f64) -> Verdict {
+    match count(found, (1.0 - MOST_MISSING) * least, most) {
+        Verdict::Right(_) if least == most => Verdict::Right(format!("{found:.0} of {least:.0}")),
+        Verdict::Right(_) => Verdict::Right(format!("{found:.0} of {least:.0} to {most:.0}")),
+        other => other,
     }
 }
 
@@ -479,6 +490,8 @@ mod tests {
         assert_eq!(count(20.0, 20.0, 20.0), Verdict::Right("20 of 20".into()));
         assert_eq!(count(21.0, 20.0, 20.0), Verdict::Wrong("21 of 20".into()));
         assert!(count(19.0, 20.0, 30.0).is_wrong() && !count(30.0, 20.0, 30.0).is_wrong());
+        assert_eq!(seen(316.0, 317.0, 317.0), Verdict::Right("316 of 317".into()));
+        assert!(seen(300.0, 317.0, 317.0).is_wrong() && seen(318.0, 317.0, 317.0).is_wrong());
         assert!(!account(1.1, 1.0).is_wrong());
         assert!(account(1.3, 1.0).is_wrong() && account(0.7, 1.0).is_wrong());
     }

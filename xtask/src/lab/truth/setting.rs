@@ -66,6 +66,7 @@ backend origin
     server origin {{origin}} proto h2
 ";
 
+/// Splices what looks like a stream, and every answer: what looks like one depends on the machine.
 const HAPROXY_TCP: &str = "\
 global
     nbthread 2
@@ -77,6 +78,7 @@ defaults
     timeout client 1h
     timeout server 1h
     option splice-auto
+    option splice-response
 frontend downstream
     bind {{listen}}
     default_backend origin
@@ -127,7 +129,7 @@ pub fn agent(row: Row, addresses: &Addresses, process: &str, scope: &Path) -> St
     format!(
         "[agent]\nregion = \"lab\"\nname = \"truth\"\nlog = \"warn\"\n[metrics]\nlisten = \"{metrics}\"\n[admin]\n\
          listen = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[[forwarder]]\nname = \"proxy\"\nprocess = \
-         \"{process}\"\n[host]\nenabled = false\n[kernel]\nenabled = true\nmeasurements = [\"all\"]\n\
+         \"{process}\"\n[host]\nenabled = false\n[kernel]\nenabled = true\nmeasurements = [\"all\", \"-qdisc_wait\"]\n\
          skip_exchanges = {skipped}\nscope_namespaces = [\"{}\"]\n[[kernel.peer]]\nname = \"callers\"\nnetworks = \
          [\"{callers}\"]\n[[kernel.peer]]\nname = \"origin\"\nnetworks = [\"{}\"]\n",
         scope.display(),

@@ -140,7 +140,7 @@ mod tests {
         let text = failed.text();
         let line = text.lines().find(|line| line.starts_with("| `response` |")).unwrap();
         assert!(line.contains("| right: 20.1 ms of 20.0 ms | **WRONG**: 3.1 ms of 20.0 ms |"), "{line}");
-        assert!(text.ends_with("3 rows, 39 cells: 13 WRONG"), "{text}");
+        assert!(text.ends_with("3 rows, 42 cells: 14 WRONG"), "{text}");
         let json: serde_json::Value = serde_json::from_str(&failed.json().unwrap()).unwrap();
         assert_eq!(json["passed"], false);
         assert_eq!(json["rows"][1]["cells"][0]["verdict"], "wrong");

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(amount(Pattern::Unary { connections: 8, rate: 10 }, 4), (8, 320));
         assert_eq!(amount(Pattern::PerRequest(60), 4), (240, 240));
         assert_eq!(amount(Pattern::Streams(100), 1), (1, 3000));
-        assert_eq!(amount(Row::Streaming.pattern(), 4), (8, 16));
+        assert_eq!(amount(Row::Streaming.pattern(), 4), (16, 32));
     }
 
     #[test]
