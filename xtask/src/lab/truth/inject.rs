@@ -203,7 +203,7 @@ pub fn stall(ground: &Ground<'_>, stand: &Stand, bulk: &Traffic) -> Result<Stop>
         if now != held {
             (full, held) = (Instant::now(), now);
         }
-        if stopped.since.elapsed() >= STALL || ground.interrupt.wait(Duration::from_millis(2)) {
+        if stopped.since.elapsed() >= PATIENCE || ground.interrupt.wait(Duration::from_millis(2)) {
             bail!("the send buffer of the proxy is not full after {:?}", stopped.since.elapsed());
         }
     }
