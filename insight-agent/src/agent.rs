@@ -19,6 +19,8 @@ mod grpc;
 mod host;
 mod kernel;
 mod nodes;
+mod peers;
+pub mod privileges;
 mod report;
 mod status;
 mod token;
@@ -31,7 +33,7 @@ pub use kernel::settings as kernel_settings;
 
 use crate::clock::AgentClock;
 use crate::collect::nodes::{Lost, Outlet, Poller};
-use crate::collect::probe::Prober;
+use crate::collect::probe::{Prober, ReadyProbes};
 use crate::config::Config;
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window::Aggregator;
@@ -45,6 +47,7 @@ use correlator::Correlator;
 use host::HostView;
 use kernel::States;
 use nodes::NodeBoard;
+use privileges::Privileges;
 use report::OwnReport;
 use status::Board;
 use std::future::Future;
@@ -53,6 +56,7 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tonic::transport::ServerTlsConfig;
 
 /// Events that may wait for the correlator. At 1,000 samples a second it holds four seconds; with
 /// half of it a moment's pause could cost samples, double would only hide a dead correlator longer.
@@ -66,12 +70,14 @@ const NODE_EVENTS_QUEUED: usize = 256;
 pub struct Agent {
     config: Config,
     plans: Vec<Arc<ProbePlan>>,
+    probes: ReadyProbes,
     metrics: Arc<Metrics>,
     board: Arc<Board>,
     readiness: Arc<Readiness>,
     metrics_listener: TcpListener,
     admin_listener: TcpListener,
     grpc_listener: TcpListener,
+    grpc_tls: Option<ServerTlsConfig>,
     web_config: Option<WebConfig>,
     token: Option<Secret>,
     report_token: Option<Secret>,
@@ -93,8 +99,10 @@ impl Agent {
         let grpc_listener = web::bind("grpc", config.grpc.listen)?;
         let web_config = config.metrics.web_config_file.as_deref().map(WebConfig::load).transpose()?;
         let (token, report_token) = files::expected_tokens(&config)?;
+        let grpc_tls = grpc::load_tls(&config)?;
         let pollers = nodes::pollers(&config).into_iter().collect::<Result<_, _>>()?;
         let plans: Vec<_> = config.probe_plans().into_iter().map(Arc::new).collect();
+        let probes = ReadyProbes::new(&plans)?;
         let labels = AgentLabels {
             name: config.agent.name.clone(),
             region: config.agent.region.clone(),
@@ -116,12 +124,14 @@ impl Agent {
         Ok(Self {
             config,
             plans,
+            probes,
             metrics,
             board,
             readiness: Arc::new(Readiness::not_yet("starting")),
             metrics_listener,
             admin_listener,
             grpc_listener,
+            grpc_tls,
             web_config,
             token,
             report_token,
@@ -149,24 +159,32 @@ impl Agent {
     /// A part that cannot start, or that ends by itself, ends the agent: a process supervisor
     /// restarts a whole better than anything heals a half.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+        let reports = self.reports();
         let (stop, stopping) = watch::channel(false);
         let (events, received) = mpsc::channel(EVENTS_QUEUED);
         let lost = {
             let metrics = Arc::clone(&self.metrics);
             Arc::new(move || metrics.lost("probe", Loss::Dropped, 1))
         };
-        let reports = self.reports();
-        let mut grpc = grpc::spawn(&self.config, reports, self.grpc_listener, stopped(stopping.clone()))?;
-        let prober = Prober::start(&self.plans, events, lost)?;
+        // Threads inherit capabilities: first those that need some, then all others.
+        let privileges = Privileges::of(&self.config);
         let sockets = kernel::start(
             &self.config,
             Arc::clone(&self.metrics),
             Arc::clone(&self.kernel_states),
             self.node_board.own_shared(),
+            privileges,
         )
         .map_err(|source| AgentError::Thread { part: "the kernel thread", source })?;
-        let host = host::start(&self.config, Arc::clone(&self.metrics), Arc::clone(&self.host))
+        let host = host::start(&self.config, Arc::clone(&self.metrics), Arc::clone(&self.host), privileges)
             .map_err(|source| AgentError::Thread { part: "the host thread", source })?;
+        privileges::keep_none();
+        if sockets.is_none() {
+            privileges.tell_without_maps();
+        }
+        let (tls, end) = (self.grpc_tls, stopped(stopping.clone()));
+        let mut grpc = grpc::spawn(&self.config, tls, reports, self.grpc_listener, end)?;
+        let prober = Prober::start(self.probes, events, lost)?;
         let (node_events, nodes_received) = mpsc::channel(NODE_EVENTS_QUEUED);
         let lost = Arc::clone(&self.metrics);
         let lost = Lost(Arc::new(move || lost.lost("report", Loss::Dropped, 1)));

@@ -3,14 +3,24 @@
 use super::AgentError;
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::config::{Config, ServerTls};
-use crate::serve::{Drill, GrpcOptions, GrpcTls, Reports, ServeError, serve_grpc};
+use crate::serve::{self, Drill, GrpcOptions, GrpcTls, Reports, ServeError, serve_grpc};
 use std::future::Future;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tonic::transport::ServerTlsConfig;
+
+/// The listener's certificates and keys. **None**: plaintext.
+///
+/// # Errors
+/// A file cannot be read.
+pub(super) fn load_tls(config: &Config) -> Result<Option<ServerTlsConfig>, ServeError> {
+    config.grpc.tls.as_ref().map(|files| serve::load_tls(&tls(files))).transpose()
+}
 
 /// Starts the gRPC thread; the receiver tells how it ended.
 pub(super) fn spawn(
     config: &Config,
+    tls: Option<ServerTlsConfig>,
     reports: Option<Reports>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -23,7 +33,7 @@ pub(super) fn spawn(
         max_delay: grpc.max_delay,
         max_payload: grpc.max_payload_bytes,
         reflection: grpc.reflection,
-        tls: grpc.tls.as_ref().map(tls),
+        tls,
         thread_wait: read_thread_wait,
         reports,
     };

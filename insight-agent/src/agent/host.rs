@@ -3,6 +3,7 @@
 //! A reading is some milliseconds of small files, and much more on a host with many threads, so it
 //! is not for an async worker.
 
+use super::privileges::Privileges;
 use super::report::{HostTotals, Series};
 use super::worker::Worker;
 use crate::collect::host::{HostReader, HostSettings, NODE_EXPORTER_PORT, Root, node_exporter};
@@ -169,6 +170,7 @@ pub(super) fn start(
     config: &Config,
     metrics: Arc<Metrics>,
     view: Arc<HostView>,
+    privileges: Privileges,
 ) -> std::io::Result<Option<Worker>> {
     let wanted = config.host;
     if !wanted.enabled {
@@ -179,6 +181,7 @@ pub(super) fn start(
     let own = [config.metrics.listen, config.admin.listen, config.grpc.listen];
     let by_port = own.iter().all(|address| address.port() != NODE_EXPORTER_PORT);
     let work = move |stopped: Receiver<()>| {
+        privileges.keep_watching();
         let mut watch = Watch { view, asked_to_stop: false };
         let mut reader = HostReader::new(Root::default(), settings);
         let mut looked: Option<Instant> = None;

@@ -3,6 +3,8 @@
 //! Loading takes a quarter of a second and reading some milliseconds of system calls, so neither
 //! is for an async worker. The programs end with the thread.
 
+use super::peers::Hosts;
+use super::privileges::Privileges;
 use super::report::{Floors, OwnReport};
 use super::worker::Worker;
 use crate::collect::host::{Root, detect};
@@ -43,6 +45,7 @@ pub(super) fn start(
     metrics: Arc<Metrics>,
     states: States,
     own: Arc<OwnReport>,
+    privileges: Privileges,
 ) -> std::io::Result<Option<Worker>> {
     if !config.kernel.enabled {
         return Ok(None);
@@ -52,10 +55,15 @@ pub(super) fn start(
     let work = move |stopped: Receiver<()>| {
         let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
         let mut watch = Watch { own, metrics, states, node, peers, asked_to_stop: false };
+        let hosts = Hosts::start(&wanted.peers, &watch.metrics).unwrap_or_else(|error| {
+            tracing::warn!("kernel.peer: look hosts up: start a thread: {error}");
+            None
+        });
         let mut kernel = match settings(&wanted, forwarders(&selectors, &watch.metrics)) {
-            Ok(settings) => Kernel::start(&settings),
+            Ok(settings) => Kernel::start(&Settings { peers: groups(&wanted, hosts.as_ref()), ..settings }),
             Err(problem) => Kernel::failed(&problem),
         };
+        privileges.keep_reading(|| kernel.snapshot().is_some());
         let found = states_of(&kernel, &watch.node);
         for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
             tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
@@ -71,6 +79,12 @@ pub(super) fn start(
                 && let Err(error) = kernel.set_forwarders(&pids)
             {
                 tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
+            }
+            if is_due
+                && hosts.is_some()
+                && let Err(error) = kernel.set_peers(&groups(&wanted, hosts.as_ref()))
+            {
+                tracing::warn!("follow the addresses of peer groups: {error}");
             }
             let before = Instant::now();
             if let Some(snapshot) = kernel.snapshot() {
@@ -139,6 +153,20 @@ fn forwarders(selectors: &[Selector], metrics: &Metrics) -> Option<Vec<u32>> {
     Some(pids)
 }
 
+/// The peer groups, with what their hosts have now.
+fn groups(wanted: &config::Kernel, hosts: Option<&Hosts>) -> Vec<PeerGroup> {
+    let configured = wanted.peers.iter().map(|peer| PeerGroup {
+        name: peer.name.clone(),
+        networks: peer.networks.clone(),
+        ports: peer.ports.clone(),
+    });
+    let mut groups: Vec<_> = configured.collect();
+    if let Some(hosts) = hosts {
+        hosts.add_to(&wanted.peers, &mut groups);
+    }
+    groups
+}
+
 /// What the configuration means on this host, now.
 ///
 /// # Errors
@@ -151,11 +179,6 @@ pub fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result
             detail: format!("look up the scope's namespace {}: {error}", path.display()),
         })
     });
-    let peers = wanted.peers.iter().map(|peer| PeerGroup {
-        name: peer.name.clone(),
-        networks: peer.networks.clone(),
-        ports: peer.ports.clone(),
-    });
     Ok(Settings {
         measurements: wanted.measurements.clone(),
         scope: Scope {
@@ -163,7 +186,7 @@ pub fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result
             namespace_paths: wanted.scope_namespaces.clone(),
             cgroup: wanted.scope_cgroup.clone(),
         },
-        peers: peers.collect(),
+        peers: groups(wanted, None),
         forwarders,
         devices: wanted.devices.iter().map(|name| device(name)).collect(),
         skip_exchanges: wanted.skip_exchanges,

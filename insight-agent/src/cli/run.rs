@@ -1,7 +1,7 @@
 //! `insight-agent run --config FILE`: the daemon.
 
 use super::print_error;
-use crate::agent::{Agent, AgentError};
+use crate::agent::{Agent, AgentError, privileges};
 use crate::config::{Config, LogFormat};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -41,8 +41,10 @@ pub fn run(args: RunArgs) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    privileges::begin();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .on_thread_start(privileges::keep_none)
         .enable_all()
         .build()
         .map_err(|source| AgentError::Thread { part: "the runtime", source });

@@ -252,7 +252,8 @@ pub const SECTIONS: &[Section] = &[
         path: "kernel.peer",
         keys: &[
             key("name", Kind::Text, Required, "\"mediary-b\""),
-            key("networks", Kind::List, Required, "[\"10.1.0.0/16\"]"),
+            key("networks", Kind::List, Value("[]"), "[\"10.1.0.0/16\"]"),
+            key("hosts", Kind::List, Value("[]"), "[\"gateway.sg.example\"]"),
             key("ports", Kind::List, Value("[]"), "[\"443\"]"),
         ],
     },

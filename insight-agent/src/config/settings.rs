@@ -163,8 +163,10 @@ pub struct Kernel {
 pub struct Peer {
     /// The `peer` label.
     pub name: String,
-    /// Address and length of the prefix; not empty.
+    /// Address and length of the prefix. **Empty**: it has hosts.
     pub networks: Vec<(IpAddr, u8)>,
+    /// Host names, whose addresses are looked up again and again. **Empty**: it has networks.
+    pub hosts: Vec<String>,
     /// Ports of the service. **Empty**: all.
     pub ports: Vec<u16>,
 }

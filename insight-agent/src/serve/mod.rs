@@ -40,7 +40,7 @@ pub struct GrpcOptions {
     /// Whether the services can be listed through gRPC reflection (v1 and v1alpha).
     pub reflection: bool,
     /// TLS on the listener; `None` is plaintext HTTP/2.
-    pub tls: Option<GrpcTls>,
+    pub tls: Option<ServerTlsConfig>,
     /// Where the cumulative runqueue wait of the calling thread is read, see
     /// [`probe::Receiver`].
     pub thread_wait: fn() -> Option<Duration>,
@@ -133,7 +133,7 @@ pub async fn serve_grpc(
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .layer(stamp::StampLayer);
     if let Some(tls) = &options.tls {
-        server = server.tls_config(tls_config(tls)?)?;
+        server = server.tls_config(tls.clone())?;
     }
     let mut router = server.add_service(probe).add_optional_service(node).add_service(health_service);
     if options.reflection {
@@ -168,11 +168,15 @@ pub async fn serve_grpc(
 /// # Errors
 /// As [`serve_grpc`] would give.
 pub fn check_tls(tls: &GrpcTls) -> Result<(), ServeError> {
-    Server::builder().tls_config(tls_config(tls)?)?;
+    Server::builder().tls_config(load_tls(tls)?)?;
     Ok(())
 }
 
-fn tls_config(tls: &GrpcTls) -> Result<ServerTlsConfig, ServeError> {
+/// Reads what the listener's TLS is made of. Blocking.
+///
+/// # Errors
+/// A file cannot be read; whether it is PEM, [`serve_grpc`] finds out.
+pub fn load_tls(tls: &GrpcTls) -> Result<ServerTlsConfig, ServeError> {
     let read = |key, path: &PathBuf| {
         std::fs::read(path).map_err(|source| ServeError::ReadPem { key, path: path.clone(), source })
     };

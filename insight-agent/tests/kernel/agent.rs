@@ -116,3 +116,36 @@ fn a_late_reader_shows_on_the_agents_metrics_page() {
     );
     assert!(value(&page, "insight_socket_receive_wait_seconds_count{role=\"accepted\"}").is_some(), "{page}");
 }
+
+#[test]
+fn a_peer_group_by_host_is_the_addresses_that_the_host_has() {
+    let name = "a_peer_group_by_host_is_the_addresses_that_the_host_has";
+    let Some(bench) = Bench::start(name, &[Measurement::Connect], |_| {}) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("insight.toml");
+    let (metrics, admin, grpc) = (free_port(), free_port(), free_port());
+    let text = format!(
+        "[agent]\nregion = \"eu\"\nname = \"node\"\n\
+         [metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+         [grpc]\nlisten = \"127.0.0.1:{grpc}\"\n[kernel]\nmeasurements = [\"connect\"]\n\
+         [[kernel.peer]]\nname = \"lab\"\nhosts = [\"localhost\"]\nports = [\"{}\"]\n\
+         [[kernel.peer]]\nname = \"gone\"\nhosts = [\"no-such-host.invalid\"]\n",
+        bench.port
+    );
+    std::fs::write(&file, text).unwrap();
+    let program = env!("CARGO_BIN_EXE_insight-agent");
+    let agent =
+        Command::new(program).args(["run", "--config"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
+    let _agent = Running(agent);
+    let active = |page: &str| is_in_state(page, "connect", "active").then_some(());
+    wait_for(metrics, "active connect", || (), active);
+    wait_for(
+        metrics,
+        "a connection to the host",
+        || drop(bench.connect()),
+        |page| value(page, "insight_tcp_connect_seconds_count{peer=\"lab\"}").filter(|count| *count > 0.0),
+    );
+    let failures =
+        |page: &str| value(page, "insight_peer_lookup_failures_total").filter(|count| *count > 0.0);
+    wait_for(metrics, "a failed look-up of the other host", || (), failures);
+}

@@ -119,6 +119,11 @@ impl Site {
         self.until_ready(self.spawn(command, config))
     }
 
+    /// The same with a command that has its program already.
+    pub fn start_program(&self, command: Command, config: &Config) -> Agent {
+        self.until_ready(self.spawn(command, config))
+    }
+
     fn until_ready(&self, mut agent: Agent) -> Agent {
         wait_until("/-/ready", PATIENCE, || {
             if let Some(status) = agent.process.ended() {

@@ -9,6 +9,7 @@
 //! | [`nodes`] | a lab with an agent on every node, and the ledger that their reports make |
 //! | [`demo`] | the built demo, run by an unprivileged user or by root |
 //! | [`traces`] | what a root demo holds in the kernel |
+//! | [`unprivileged`] | an agent of an ordinary user with chosen capabilities |
 //! | [`process`] | any program as a child that never outlives its test |
 //! | [`equipment`] | the real programs that tests talk to, or the reason for a skip |
 //! | [`http`], [`exposition`], [`wait`] | reading an HTTP page, a scrape, and waiting for either |
@@ -27,4 +28,5 @@ pub mod path;
 pub mod peers;
 pub mod process;
 pub mod traces;
+pub mod unprivileged;
 pub mod wait;

@@ -24,7 +24,12 @@ pub fn node_exporter(root: &Root, by_port: bool) -> Option<String> {
     let selectors: Vec<_> = NAMES.iter().map(called).collect();
     let found = find(&source, &selectors).processes;
     if let Some(process) = found.iter().flatten().next() {
-        let ports = Listeners::default().ports(&source, process.pid);
+        let mut listeners = Listeners::default();
+        let mut ports = listeners.ports(&source, process.pid);
+        // Of another user, whose sockets may not be read: then its usual port, if that is taken there.
+        if ports.is_empty() && by_port && listeners.listens(&source, process.pid, NODE_EXPORTER_PORT) {
+            ports.insert(NODE_EXPORTER_PORT);
+        }
         let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
         let listens = match &ports[..] {
             [] => String::new(),
@@ -78,6 +83,18 @@ mod tests {
         std::os::unix::fs::symlink("socket:[4711]", own.join("fd/3")).unwrap();
         let found = node_exporter(&Root::new(folder.path()), true);
         assert_eq!(found, Some("process 41 is a node_exporter on port 9000".into()));
+    }
+
+    #[test]
+    fn of_an_exporter_whose_sockets_may_not_be_read_its_usual_port_is_told_if_it_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        process(folder.path(), 41, "node_exporter");
+        let line = " 0: 00000000:238C 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1\n";
+        fs::create_dir_all(folder.path().join("proc/41/net")).unwrap();
+        fs::write(folder.path().join("proc/41/net/tcp"), format!("head\n{line}")).unwrap();
+        let found = |by_port| node_exporter(&Root::new(folder.path()), by_port).unwrap();
+        assert_eq!(found(true), "process 41 is a node_exporter on port 9100");
+        assert_eq!(found(false), "process 41 is a node_exporter", "that port is the agent's own");
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Listeners {
         listening.filter(|(_, inodes)| !inodes.is_disjoint(&own)).map(|(port, _)| *port).collect()
     }
 
+    /// Whether anybody listens on `port` in the network namespace of a process.
+    pub(super) fn listens(&mut self, source: &Source<'_>, pid: u32, port: u16) -> bool {
+        self.of(source, pid).contains_key(&port)
+    }
+
     /// What listens in the namespace of a process.
     fn of(&mut self, source: &Source<'_>, pid: u32) -> &Listening {
         // Without its namespace's name (no privilege) the process has a namespace of its own here.

@@ -212,13 +212,7 @@ fn fill(ebpf: &mut Ebpf, plan: &Plan<'_>) -> Result<(), aya::maps::MapError> {
     for namespace in &settings.scope.namespaces {
         map.insert(namespace, 1, 0)?;
     }
-    let map = ebpf.map_mut("PEER_RULES").ok_or_else(|| absent("PEER_RULES"))?;
-    let mut map = aya::maps::lpm_trie::LpmTrie::try_from(map)?;
-    for (group, peer) in settings.peers.iter().take(MAX_PEERS as usize - 1).enumerate() {
-        for key in peers::keys(peer) {
-            map.insert(&key, group as u8 + 1, 0)?;
-        }
-    }
+    peers::Rules::default().set(ebpf, &settings.peers)?;
     let map = ebpf.map_mut("DEVICES").ok_or_else(|| absent("DEVICES"))?;
     let mut map: HashMap<_, u64, u8> = HashMap::try_from(map)?;
     for (at, device) in settings.devices.iter().take(MAX_DEVICES as usize).enumerate() {

@@ -39,7 +39,8 @@ use insight_common::kernel::layout::{Distribution, Groups};
 use insight_common::kernel::loss::Measurement;
 use load::Plan;
 use offsets::Offsets;
-use settings::Settings;
+use peers::Rules;
+use settings::{PeerGroup, Settings};
 use snapshot::Reader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub struct Kernel {
     loaded: Option<(Ebpf, Reader)>,
     problems: BTreeMap<Measurement, Problem>,
     seeding: Result<Duration, Problem>,
+    rules: Rules,
 }
 
 /// What is loaded.
@@ -100,13 +102,13 @@ impl Kernel {
         };
         match prepare(settings, &mut active, &mut problems) {
             Ok(Some(Loaded { ebpf, reader, seeding })) => {
-                Self { loaded: Some((ebpf, reader)), problems, seeding }
+                Self { loaded: Some((ebpf, reader)), problems, seeding, rules: Rules::of(&settings.peers) }
             }
-            Ok(None) => Self { loaded: None, problems, seeding: Err(off()) },
+            Ok(None) => Self { loaded: None, problems, seeding: Err(off()), rules: Rules::default() },
             // Nothing can run: one reason for all.
             Err(problem) => {
                 problems.extend(active.into_iter().map(|measurement| (measurement, problem.clone())));
-                Self { loaded: None, problems, seeding: Err(problem) }
+                Self { loaded: None, problems, seeding: Err(problem), rules: Rules::default() }
             }
         }
     }
@@ -114,7 +116,7 @@ impl Kernel {
     /// Nothing runs, for one reason.
     pub fn failed(problem: &Problem) -> Self {
         let all = spec::ALL.iter().map(|spec| (spec.measurement, problem.clone()));
-        Self { loaded: None, problems: all.collect(), seeding: Err(problem.clone()) }
+        Self { loaded: None, problems: all.collect(), seeding: Err(problem.clone()), rules: Rules::default() }
     }
 
     /// Replaces the processes that forward: workers come and go.
@@ -124,6 +126,16 @@ impl Kernel {
     pub fn set_forwarders(&mut self, pids: &[u32]) -> Result<(), MapError> {
         let Some((ebpf, _)) = &mut self.loaded else { return Ok(()) };
         forwarders::follow(ebpf, pids)
+    }
+
+    /// Replaces the addresses of the peer groups, whose number and names stay. Connections that are open
+    /// stay where they are.
+    ///
+    /// # Errors
+    /// There are more than the map holds (4,096); those that fit count.
+    pub fn set_peers(&mut self, peers: &[PeerGroup]) -> Result<(), MapError> {
+        let Some((ebpf, _)) = &mut self.loaded else { return Ok(()) };
+        self.rules.set(ebpf, peers)
     }
 
     /// Whether a measurement runs.

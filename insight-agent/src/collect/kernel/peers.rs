@@ -1,8 +1,11 @@
 //! Peer groups as the kernel looks them up: port, then address, longest prefix first.
 
 use super::settings::PeerGroup;
-use aya::maps::lpm_trie::Key;
-use insight_common::kernel::layout::PEER_KEY_BYTES;
+use aya::Ebpf;
+use aya::maps::MapError;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use insight_common::kernel::layout::{MAX_PEERS, PEER_KEY_BYTES};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Bits of the port, which always count.
@@ -28,6 +31,48 @@ pub fn keys(group: &PeerGroup) -> impl Iterator<Item = Key<[u8; PEER_KEY_BYTES]>
     })
 }
 
+/// What the programs look peers up in, as it is in the kernel.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rules(BTreeMap<(u32, [u8; PEER_KEY_BYTES]), u8>);
+
+impl Rules {
+    /// Those of `groups`; where two have the same network and port, the last one has it.
+    pub(super) fn of(groups: &[PeerGroup]) -> Self {
+        let groups = groups.iter().take(MAX_PEERS as usize - 1).enumerate();
+        let rules = groups.flat_map(|(group, peer)| {
+            keys(peer).map(move |key| ((key.prefix_len(), key.data()), group as u8 + 1))
+        });
+        Self(rules.collect())
+    }
+
+    /// Makes the kernel's rules those of `groups`. Connections that are open stay in the group that they
+    /// were in when they opened.
+    ///
+    /// # Errors
+    /// There are more than the map holds (4,096); those that fit count.
+    pub(super) fn set(&mut self, ebpf: &mut Ebpf, groups: &[PeerGroup]) -> Result<(), MapError> {
+        let absent = || MapError::InvalidName { name: "PEER_RULES".to_owned() };
+        let mut map: LpmTrie<_, _, u8> = LpmTrie::try_from(ebpf.map_mut("PEER_RULES").ok_or_else(absent)?)?;
+        let Self(wanted) = Self::of(groups);
+        let key = |(bits, data): (u32, [u8; PEER_KEY_BYTES])| Key::new(bits, data);
+        let gone: Vec<_> = self.0.keys().filter(|rule| !wanted.contains_key(*rule)).copied().collect();
+        for rule in gone {
+            map.remove(&key(rule))?;
+            self.0.remove(&rule);
+        }
+        let mut full = Ok(());
+        for (rule, group) in wanted {
+            if self.0.get(&rule) != Some(&group) {
+                match map.insert(&key(rule), group, 0) {
+                    Ok(()) => drop(self.0.insert(rule, group)),
+                    Err(error) => full = full.and(Err(error)),
+                }
+            }
+        }
+        full
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +80,13 @@ mod tests {
     fn group(networks: &[(&str, u8)], ports: &[u16]) -> PeerGroup {
         let networks = networks.iter().map(|(address, prefix)| (address.parse().unwrap(), *prefix)).collect();
         PeerGroup { name: "sg".into(), networks, ports: ports.to_vec() }
+    }
+
+    #[test]
+    fn of_two_groups_with_the_same_network_the_last_one_has_it() {
+        let groups = [group(&[("10.0.0.0", 8)], &[]), group(&[("10.0.0.0", 8), ("::1", 128)], &[])];
+        let Rules(rules) = Rules::of(&groups);
+        assert_eq!(rules.into_values().collect::<Vec<_>>(), [2, 2]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::clock::AgentClock;
 use crate::model::region::KnownNode;
 use crate::model::report::{NodeReport, Polled};
 use crate::secret::Secret;
-use crate::serve::{Drill, GrpcOptions, GrpcTls, Reports, ServiceTimes, serve_grpc};
+use crate::serve::{Drill, GrpcOptions, GrpcTls, Reports, ServiceTimes, load_tls, serve_grpc};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -61,7 +61,7 @@ async fn serve(says: Says, port: u16) -> (SocketAddr, JoinHandle<()>) {
         max_delay: Duration::ZERO,
         max_payload: 0,
         reflection: false,
-        tls: says.tls,
+        tls: says.tls.map(|tls| load_tls(&tls).unwrap()),
         thread_wait: || None,
         reports: Some(reports),
     };

@@ -275,7 +275,9 @@ async fn a_plain_tcp_port_is_measured_by_handshakes_alone() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let plan = plan(listener.local_addr().unwrap(), false);
     let (events, mut received) = tokio::sync::mpsc::channel(1024);
-    let prober = super::Prober::start(&[Arc::new(plan)], events, Arc::new(|| ())).unwrap();
+    let prober =
+        super::Prober::start(super::ReadyProbes::new(&[Arc::new(plan)]).unwrap(), events, Arc::new(|| ()))
+            .unwrap();
     for _ in 0..3 {
         let event = tokio::time::timeout(Duration::from_secs(10), received.recv()).await.unwrap().unwrap();
         let ProbeEvent::Sample(sample) = event else { panic!("{event:?}") };
@@ -289,7 +291,9 @@ async fn a_plain_tcp_port_is_measured_by_handshakes_alone() {
 async fn a_slow_ping_makes_the_schedule_skip_and_not_pile_up() {
     let plan = plan(peer(Manner::Busy(Duration::from_millis(200))), true);
     let (events, mut received) = tokio::sync::mpsc::channel(1024);
-    let prober = super::Prober::start(&[Arc::new(plan)], events, Arc::new(|| ())).unwrap();
+    let prober =
+        super::Prober::start(super::ReadyProbes::new(&[Arc::new(plan)]).unwrap(), events, Arc::new(|| ()))
+            .unwrap();
     let (mut pings, mut skipped) = (0, 0);
     // Four times as many are scheduled as the peer answers.
     while pings < 2 || skipped < 2 {

@@ -5,6 +5,7 @@ use super::session::{Probe, ProbeError};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{ProbeEvent, ProbeSample};
 use crate::model::series::lost::Loss;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -19,6 +20,26 @@ pub struct Prober {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Probes whose files are read and whose connections are not opened yet.
+pub struct ReadyProbes(Vec<Arc<Work>>);
+
+impl fmt::Debug for ReadyProbes {
+    /// What they are made of may be secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("ReadyProbes").field(&self.0.len()).finish()
+    }
+}
+
+impl ReadyProbes {
+    /// Of these plans. Blocking: reads the files that they name.
+    ///
+    /// # Errors
+    /// The first probe that cannot be started.
+    pub fn new(plans: &[Arc<ProbePlan>]) -> Result<Self, ProberError> {
+        Ok(Self(plans.iter().map(|plan| Work::new(plan).map(Arc::new)).collect::<Result<_, _>>()?))
+    }
+}
+
 /// The prober cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ProberError {
@@ -31,20 +52,18 @@ pub enum ProberError {
 }
 
 impl Prober {
-    /// Starts the thread that sends all of `plans` and reports into `events`.
+    /// Starts the thread that sends all of `probes` and reports into `events`.
     ///
     /// An event that does not fit into the channel is dropped and counted by `lost`: probing
     /// never waits for its consumers.
     ///
     /// # Errors
-    /// See [`ProberError`]; nothing is started then.
+    /// The system gave no thread or no runtime; nothing is started then.
     pub fn start(
-        plans: &[Arc<ProbePlan>],
+        ReadyProbes(probes): ReadyProbes,
         events: mpsc::Sender<ProbeEvent>,
         lost: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, ProberError> {
-        let probes: Vec<_> =
-            plans.iter().map(|plan| Work::new(plan).map(Arc::new)).collect::<Result<_, _>>()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopped) = watch::channel(false);
         let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
@@ -64,7 +83,7 @@ impl Prober {
         Ok(Self { stop, thread: Some(thread) })
     }
 
-    /// What [`Prober::start`] would refuse these plans for; nothing is started. Blocking: reads the
+    /// What [`ReadyProbes::new`] would refuse these plans for; nothing is started. Blocking: reads the
     /// files that they name.
     pub fn check(plans: &[Arc<ProbePlan>]) -> Vec<ProberError> {
         plans.iter().filter_map(|plan| Work::new(plan).err()).map(ProberError::from).collect()

@@ -5,7 +5,7 @@ use crate::collect::host::schedstat::read_thread_wait;
 use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan, TlsPlan};
 use crate::model::sample::{Outcome, ProbeEvent, ProbeSample};
-use crate::serve::{Drill, GrpcOptions, GrpcTls, serve_grpc};
+use crate::serve::{Drill, GrpcOptions, GrpcTls, load_tls, serve_grpc};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
         max_delay: Duration::from_secs(2),
         max_payload: 4 << 20,
         reflection: false,
-        tls,
+        tls: tls.map(|tls| load_tls(&tls).unwrap()),
         thread_wait: read_thread_wait,
         reports: None,
     };
@@ -265,7 +265,9 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
     plan.max_in_flight = 2;
     plan.call = Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(200) };
     let (events, mut received) = tokio::sync::mpsc::channel(1024);
-    let prober = super::Prober::start(&[Arc::new(plan)], events, Arc::new(|| ())).unwrap();
+    let prober =
+        super::Prober::start(super::ReadyProbes::new(&[Arc::new(plan)]).unwrap(), events, Arc::new(|| ()))
+            .unwrap();
     let (mut samples, mut skipped) = (0, 0);
     // A closed loop could send at most one sample each 200 ms and would never skip.
     while samples < 4 || skipped < 4 {

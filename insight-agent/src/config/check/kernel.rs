@@ -139,18 +139,19 @@ fn peers(tables: &[Table<'_>], findings: &mut Findings<'_>) -> Option<Vec<Peer>>
 
 fn peer(table: &Table<'_>, name: Option<Stated<String>>, findings: &mut Findings<'_>) -> Option<Peer> {
     let networks = each(table, "networks", findings, network);
+    let hosts = each(table, "hosts", findings, host);
     let ports = each(table, "ports", findings, port);
-    let (name, networks) = (name?, networks?);
+    let (name, networks, hosts) = (name?, networks?, hosts?);
     if name.value == OTHER {
         findings.error(&name.site, "this name stands for everybody else", "take another one");
         return None;
     }
-    if networks.is_empty() {
-        let advice = "add a network such as \"10.1.0.0/16\", or remove the table";
+    if networks.is_empty() && hosts.is_empty() {
+        let advice = "add a network such as \"10.1.0.0/16\" or a host, or remove the table";
         findings.error(&table.site_of("networks"), "a group without addresses", advice);
         return None;
     }
-    Some(Peer { name: name.value, networks, ports: ports? })
+    Some(Peer { name: name.value, networks, hosts, ports: ports? })
 }
 
 /// An address, alone or with the length of a prefix.
@@ -169,6 +170,19 @@ fn network(text: &str) -> Result<(IpAddr, u8), Complaint> {
     Ok((address, prefix))
 }
 
+/// A name that a resolver can be asked for.
+fn host(text: &str) -> Result<String, Complaint> {
+    let refused = |advice| Complaint::new(format!("{text:?} is no host name"), advice);
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(refused("write addresses into networks"));
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=253).contains(&text.len()) && text.chars().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(refused("write one such as \"gateway.sg.example\", without a port"))
+}
+
 fn port(text: &str) -> Result<u16, Complaint> {
     let port = text.parse().ok().filter(|port| *port > 0);
     port.ok_or_else(|| Complaint::new(format!("{text:?} is no port"), "write a number such as \"443\""))
@@ -184,6 +198,14 @@ mod tests {
         assert_eq!(network("::1").unwrap(), ("::1".parse().unwrap(), 128));
         for text in ["10.1.0.0/33", "10.1/16", "host", "10.1.0.0/", "/8", ""] {
             assert!(network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_without_a_port_and_no_address() {
+        assert_eq!(host("gateway_1.sg.example").unwrap(), "gateway_1.sg.example");
+        for text in ["", "10.1.0.1", "::1", "gateway:443", "http://gateway", "a b"] {
+            assert!(host(text).is_err(), "{text}");
         }
     }
 

@@ -66,6 +66,7 @@ fn capabilities(facts: &Facts, asked: &Asked) -> Vec<Check> {
     checks.push(admin(has(ADMIN), asked));
     checks.push(resource(facts, has("CAP_SYS_RESOURCE")));
     checks.push(ptrace(facts, has("CAP_SYS_PTRACE")));
+    checks.push(search(facts, has("CAP_DAC_READ_SEARCH") || has("CAP_DAC_OVERRIDE")));
     checks
 }
 
@@ -102,10 +103,14 @@ fn resource(facts: &Facts, has: bool) -> Check {
     }
 }
 
+/// Whether the configuration names a forwarder by its port.
+fn looked_for_by_port(facts: &Facts) -> bool {
+    facts.forwarders.iter().any(|of| of.configured && of.criteria.contains("port ="))
+}
+
 fn ptrace(facts: &Facts, has: bool) -> Check {
     let name = "CAP_SYS_PTRACE";
-    let by_more_than_name = facts.forwarders.iter().any(|of| of.configured && of.criteria.contains("port ="));
-    match (has, by_more_than_name) {
+    match (has, looked_for_by_port(facts)) {
         (true, _) => check(name, Status::Ok, "effective"),
         (false, true) => {
             let found = "not effective; lost: forwarders of other users that are looked for by their port";
@@ -116,6 +121,19 @@ fn ptrace(facts: &Facts, has: bool) -> Check {
                          called otherwise";
             check(name, Status::Ok, found)
         }
+    }
+}
+
+/// `has`: it, or the wider one.
+fn search(facts: &Facts, has: bool) -> Check {
+    let name = "CAP_DAC_READ_SEARCH";
+    match (has, looked_for_by_port(facts)) {
+        (true, _) => check(name, Status::Ok, "effective, or CAP_DAC_OVERRIDE is"),
+        (false, true) => {
+            let found = "not effective; lost: forwarders of other users that are looked for by their port";
+            check(name, Status::Warning, found).advise(grant(name))
+        }
+        (false, false) => check(name, Status::Ok, "not effective; lost: who holds a port"),
     }
 }
 

@@ -150,6 +150,31 @@ fn each_missing_capability_says_what_is_lost() {
 }
 
 #[test]
+fn a_forwarder_that_is_looked_for_by_its_port_takes_two_capabilities() {
+    let with = |name: &str, has: &[&str], criteria: &str| {
+        let has = has.iter().map(|name| (*name).to_owned()).collect();
+        let forwarder = ForwarderFact {
+            name: "some".into(),
+            criteria: criteria.into(),
+            configured: true,
+            pids: vec![],
+            threads: 0,
+        };
+        of(name, move |facts, _| {
+            facts.process.capabilities = Some(has);
+            facts.forwarders = vec![forwarder];
+        })
+    };
+    let (links, folder, port) = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "port = 443");
+    for (name, other) in [(links, folder), (folder, links)] {
+        assert_says(&with(name, &[other], port), Status::Warning, "by their port", "AmbientCapabilities");
+        assert_eq!(with(name, &[name], port).status, Status::Ok);
+        assert_eq!(with(name, &[], "unit = \"nginx\"").status, Status::Ok);
+    }
+    assert_eq!(with(folder, &["CAP_DAC_OVERRIDE"], port).status, Status::Ok, "it is wider");
+}
+
+#[test]
 fn locked_memory_matters_before_it_is_accounted_to_the_group() {
     let with = |name: &str, release: &str| {
         let release = release.to_owned();

@@ -12,6 +12,15 @@ pub const SEEDED: Series = Series {
     bound: "roles (2)",
 };
 
+/// Hosts of peer groups.
+pub const PEER_LOOKUP_FAILURES: Series = Series {
+    name: "insight_peer_lookup_failures_total",
+    help: "Look-ups of hosts of [[kernel.peer]] that failed; what they had before still counts.",
+    kind: Kind::Counter,
+    labels: &[],
+    bound: "1",
+};
+
 /// A table of the programs.
 const TABLE: Label = closed("table", &["sockets"]);
 
@@ -55,4 +64,5 @@ pub const PROGRAM_MISSES: Series = Series {
 };
 
 /// This file's families.
-pub const SERIES: &[Series] = &[SEEDED, ENTRIES, PROGRAM_RUNS, PROGRAM_SECONDS, PROGRAM_MISSES];
+pub const SERIES: &[Series] =
+    &[SEEDED, PEER_LOOKUP_FAILURES, ENTRIES, PROGRAM_RUNS, PROGRAM_SECONDS, PROGRAM_MISSES];

@@ -23,7 +23,7 @@ use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::series::host::netstat;
 use crate::model::series::lost::{self, Loss};
-use crate::model::series::path;
+use crate::model::series::{path, sockets};
 use crate::model::status::{LossStatus, MeasurementStatus};
 use crate::model::window::Window;
 use families::{CounterRow, Counters, register_collector};
@@ -41,6 +41,7 @@ use std::time::Duration;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const LOST: CounterRow<2> = CounterRow::of(&lost::LOST);
+const PEER_LOOKUP_FAILURES: CounterRow<0> = CounterRow::of(&sockets::PEER_LOOKUP_FAILURES);
 const LEDGER_INCONSISTENT: CounterRow<5> = CounterRow::of(&path::LEDGER_INCONSISTENT);
 
 /// Losses that any agent with a probe can have. They exist from the start with 0, so that an
@@ -64,6 +65,7 @@ pub struct Metrics {
     host: Arc<Host>,
     inconsistent: Counters<5>,
     lost: Counters<2>,
+    peer_lookup_failures: Counters<0>,
     /// The counters that exist, for [`Self::lost_snapshot`].
     losses: Mutex<BTreeMap<(&'static str, Loss), IntCounter>>,
 }
@@ -90,12 +92,15 @@ impl Metrics {
             links: Links::register(&registry, plans),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             lost: LOST.register(&registry),
+            peer_lookup_failures: PEER_LOOKUP_FAILURES.register(&registry),
             losses: Mutex::default(),
             gauges,
             sockets,
             host,
             registry,
         };
+        // So that an increase shows.
+        metrics.peer_lookup_failures.with([]).inc_by(0);
         for (measurement, loss) in STANDING_LOSSES {
             metrics.lost(measurement, loss, 0);
         }
@@ -116,6 +121,11 @@ impl Metrics {
                 self.lost("hop_headers", loss, u64::from(count));
             }
         }
+    }
+
+    /// Counts a look-up of a peer group's host that failed.
+    pub fn peer_lookup_failed(&self) {
+        self.peer_lookup_failures.with([]).inc();
     }
 
     /// Counts a scheduled probe that was never sent, as a loss and in its probe's own series.

@@ -7,7 +7,10 @@
 mod agents;
 mod exchanges;
 mod host;
+mod killed;
+mod loaded;
 mod promql;
 mod reach;
 mod reports;
 mod truth;
+mod unprivileged;
