@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod docs;
 mod format;
+mod lab;
 mod setup;
 mod soak;
 mod test;
@@ -39,6 +40,11 @@ enum Command {
     /// Let connections come and go beside the agent for a while, and judge what it still holds (as
     /// root)
     Soak(soak::Args),
+    /// Hold what the agent says against what was done to it
+    Lab {
+        #[command(subcommand)]
+        lab: lab::Lab,
+    },
     /// Run the agent on Debian's other kernels, in emulated machines; prints a table
     Vmtest(vmtest::Args),
     /// Install what the tests and the demo talk to: Debian packages (as root), a Python environment
@@ -89,6 +95,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(args) => test::run(&root, &args),
         Command::Bench { bench } => bench::run(&root, &bench).map(|()| ExitCode::SUCCESS),
         Command::Soak(args) => soak::run(&root, &args),
+        Command::Lab { lab } => lab::run(&root, &lab),
         Command::Setup => {
             let interrupt = insight_lab::Interrupt::install()?;
             setup::run(&root, &interrupt)?;

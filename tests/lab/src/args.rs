@@ -131,6 +131,9 @@ pub(crate) struct ForwarderArgs {
     /// Downstream connections at once
     #[arg(long, default_value_t = 1024)]
     pub max_connections: usize,
+    /// Threads that take each other's work; with 1 there is one event loop
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
 }
 
 impl ForwarderArgs {

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// The lab's own unary method: any request, an empty response.
 pub const WORK: &str = "/insight.lab.v1.Work/Do";
+/// The lab's own streaming method: any request, as many messages as its metadata asks for.
+pub const STREAM: &str = "/insight.lab.v1.Work/Stream";
 
 /// Calls one address over connections of its own.
 pub struct Caller {

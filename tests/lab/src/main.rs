@@ -32,6 +32,10 @@ fn run(command: Command) -> Result<()> {
             component(relay::run(relay.listen, relay.target, relay.control, relay.settings()))
         }
         Command::TunRelay(relay) => component(tun_relay::run(relay.options())),
+        Command::Forwarder(forwarder) if forwarder.threads > 1 => {
+            let threads = usize::from(forwarder.threads);
+            work_stealing(threads, forwarder::run(forwarder.options()))
+        }
         Command::Forwarder(forwarder) => component(forwarder::run(forwarder.options())),
         Command::Service(service) => component(service::run(service.listen, service.control, service.time())),
         Command::Load(load) => {
@@ -51,6 +55,17 @@ fn run(command: Command) -> Result<()> {
 fn component<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(work)
+}
+
+/// Runs one component on several threads, between which its tasks move: like a proxy that is built
+/// on a work-stealing runtime.
+fn work_stealing<T>(threads: usize, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     runtime.block_on(work)
 }
 

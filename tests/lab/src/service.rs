@@ -1,5 +1,6 @@
-//! A gRPC service with a known service time: `grpc.health.v1.Health` (always SERVING) and one
-//! unary method of its own, [`WORK`](crate::call::WORK).
+//! A gRPC service with a known service time: `grpc.health.v1.Health` (always SERVING), a unary
+//! method of its own, [`WORK`](crate::call::WORK), and one that streams,
+//! [`STREAM`](crate::call::STREAM).
 //!
 //! The service time is waited between the arrival of a request and its handling, for the health
 //! service too: a slow service must look slow to a black-box probe.
@@ -20,6 +21,8 @@ use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic_prost::ProstCodec;
+
+pub mod stream;
 
 /// Longest settable service time in microseconds: a minute, beyond every deadline in the lab.
 const MAX_DELAY_US: u64 = 60_000_000;
@@ -159,8 +162,8 @@ where
 
 // ── insight.lab.v1.Work ─────────────────────────────────────────────────────────────────────
 
-/// `insight.lab.v1.Work/Do`: takes any message, answers with an empty one. Written by hand
-/// because an empty message needs no generated code.
+/// `insight.lab.v1.Work`: `Do` takes any message and answers with an empty one, `Stream` with as
+/// many as the request's metadata asks for. Written by hand because neither needs generated code.
 #[derive(Clone)]
 struct Work;
 
@@ -199,8 +202,12 @@ where
                 // `()` is prost's empty message: unknown fields of the request are skipped.
                 let mut grpc = tonic::server::Grpc::new(ProstCodec::<(), ()>::default());
                 Ok(grpc.unary(Do, request).await)
+            } else if request.uri().path() == crate::call::STREAM {
+                let mut grpc = tonic::server::Grpc::new(ProstCodec::<Vec<u8>, ()>::default());
+                Ok(grpc.server_streaming(stream::Messages, request).await)
             } else {
-                Ok(tonic::Status::unimplemented("insight.lab.v1.Work has one method: Do").into_http())
+                Ok(tonic::Status::unimplemented("insight.lab.v1.Work has the methods Do and Stream")
+                    .into_http())
             }
         })
     }

@@ -233,7 +233,10 @@ fn cpu_mask(cpus: &[usize]) -> String {
 }
 
 /// Runs one `ip` command.
-fn ip(arguments: &[&str]) -> Result<()> {
+///
+/// # Errors
+/// iproute2 is not installed, or refuses it.
+pub fn ip(arguments: &[&str]) -> Result<()> {
     let what = || format!("ip {}", arguments.join(" "));
     let done = Command::new("ip")
         .args(arguments)

@@ -86,6 +86,20 @@ impl Load {
     }
 }
 
+/// How long each request took, by h2load's log. **Unit**: µs.
+///
+/// # Errors
+/// A line is of another form, or its request failed.
+pub fn latencies_us(log: &str) -> Result<Vec<u64>> {
+    let mut latencies = Vec::new();
+    for (number, line) in log.lines().enumerate() {
+        let row = parse_row(line).filter(|row| row.ok);
+        let row = row.with_context(|| format!("h2load's log, line {}: {line:?}: no answer", number + 1))?;
+        latencies.push(row.took_us);
+    }
+    Ok(latencies)
+}
+
 struct Row {
     start_us: u64,
     took_us: u64,
@@ -135,6 +149,13 @@ mod tests {
         let text = log(2500, |_| 100, |n| if n % 100 == 0 { 502 } else { 200 });
         let error = Load::parse(&text, 2.0).unwrap_err().to_string();
         assert!(error.contains("25 of 2500"), "{error}");
+    }
+
+    #[test]
+    fn latencies_are_of_answered_requests_and_a_failed_one_is_an_error() {
+        assert_eq!(latencies_us("1\t200\t30\n2\t200\t20\n").unwrap(), [30, 20]);
+        let error = latencies_us("1\t200\t30\n2\t502\t20\n").unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! a bench it judges: the exit code is the verdict.
 
 mod churn;
-mod exchange;
+pub mod exchange;
 mod pages;
 mod report;
 mod table;
