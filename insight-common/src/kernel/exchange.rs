@@ -206,12 +206,7 @@ impl Exchange {
             }
             self.crowded = (silence < IDLE_NS) as u8;
             if self.crowded != 0 {
-                // Where requests crowd, one that happens to come in silence is seldom alone.
-                self.calm = 0;
-                if self.doubted_ns == 0 {
-                    let since = now.saturating_sub(DOUBT_NS);
-                    self.doubted_ns = if since == 0 { 1 } else { since };
-                }
+                self.crowd(now);
             }
             self.bursts = 0;
             self.asked_ns = now;
@@ -230,6 +225,16 @@ impl Exchange {
         self.last_ask_ns = now;
     }
 
+    /// Requests crowd: one that happens to come in silence is seldom alone.
+    #[inline(always)]
+    const fn crowd(&mut self, now: u64) {
+        self.calm = 0;
+        if self.doubted_ns == 0 {
+            let since = now.saturating_sub(DOUBT_NS);
+            self.doubted_ns = if since == 0 { 1 } else { since };
+        }
+    }
+
     /// Bytes in the answer's direction; the first `skip` exchanges are left out.
     #[inline(always)]
     pub fn answer(&mut self, now: u64, skip: u16) -> Answer {
@@ -239,6 +244,9 @@ impl Exchange {
             // It was a request after all, right behind the last one.
             let overlapped = self.tail != 0 && now.saturating_sub(self.last_ask_ns) >= IDLE_NS;
             self.tail = 0;
+            if overlapped {
+                self.crowd(now);
+            }
             return if overlapped { Answer::Overlapped } else { Answer::Nothing };
         }
         self.asked_ns = 0;
