@@ -20,7 +20,8 @@ pub const SPLIT_NS: u64 = 5_000_000;
 /// at most that time.
 pub const DOUBT_NS: u64 = 50_000_000;
 
-/// Exchanges without a second burst that end a doubt.
+/// Exchanges without a second burst that end a doubt; after a second burst they must take about what the
+/// connection's exchanges took before it, or be [`CALM_JOINED`].
 pub const CALM_EXCHANGES: u8 = 2;
 
 /// As [`CALM_EXCHANGES`], on a connection that was not watched from its beginning. Only there can
@@ -121,8 +122,10 @@ pub struct Exchange {
     joined: u8,
     /// Not 0: the open request has come in more than one burst.
     bursts: u8,
+    /// Not 0: a second burst raised the doubt, and not only a crowd.
+    split: u8,
     /// Fills the entry up.
-    unused: [u8; 4],
+    unused: [u8; 3],
     /// How long the last measured exchange took, in µs. 0: none was.
     usual_us: u32,
 }
@@ -156,7 +159,8 @@ impl Exchange {
             tail: 0,
             joined: 0,
             bursts: 0,
-            unused: [0; 4],
+            split: 0,
+            unused: [0; 3],
             usual_us: 0,
         }
     }
@@ -202,6 +206,7 @@ impl Exchange {
             if silence >= QUIET_NS {
                 self.mixed = 0;
                 self.doubted_ns = 0;
+                self.split = 0;
                 self.joined = 0;
             }
             self.crowded = (silence < IDLE_NS) as u8;
@@ -219,6 +224,7 @@ impl Exchange {
                 self.mixed = 1;
             }
             self.doubted_ns = now;
+            self.split = 1;
             self.calm = 0;
             self.crowded = 1;
         }
@@ -280,17 +286,21 @@ impl Exchange {
             self.calm = 0;
             return;
         }
-        self.calm = self.calm.saturating_add(1);
         let enough = if self.mixed != 0 {
             CALM_USUAL
         } else if self.joined == JOINED {
             CALM_JOINED
+        } else if self.split != 0 && (self.usual_us == 0 || !self.is_usual(took)) {
+            // Two callers who began together are as calm, and each gets the other's answer.
+            CALM_JOINED
         } else {
             CALM_EXCHANGES
         };
+        self.calm = self.calm.saturating_add(1);
         if self.calm >= enough && now.saturating_sub(self.doubted_ns) >= DOUBT_NS {
             self.mixed = 0;
             self.doubted_ns = 0;
+            self.split = 0;
             if self.joined == JOINED {
                 self.joined = JOINED_CALM;
             }
