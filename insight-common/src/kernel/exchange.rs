@@ -21,7 +21,7 @@ pub const SPLIT_NS: u64 = 5_000_000;
 pub const DOUBT_NS: u64 = 50_000_000;
 
 /// Exchanges without a second burst that end a doubt; after a second burst they must take about what the
-/// connection's exchanges took before it, or be [`CALM_JOINED`].
+/// connection's exchanges took before it.
 pub const CALM_EXCHANGES: u8 = 2;
 
 /// As [`CALM_EXCHANGES`], on a connection that was not watched from its beginning. Only there can
@@ -281,17 +281,15 @@ impl Exchange {
     /// One more exchange, by itself, that took this long while answers may still be owed: are they?
     #[inline(always)]
     fn settle(&mut self, now: u64, took: u64) {
-        // Without a figure from before, nothing but silence tells.
-        if self.mixed != 0 && (self.usual_us == 0 || !self.is_usual(took)) {
+        // Without a figure from before, nothing but silence tells: two callers who began together are as
+        // calm as one, for as long as they are even, and each gets the other's answer.
+        if (self.mixed != 0 || self.split != 0) && (self.usual_us == 0 || !self.is_usual(took)) {
             self.calm = 0;
             return;
         }
         let enough = if self.mixed != 0 {
             CALM_USUAL
         } else if self.joined == JOINED {
-            CALM_JOINED
-        } else if self.split != 0 && (self.usual_us == 0 || !self.is_usual(took)) {
-            // Two callers who began together are as calm, and each gets the other's answer.
             CALM_JOINED
         } else {
             CALM_EXCHANGES
