@@ -227,14 +227,16 @@ mod tests {
     fn an_agent_is_programs_that_share_maps_and_follow_sockets() {
         let program = |id, name: &str, maps: &[u32]| Named { id, name: name.into(), maps: maps.into() };
         let found = grouped(vec![
+            program(6, "socket_begin", &[1, 2]),
             program(7, "socket_state", &[1, 2]),
             program(8, "bytes_sent", &[3, 4]),
             program(9, "socket_destroy", &[2, 3]),
+            program(19, "socket_begin", &[11]),
             program(20, "socket_state", &[11]),
             program(21, "socket_destroy", &[11]),
             program(30, "data_ready", &[12]),
         ]);
-        assert_eq!(found, [vec![7, 8, 9], vec![20, 21]], "the last is somebody else's of the same name");
+        assert_eq!(found, [vec![6, 7, 8, 9], vec![19, 20, 21]], "the last is somebody else's of the same name");
     }
 
     #[test]
