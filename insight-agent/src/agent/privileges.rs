@@ -7,8 +7,8 @@
 //! 2. Threads of the runtime begin with [`keep_none`]; they exist before the listeners are bound.
 //! 3. The first thread binds listeners and reads files, starts the kernel and the host thread, and then
 //!    calls [`keep_none`] too: what it starts from then on (probing, gRPC) has none.
-//! 4. The host thread begins with [`Privileges::keep_watching`]; the kernel thread ends with
-//!    [`Privileges::keep_reading`] when its programs are loaded.
+//! 4. The host thread begins with `Privileges::keep_watching`; the kernel thread ends with
+//!    `Privileges::keep_reading` when its programs are loaded.
 //!
 //! What is kept for good is what finds forwarders among other users' processes, and only where a
 //! `[[forwarder]]` asks for something that takes it; and before Linux 5.19 what reads the maps. See the
