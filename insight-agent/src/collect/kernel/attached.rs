@@ -236,7 +236,11 @@ mod tests {
             program(21, "socket_destroy", &[11]),
             program(30, "data_ready", &[12]),
         ]);
-        assert_eq!(found, [vec![6, 7, 8, 9], vec![19, 20, 21]], "the last is somebody else's of the same name");
+        assert_eq!(
+            found,
+            [vec![6, 7, 8, 9], vec![19, 20, 21]],
+            "the last is somebody else's of the same name"
+        );
     }
 
     #[test]
