@@ -13,10 +13,10 @@
 //!   one, where the device cannot. One that the driver gives back is queued anew: it has two waits.
 //! - **Memory**: 16,384 packets of 8 + 16 bytes: about 1.7 MB, and 17 × 16 bytes per CPU.
 
+use crate::hooks::now;
 use crate::memory::{Object, follow, member};
 use crate::record::{duration, lose};
 use crate::{globals, scope};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray};
 use aya_ebpf::programs::BtfTracePointContext;
@@ -51,12 +51,6 @@ struct Handed {
 /// What each device's driver is busy with on this CPU.
 #[map]
 static HANDED: PerCpuArray<Handed> = PerCpuArray::with_max_entries(MAX_DEVICES + 1, 0);
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper has no conditions.
-    unsafe { bpf_ktime_get_ns() }
-}
 
 /// The group of a device. **None**: it is not configured.
 #[inline(always)]

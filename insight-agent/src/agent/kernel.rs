@@ -56,14 +56,14 @@ pub(super) fn start(
     let work = move |stopped: Receiver<()>| {
         let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
         let mut watch = Watch { own, metrics, states, node, peers, asked_to_stop: false };
-        let mut kernel = load(&wanted, &selectors, &watch.metrics);
-        privileges.keep_reading(wanted.reloadable, || kernel.snapshot().is_some());
-        while let Some(new) = watch.measure(&wanted, &selectors, &mut kernel, &stopped, &changes) {
+        let mut loaded = load(&wanted, &selectors, &watch.metrics);
+        privileges.keep_reading(wanted.reloadable, || loaded.kernel.snapshot().is_some());
+        while let Some(new) = watch.measure(&wanted, &selectors, &mut loaded, &stopped, &changes) {
             wanted = new;
             tracing::info!("kernel measurements begin anew");
-            drop(kernel);
+            drop(loaded);
             watch.own.begin_anew();
-            kernel = privileges.with_loading(|| load(&wanted, &selectors, &watch.metrics));
+            loaded = privileges.with_loading(|| load(&wanted, &selectors, &watch.metrics));
         }
         watch.asked_to_stop = true;
     };
@@ -92,12 +92,6 @@ struct Loaded {
     hosts: Option<Hosts>,
 }
 
-impl Loaded {
-    fn snapshot(&self) -> Option<KernelSnapshot> {
-        self.kernel.snapshot()
-    }
-}
-
 impl Watch {
     /// Reads the maps until the agent stops, which gives **None**, or something else is wanted.
     fn measure(
@@ -124,7 +118,7 @@ impl Watch {
                 self.follow(wanted, selectors, loaded);
             }
             let before = Instant::now();
-            if let Some(snapshot) = loaded.snapshot() {
+            if let Some(snapshot) = loaded.kernel.snapshot() {
                 let at = before + before.elapsed() / 2;
                 floors.gather(&snapshot, self.own.clock());
                 self.metrics.publish_kernel(snapshot.clone(), &self.peers);

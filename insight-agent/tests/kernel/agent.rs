@@ -7,6 +7,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,14 @@ const DELAY: Duration = Duration::from_millis(30);
 
 /// Ends with the test.
 struct Running(Child);
+
+impl Running {
+    /// The agent with this configuration.
+    fn start(file: &Path) -> Self {
+        let mut agent = Command::new(env!("CARGO_BIN_EXE_insight-agent"));
+        Self(agent.args(["run", "--config"]).arg(file).stdout(Stdio::null()).spawn().unwrap())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -78,10 +87,7 @@ fn a_late_reader_shows_on_the_agents_metrics_page() {
         bench.port
     );
     std::fs::write(&file, text).unwrap();
-    let program = env!("CARGO_BIN_EXE_insight-agent");
-    let agent =
-        Command::new(program).args(["run", "--config"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
-    let _agent = Running(agent);
+    let _agent = Running::start(&file);
 
     wait_for(
         metrics,
@@ -136,10 +142,7 @@ fn a_peer_group_by_host_is_the_addresses_that_the_host_has() {
         bench.port
     );
     std::fs::write(&file, text).unwrap();
-    let program = env!("CARGO_BIN_EXE_insight-agent");
-    let agent =
-        Command::new(program).args(["run", "--config"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
-    let _agent = Running(agent);
+    let _agent = Running::start(&file);
     let active = |page: &str| is_in_state(page, "connect", "active").then_some(());
     wait_for(metrics, "active connect", || (), active);
     wait_for(
@@ -170,10 +173,7 @@ fn a_new_file_replaces_the_kernel_measurements_and_a_bad_one_nothing() {
         std::fs::write(&file, text).unwrap();
     };
     write("[\"connect\"]");
-    let program = env!("CARGO_BIN_EXE_insight-agent");
-    let agent =
-        Command::new(program).args(["run", "--config"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
-    let agent = Running(agent);
+    let agent = Running::start(&file);
     let hang_up = || kill(Pid::from_raw(agent.0.id() as i32), Signal::SIGHUP).unwrap();
     let only = |on: &'static str, off: &'static str| {
         move |page: &str| {

@@ -10,7 +10,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 fn socket_begin(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
     if ctx.arg::<i32>(1) == sockets::CLOSE {
-        sockets::on_begin(sk, sockets::CLOSE, ctx.arg(2), now());
+        sockets::on_begin(sk, ctx.arg(2), now());
     }
     0
 }

@@ -73,7 +73,7 @@ fn programs_of(pid: i32) -> Vec<u32> {
 }
 
 /// Everything below a mounted BPF file system.
-fn pinned() -> Vec<String> {
+pub fn pinned() -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from("/sys/fs/bpf")];
     while let Some(folder) = folders.pop() {

@@ -1,11 +1,12 @@
 //! An agent that is killed, and one beside another: the traffic that they measure does not notice.
 
-use crate::loaded::{Loaded, pinned};
+use crate::loaded::Loaded;
 use insight_e2e::exposition::Exposition;
 use insight_e2e::http;
 use insight_e2e::nodes::Nodes;
 use insight_e2e::path::{program, scrape};
 use insight_e2e::process::Process;
+use insight_e2e::traces::pinned;
 use insight_e2e::wait::{PATIENCE, wait_until};
 use insight_lab::load::{LoadRequest, LoadState};
 use insight_lab::{Forwarder, Lab, control};

@@ -5,7 +5,6 @@ use aya::maps::loaded_maps;
 use aya::programs::{loaded_links, loaded_programs};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 
 /// One process' programs, maps and links. The kernel gives no number twice.
 #[derive(Debug)]
@@ -60,19 +59,4 @@ impl Loaded {
         });
         programs.chain(maps).chain(links).collect()
     }
-}
-
-/// Everything below the BPF file system.
-pub fn pinned() -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::from("/sys/fs/bpf")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            found.push(entry.path().display().to_string());
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(entry.path());
-            }
-        }
-    }
-    found
 }
