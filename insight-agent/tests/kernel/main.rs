@@ -28,4 +28,5 @@ mod seeding;
 mod send_blocked;
 mod softirq_held;
 mod softirq_wait;
+mod states;
 mod support;

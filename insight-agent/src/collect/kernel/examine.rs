@@ -13,7 +13,7 @@ use super::{Kernel, Problem, attached, drops, scope, seeding, sockets};
 use crate::collect::doctor::text_error;
 use crate::collect::host::{Root, Source};
 use crate::model::doctor::{HookFact, KernelFacts, MeasurementFact, MemberFact, MemoryFact};
-use crate::model::kernel::{Reason, State};
+use crate::model::kernel::State;
 use insight_common::kernel::drops::{NO_DROP, REASONS};
 use insight_common::kernel::loss::Measurement;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,8 @@ pub enum Trial<'a> {
     Load(&'a Settings),
     /// Nothing: the configuration switches the kernel half off.
     Off,
-    /// Nothing: the configuration cannot be followed on this host.
-    Impossible(&'a Problem),
+    /// Nothing: these settings cannot be followed on this host.
+    Impossible(&'a Settings, &'a Problem),
 }
 
 /// Looks at everything and tries what is to be tried; `progress` hears what comes next. Blocks for about
@@ -52,19 +52,12 @@ pub fn examine(root: &Root, trial: Trial<'_>, progress: &mut dyn FnMut(&str)) ->
             }
             progress("starting the measurements as the agent does");
             let kernel = Kernel::start(settings);
-            facts.measurements = measurements(&kernel, Some(&settings.measurements));
-            facts.seeding = Some(seeding_fact(&kernel));
+            states(&kernel, &settings.measurements, &mut facts);
             facts.memory = memory(&Source::new(root), settings);
         }
-        Trial::Off => {
-            let detail = "kernel.enabled is false".to_owned();
-            let off = Kernel::failed(&Problem { state: State::Disabled(Reason::Off), detail });
-            facts.measurements = measurements(&off, Some(&[]));
-        }
-        Trial::Impossible(problem) => {
-            let failed = Kernel::failed(problem);
-            facts.measurements = measurements(&failed, None);
-            facts.seeding = Some(seeding_fact(&failed));
+        Trial::Off => states(&Kernel::off("kernel.enabled is false"), &[], &mut facts),
+        Trial::Impossible(settings, problem) => {
+            states(&Kernel::without(settings, problem), &settings.measurements, &mut facts);
         }
     }
     facts
@@ -156,18 +149,18 @@ fn neighbours(root: &Root, settings: &Settings, facts: &mut KernelFacts) {
     facts.other_agents = attached::other_agents(root, &loaded);
 }
 
-/// `asked`: what the configuration asks for. **None**: all.
-fn measurements(kernel: &Kernel, asked: Option<&[Measurement]>) -> Vec<MeasurementFact> {
+/// What became of the measurements and of seeding. `asked`: what the configuration asks for.
+fn states(kernel: &Kernel, asked: &[Measurement], facts: &mut KernelFacts) {
     let fact = |spec: &&spec::Spec| MeasurementFact {
-        asked_for: asked.is_none_or(|asked| asked.contains(&spec.measurement)),
+        asked_for: asked.contains(&spec.measurement),
         needs_forwarder: spec.needs_forwarder,
         ..state_fact(spec.measurement.name(), kernel.problem(spec.measurement))
     };
-    spec::ALL.iter().map(fact).collect()
-}
-
-fn seeding_fact(kernel: &Kernel) -> MeasurementFact {
-    MeasurementFact { asked_for: true, ..state_fact(seeding::NAME, kernel.seeding().err()) }
+    facts.measurements = spec::ALL.iter().map(fact).collect();
+    facts.seeding = Some(MeasurementFact {
+        asked_for: asked.iter().any(|measurement| seeding::serves(*measurement)),
+        ..state_fact(seeding::NAME, kernel.seeding().err())
+    });
 }
 
 fn state_fact(name: &str, problem: Option<&Problem>) -> MeasurementFact {
@@ -223,6 +216,7 @@ fn memory(source: &Source<'_>, settings: &Settings) -> Option<MemoryFact> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::kernel::Reason;
 
     #[test]
     fn without_types_no_hook_is_known_and_nothing_is_tried() {
@@ -230,7 +224,8 @@ mod tests {
         let facts = examine(&Root::new(folder.path()), Trial::Off, &mut |_| {});
         assert_eq!(facts.hooks.len(), hooks::all().len());
         assert!(facts.hooks.iter().all(|hook| hook.in_types.is_none() && hook.attached.is_none()));
-        assert!(facts.measurements.iter().all(|fact| fact.reason == "off" && !fact.asked_for));
+        let all = || facts.measurements.iter().chain(&facts.seeding);
+        assert!(all().all(|fact| (fact.reason.as_str(), fact.asked_for) == ("off", false)));
         assert_eq!((facts.measurements.len(), facts.memory), (spec::ALL.len(), None));
     }
 
@@ -242,14 +237,25 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_cannot_be_followed_fails_all_for_that_reason() {
+    fn a_configuration_that_cannot_be_followed_fails_what_it_asks_for_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::Failed(Reason::NoNamespace);
         let problem = Problem { state, detail: "look up: No such file or directory (os error 2)".into() };
-        let facts = examine(&Root::new(folder.path()), Trial::Impossible(&problem), &mut |_| {});
+        let all = Settings { forwarders: Some(vec![]), ..Settings::default() };
+        let measurements =
+            all.measurements.iter().copied().filter(|it| *it != Measurement::Connect).collect();
+        let settings = Settings { measurements, ..all };
+        let trial = Trial::Impossible(&settings, &problem);
+        let facts = examine(&Root::new(folder.path()), trial, &mut |_| {});
         for fact in facts.measurements.iter().chain(&facts.seeding) {
-            assert_eq!((fact.state.as_str(), fact.reason.as_str()), ("failed", "no_namespace"));
-            assert_eq!(fact.error.as_ref().unwrap().errno.as_ref().unwrap().name, "ENOENT");
+            let expected = match fact.name.as_str() {
+                "connect" => ("disabled", "off"),
+                "qdisc_wait" => ("disabled", "no_device"),
+                _ => ("failed", "no_namespace"),
+            };
+            assert_eq!((fact.state.as_str(), fact.reason.as_str()), expected, "{}", fact.name);
+            let errno = fact.error.as_ref().unwrap().errno.as_ref();
+            assert_eq!(errno.map(|errno| errno.name.as_str()), (expected.0 == "failed").then_some("ENOENT"));
         }
     }
 
