@@ -15,6 +15,7 @@ use crate::collect::host::{Root, Source};
 use crate::model::doctor::{HookFact, KernelFacts, MeasurementFact, MemberFact, MemoryFact};
 use crate::model::kernel::State;
 use insight_common::kernel::drops::{NO_DROP, REASONS};
+use insight_common::kernel::layout::HistogramWords;
 use insight_common::kernel::loss::Measurement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -53,7 +54,9 @@ pub fn examine(root: &Root, trial: Trial<'_>, progress: &mut dyn FnMut(&str)) ->
             progress("starting the measurements as the agent does");
             let kernel = Kernel::start(settings);
             states(&kernel, &settings.measurements, &mut facts);
-            facts.memory = memory(&Source::new(root), settings);
+            let all = spec::ALL.iter().map(|spec| spec.measurement);
+            let active = all.filter(|measurement| kernel.state(*measurement) == State::Active).collect();
+            facts.memory = memory(&Source::new(root), settings, &active);
         }
         Trial::Off => states(&Kernel::off("kernel.enabled is false"), &[], &mut facts),
         Trial::Impossible(settings, problem) => {
@@ -178,7 +181,7 @@ fn state_fact(name: &str, problem: Option<&Problem>) -> MeasurementFact {
 
 /// What the maps and programs that this process has open hold, as the kernel accounts for it. **None**:
 /// it has none open.
-fn memory(source: &Source<'_>, settings: &Settings) -> Option<MemoryFact> {
+fn memory(source: &Source<'_>, settings: &Settings, active: &BTreeSet<Measurement>) -> Option<MemoryFact> {
     let mut held = BTreeMap::new();
     for name in source.names("proc/self/fdinfo") {
         let Some(text) = source.text(format!("proc/self/fdinfo/{}", name.to_string_lossy())) else {
@@ -201,13 +204,15 @@ fn memory(source: &Source<'_>, settings: &Settings) -> Option<MemoryFact> {
     };
     let ((maps, map_bytes), (programs, program_bytes)) = (sum(true), sum(false));
     let (banks, peers) = (load::banks(), load::groups_of(settings));
-    let histogram_bytes = load::histogram_bytes(settings);
+    let histograms_per_bank = load::rows(settings, active).per_bank();
+    let histogram_bytes = u64::from(banks * histograms_per_bank) * size_of::<HistogramWords>() as u64;
     (maps > 0).then_some(MemoryFact {
         maps,
         map_bytes,
         programs,
         program_bytes,
         histogram_bytes,
+        histograms_per_bank,
         banks,
         peers,
     })
@@ -265,14 +270,17 @@ mod tests {
         let fds = folder.path().join("proc/self/fdinfo");
         fs::create_dir_all(&fds).unwrap();
         let write = |fd: u32, text: &str| fs::write(fds.join(fd.to_string()), text).unwrap();
+        let on = BTreeSet::from([Measurement::SocketRtt, Measurement::SoftirqWait]);
         write(0, "pos:\t0\nflags:\t02\n");
-        assert_eq!(memory(&Source::new(&Root::new(folder.path())), &Settings::default()), None);
+        assert_eq!(memory(&Source::new(&Root::new(folder.path())), &Settings::default(), &on), None);
         write(5, "map_type:\t1\nmemlock:\t4096\nmap_id:\t7\n");
         write(6, "map_type:\t1\nmemlock:\t4096\nmap_id:\t7\n");
         write(7, "map_type:\t1\nmemlock:\t100\nmap_id:\t8\n");
         write(8, "prog_type:\t26\nmemlock:\t8192\nprog_id:\t7\n");
-        let found = memory(&Source::new(&Root::new(folder.path())), &Settings::default()).unwrap();
+        let found = memory(&Source::new(&Root::new(folder.path())), &Settings::default(), &on).unwrap();
         assert_eq!((found.maps, found.map_bytes), (2, 4_196));
         assert_eq!((found.programs, found.program_bytes), (1, 8_192));
+        assert_eq!(found.histograms_per_bank, 2 + 5, "of what is on");
+        assert_eq!(found.histogram_bytes, u64::from(found.banks * 7) * size_of::<HistogramWords>() as u64);
     }
 }

@@ -244,7 +244,9 @@ fn prepare(
         Plan { settings, offsets: &offsets, btf: &btf, drop_classes: &drop_classes, cgroup: cgroup.as_ref() };
     let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
     let devices = settings.devices.iter().map(|device| device.name.clone()).collect();
-    let reader = Reader::new(&mut ebpf, load::banks(), load::groups_of(settings), active.clone(), devices)
+    let rows = load::rows(settings, active);
+    let groups = load::groups_of(settings);
+    let reader = Reader::new(&mut ebpf, load::banks(), rows, groups, active.clone(), devices)
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
     forwarders::follow(&mut ebpf, settings.forwarders.as_deref().unwrap_or_default())
         .map_err(|error| failed(Reason::Refused, format!("enter the forwarders: {error}")))?;
