@@ -257,7 +257,8 @@ fn settings(
     (settings, problem)
 }
 
-/// As [`settings`], with the addresses of peer groups that the configuration itself has.
+/// What the configuration means on this host, now, with those addresses of peer groups that it has itself;
+/// and, if it cannot be followed here, why.
 pub fn configured(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> (Settings, Option<Problem>) {
     settings(wanted, groups(wanted, None), forwarders)
 }

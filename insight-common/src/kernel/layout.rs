@@ -315,7 +315,7 @@ pub struct Socket {
     pub seen: u8,
     /// How far the application has read, to tell a read from a peek.
     pub copied_seq: u32,
-    /// The burst of writes that was counted last, see [`super::thread::Thread::burst`]. 0: none was.
+    /// The burst of writes that was counted last, see [`super::thread::Work::burst`]. 0: none was.
     pub burst: u32,
     /// Not 0: only what is counted once per connection is measured of it.
     pub unsampled: u8,
