@@ -41,6 +41,8 @@ pub(super) fn sample(
         hops: hops.iter().map(|hop| (*hop).to_owned()).collect(),
         server_timing: Default::default(),
         envoy_hop: None,
+        kong_hop: None,
+        load_metrics: Vec::new(),
     };
     let plan = ProbePlan {
         name: "sg".into(),

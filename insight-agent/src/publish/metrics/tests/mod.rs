@@ -38,6 +38,8 @@ fn plan(name: &str, target: &str) -> Arc<ProbePlan> {
         hops: vec!["mediary-eu".to_owned()],
         server_timing: BTreeMap::new(),
         envoy_hop: None,
+        kong_hop: None,
+        load_metrics: Vec::new(),
     };
     Arc::new(ProbePlan {
         name: name.to_owned(),
