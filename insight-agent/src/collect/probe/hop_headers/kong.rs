@@ -8,7 +8,7 @@
 //! no U. All are whole milliseconds, differences of a clock that ticks in milliseconds.
 
 use super::elements::Budget;
-use super::number::{Reading, Unit, parse_reading};
+use super::number::{MAX_NS, Reading, Unit, parse_reading};
 use super::tally::Tally;
 use super::{Malformed, lines_of};
 use crate::model::figure::Figure;
@@ -34,7 +34,13 @@ pub(super) fn read(headers: &HeaderMap, kong_hop: Option<&str>, tally: &mut Tall
     let (upstream, proxy, response) = (figure(UPSTREAM), figure(PROXY), figure(RESPONSE));
     tally.capped(SOURCE, budget.capped);
     let downstream = match (upstream, proxy) {
-        (Some(upstream), Some(proxy)) => Some(upstream.plus(proxy)),
+        (Some(upstream), Some(proxy)) => {
+            let sum = Some(upstream.plus(proxy)).filter(|sum| is_believed(*sum));
+            if sum.is_none() {
+                tally.malformed(SOURCE);
+            }
+            sum
+        }
         // A response latency beside an upstream one is of another Kong, further up: this one did
         // not answer by itself.
         (Some(_), None) => None,
@@ -44,6 +50,11 @@ pub(super) fn read(headers: &HeaderMap, kong_hop: Option<&str>, tally: &mut Tall
         return Vec::new();
     }
     vec![HopTiming { name: name.to_owned(), downstream, upstream, connect: None, source: SOURCE }]
+}
+
+/// Two times that are believed each may be more than is believed together.
+fn is_believed(figure: Figure) -> bool {
+    u64::try_from(figure.ns).is_ok_and(|ns| ns <= MAX_NS)
 }
 
 /// The value of one of the headers.
@@ -128,6 +139,13 @@ mod tests {
         for text in ["1.5", "12ms", "3600001", "1 2", "+1"] {
             assert_eq!(parse_kong_latency(text.as_bytes()), Err(Malformed), "{text}");
         }
+    }
+
+    #[test]
+    fn a_sum_of_more_than_an_hour_is_malformed() {
+        let (hops, malformed) = read_all(&[(UPSTREAM, "3333333"), (PROXY, "3333333")]);
+        assert_eq!((hops[0].downstream, hops[0].upstream), (None, ms(3_333_333, 1)));
+        assert_eq!(malformed, [(SOURCE, 1)]);
     }
 
     #[test]

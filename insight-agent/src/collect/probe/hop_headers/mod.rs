@@ -21,6 +21,7 @@ pub mod server_stats;
 pub mod server_timing;
 mod service_trailer;
 mod tally;
+mod tries;
 
 #[cfg(test)]
 mod orca_tests;

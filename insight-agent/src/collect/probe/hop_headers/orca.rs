@@ -124,18 +124,17 @@ pub fn parse_orca_text(value: &[u8], names: &[String]) -> ParsedLoad {
     if value.len() > MAX_BYTES {
         return ParsedLoad::unreadable();
     }
-    if let Some(text) = value.strip_prefix(b"BIN ") {
-        parse_orca_binary(text, names)
-    } else if let Some(text) = value.strip_prefix(b"TEXT ") {
-        parse_pairs(text, names)
-    } else if let Some(text) = value.strip_prefix(b"JSON ") {
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (format, text) = value.split_at(end);
+    match format {
+        b"BIN" => parse_orca_binary(text, names),
+        b"TEXT" => parse_pairs(text, names),
         // The depth of what it reads is bounded by serde_json itself.
-        match serde_json::from_slice::<Map<String, Value>>(text) {
+        b"JSON" => match serde_json::from_slice::<Map<String, Value>>(text) {
             Ok(report) => from_json(&report, names),
             Err(_) => ParsedLoad::unreadable(),
-        }
-    } else {
-        ParsedLoad::unreadable()
+        },
+        _ => ParsedLoad::unreadable(),
     }
 }
 
