@@ -27,6 +27,8 @@ mod tries;
 mod orca_tests;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod snippets;
 
 pub use service_trailer::parse_service_trailer;
 
