@@ -188,6 +188,7 @@ fn covered(log: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::ExitStatusExt;
 
     const LOG: &str = "\
@@ -203,6 +204,42 @@ stat::average_exec_per_sec:     2050
     fn statistics_are_read_and_absent_ones_are_none() {
         assert_eq!((executed(LOG), covered(LOG)), (Some(4100), Some(210)));
         assert_eq!((executed("panicked at"), covered("panicked at")), (None, None));
+    }
+
+    /// A target that is a shell script; its arguments are those of libFuzzer.
+    fn run_script(root: &Path, script: &str, seconds: u64, interrupt: &Interrupt) -> Outcome {
+        let program = root.join("target.sh");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let limits = Limits { runs: None, seconds: Some(seconds) };
+        run(root, &Target { name: "script".into(), program }, limits, interrupt).unwrap()
+    }
+
+    #[test]
+    fn what_a_target_finds_is_kept_reported_and_tried_again() {
+        let root = tempfile::tempdir().unwrap();
+        let interrupt = Interrupt::install().unwrap();
+        let crash = "for a; do case $a in -artifact_prefix=*) echo x > ${a#*=}crash-1;; esac; done\n\
+                     echo panicked >&2; exit 77";
+        let found = run_script(root.path(), crash, 1, &interrupt);
+        assert_eq!((found.end, found.runs), (End::Crash, None));
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_owned());
+        assert_eq!(found.artifacts.iter().map(name).collect::<Vec<_>>(), [Some("crash-1".into())]);
+        assert_eq!(fs::read_to_string(&found.log).unwrap(), "panicked\n");
+        // The next run is given it as an input, and has found nothing itself.
+        let again = "ls $2 >&2; echo stat::number_of_executed_units: 7 >&2";
+        let repaired = run_script(root.path(), again, 1, &interrupt);
+        assert_eq!((repaired.end, repaired.runs, repaired.artifacts.len()), (End::Done, Some(7), 0));
+        assert!(fs::read_to_string(&repaired.log).unwrap().starts_with("crash-1\n"));
+    }
+
+    #[test]
+    fn a_target_that_does_not_end_is_ended_and_called_a_hang() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let started = Instant::now();
+        let interrupt = Interrupt::install().unwrap();
+        assert_eq!(wait(child, started, Some(Duration::from_millis(200)), &interrupt).unwrap(), End::Hang);
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
