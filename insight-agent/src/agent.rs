@@ -16,6 +16,7 @@ mod asked;
 mod changes;
 mod correlator;
 mod error;
+pub mod file_watch;
 mod files;
 mod grpc;
 mod host;
@@ -44,7 +45,7 @@ use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window::Aggregator;
 use crate::model::series::lost::Loss;
 use crate::publish::metrics::{AgentLabels, Metrics};
-use crate::publish::web::{self, AdminListener, MetricsListener, Readiness, WebConfig};
+use crate::publish::web::{self, AdminListener, MetricsListener, Readiness, ReloadSource, WebConfig};
 use crate::secret::Secret;
 use crate::serve::Reports;
 use asked::{AskChange, Asked, Askers, Places};
@@ -266,6 +267,7 @@ impl Agent {
                 }),
                 readiness: Arc::clone(&self.readiness),
                 token: self.token,
+                reload: self.reloader.map(reload_on_request),
             },
             stopped(stopping),
         ));
@@ -313,6 +315,14 @@ impl Agent {
         }
         result
     }
+}
+
+/// What the admin listener's `POST /-/reload` does.
+fn reload_on_request(reloader: Arc<Reloader>) -> ReloadSource {
+    Arc::new(move || {
+        let reloader = Arc::clone(&reloader);
+        Box::pin(async move { reloader.reload(Trigger::Request).await })
+    })
 }
 
 /// Completes when the agent stops.

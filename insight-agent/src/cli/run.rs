@@ -1,6 +1,7 @@
 //! `insight-agent run --config FILE`: the daemon.
 
 use super::print_error;
+use crate::agent::file_watch::{Seen, watch};
 use crate::agent::{Agent, AgentError, Reloader, Trigger, privileges};
 use crate::config::{Config, LogFormat};
 use std::io::IsTerminal;
@@ -31,6 +32,8 @@ pub struct RunArgs {
 
 /// Runs the agent; the exit code is documented in `--help`.
 pub fn run(args: RunArgs) -> ExitCode {
+    // Before it is read: a change from then on is noticed.
+    let seen = Seen::at(&args.config);
     let loaded = match Config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -51,8 +54,13 @@ pub fn run(args: RunArgs) -> ExitCode {
         .map_err(|source| AgentError::Thread { part: "the runtime", source });
     let result = runtime.and_then(|runtime| {
         runtime.block_on(async {
+            let watched = loaded.config.agent.watch_config;
             let mut agent = Agent::prepare(loaded.config)?;
-            tokio::spawn(reload_on_hangup(agent.follow(args.config)));
+            let reloader = agent.follow(args.config);
+            if watched {
+                tokio::spawn(watch(Arc::clone(&reloader), seen));
+            }
+            tokio::spawn(reload_on_hangup(reloader));
             agent.run(stop_signal()).await
         })
     });

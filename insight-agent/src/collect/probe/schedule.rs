@@ -111,7 +111,7 @@ impl Prober {
         let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
             runtime.block_on(async move {
                 let mut running = Running::new(Report { events, lost });
-                running.start(&probes);
+                running.start(probes);
                 loop {
                     tokio::select! {
                         // A closed channel is a dropped Prober.
@@ -169,13 +169,14 @@ impl Running {
         Self { report, schedules: JoinSet::new(), probes: HashMap::new() }
     }
 
-    fn start(&mut self, probes: &[Arc<Work>]) {
-        for probe in probes {
+    /// Holds none of them itself: what a retired probe has goes with its schedules.
+    fn start(&mut self, probes: Vec<Arc<Work>>) {
+        for probe in &probes {
             let (alive, _) = watch::channel(());
             // One of the same name retires by this.
             self.probes.insert(probe.plan().name.clone(), alive);
         }
-        for (probe, connection, phase) in staggered(probes) {
+        for (probe, connection, phase) in staggered(&probes) {
             let Some(alive) = self.probes.get(&probe.plan().name) else { continue };
             let (retired, report) = (alive.subscribe(), self.report.clone());
             self.schedules.spawn(run(Arc::clone(probe), connection, phase, report, retired));
@@ -186,7 +187,7 @@ impl Running {
         for name in stop {
             self.probes.remove(&name);
         }
-        self.start(&probes);
+        self.start(probes);
     }
 }
 
