@@ -106,7 +106,7 @@ impl Reloader {
         self.metrics.publish_config(|before| match &result {
             Ok(summary) => ConfigState {
                 successful: true,
-                success: SystemTime::now(),
+                success: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok(),
                 restart_required: !summary.restart_required.is_empty(),
             },
             Err(_) => ConfigState { successful: false, ..before },

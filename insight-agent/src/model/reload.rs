@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::Duration;
 
 /// What a reload changed, and what it could not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +43,8 @@ impl fmt::Display for ReloadSummary {
 pub struct ConfigState {
     /// Whether the last file that was read could be used.
     pub successful: bool,
-    /// When one was used last.
-    pub success: SystemTime,
+    /// When one was used last, since the Unix epoch. **None**: the host's clock stands before it.
+    pub success: Option<Duration>,
     /// Whether the file that was used last says something that takes a restart.
     pub restart_required: bool,
 }

@@ -83,7 +83,8 @@ struct Shown {
 impl Gauges {
     pub(super) fn new(agent: AgentLabels, window: Duration) -> Self {
         let started = SystemTime::now();
-        let config = ConfigState { successful: true, success: started, restart_required: false };
+        let success = started.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let config = ConfigState { successful: true, success, restart_required: false };
         let shown = Shown { window: None, measurements: Arc::default(), config };
         Self { agent, started, window, shown: Mutex::new(shown) }
     }
@@ -142,10 +143,9 @@ fn config_families(config: ConfigState) -> [MetricFamily; 3] {
         family.put([], value);
         family.into_proto()
     };
-    let since_epoch = config.success.duration_since(SystemTime::UNIX_EPOCH).ok();
     [
         single(RELOAD_SUCCESSFUL, Some(f64::from(u8::from(config.successful)))),
-        single(RELOAD_SUCCESS_TIME, since_epoch.map(|since| since.as_secs_f64())),
+        single(RELOAD_SUCCESS_TIME, config.success.map(|since| since.as_secs_f64())),
         single(RESTART_REQUIRED, Some(f64::from(u8::from(config.restart_required)))),
     ]
 }
