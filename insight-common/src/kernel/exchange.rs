@@ -194,7 +194,9 @@ impl Exchange {
             }
             self.gap =
                 if self.last_ask_ns == 0 { u16::MAX } else { ticks(now.saturating_sub(self.last_ask_ns)) };
-            self.crowded = (silence < IDLE_NS) as u8;
+            // What comes before anybody has asked is nobody's answer.
+            let is_first = self.last_ask_ns == 0 && self.unsure != JOINED;
+            self.crowded = (silence < IDLE_NS && !is_first) as u8;
             if self.crowded != 0 {
                 self.crowd(now);
             }

@@ -96,9 +96,18 @@ enum Event {
     Answered,
 }
 
-/// Every burst of bytes, in order; and each request with its first and its answer's first byte.
-fn events(setting: &Setting, random: &mut Random) -> (Vec<(u64, Event)>, Vec<(u64, u64)>) {
-    let (mut events, mut truth) = (Vec::new(), Vec::new());
+/// What happened on a connection.
+#[derive(Debug, Default)]
+struct Wire {
+    /// Every burst of bytes, in order.
+    events: Vec<(u64, Event)>,
+    /// When each request was asked and answered.
+    truth: Vec<(u64, u64)>,
+}
+
+/// Has callers ask and the service answer.
+fn happen(setting: &Setting, random: &mut Random) -> Wire {
+    let Wire { mut events, mut truth } = Wire::default();
     let mut due = setting.callers.clone();
     if setting.begin != Begin::Joined {
         events.extend([(1_000 * MS, Event::Asked), (1_006 * MS, Event::Answered)]);
@@ -130,13 +139,13 @@ fn events(setting: &Setting, random: &mut Random) -> (Vec<(u64, Event)>, Vec<(u6
     }
     events.sort_unstable();
     truth.sort_unstable();
-    (events, truth)
+    Wire { events, truth }
 }
 
 /// Plays it.
 fn play(setting: &Setting, seed: u64) -> Outcome {
     let mut random = Random(seed ^ 0x9e37_79b9_7f4a_7c15);
-    let (events, truth) = events(setting, &mut random);
+    let Wire { events, truth } = happen(setting, &mut random);
     let mut exchange = None;
     let mut outcome = Outcome { requests: truth.len() as u32, ..Outcome::default() };
     for (nth, (at, event)) in events.into_iter().enumerate() {
