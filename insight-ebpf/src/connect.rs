@@ -12,7 +12,7 @@
 //! - **Not seen**: TCP Fast Open, which connects with the first write.
 
 use crate::memory::{Object, member};
-use crate::record::{count, duration, lose};
+use crate::record::{count, duration_of_one_program, lose};
 use crate::{globals, sockets};
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
@@ -33,7 +33,7 @@ pub fn on_established(socket: &mut Socket, now: u64) {
         return;
     }
     match socket.opening.first_use(now, false) {
-        Some(ns) => duration(Distribution::Connect, socket.peer, ns),
+        Some(ns) => duration_of_one_program(Distribution::Connect, socket.peer, ns),
         None => lose(Measurement::Connect, Loss::Unstamped),
     }
 }

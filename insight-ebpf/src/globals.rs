@@ -32,6 +32,8 @@ globals! {
     GROUPS: u32;
     /// Banks of histograms.
     BANKS: u32;
+    /// Not 0: two programs may add to one bank at the same time.
+    SHARED_BANKS: u8;
     /// Exchanges of a new connection that are left out: 1, or 2 where TLS comes first.
     SKIP_EXCHANGES: u16;
     /// Not 0: sizes of HTTP/2 housekeeping are no request, no answer and no wait.
@@ -87,6 +89,12 @@ globals! {
     OFF_TCP_RCV_NXT: u32;
     /// `tcp_sock.copied_seq`.
     OFF_TCP_COPIED_SEQ: u32;
+    /// `tcp_sock.tcp_clock_cache`: when a segment was last taken up or let go. 0: not to be had.
+    OFF_TCP_CLOCK: u32;
+    /// `tcp_sock.write_seq`: the next byte that the application will write.
+    OFF_TCP_WRITE_SEQ: u32;
+    /// `tcp_sock.snd_nxt`: the next byte to be sent.
+    OFF_TCP_SND_NXT: u32;
     /// `sk_buff.dev`.
     OFF_SKB_DEV: u32;
     /// `sk_buff.sk`.

@@ -30,6 +30,8 @@ mod seeding;
 #[cfg(target_arch = "bpf")]
 mod sockets;
 #[cfg(target_arch = "bpf")]
+mod tcp;
+#[cfg(target_arch = "bpf")]
 mod threads;
 
 /// One module per measurement: see `insight_common::measurements`.

@@ -15,7 +15,7 @@
 
 use crate::hooks::now;
 use crate::memory::{Object, follow, member};
-use crate::record::{duration, lose};
+use crate::record::{duration_of_one_program, lose};
 use crate::{globals, scope};
 use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray};
@@ -104,7 +104,7 @@ fn packet_handed(ctx: BtfTracePointContext) -> i32 {
     }
     // An error says that it was the oldest and had to go.
     let _ = QUEUED.remove(packet);
-    duration(Distribution::QdiscWait, device, now.saturating_sub(queued.since_ns));
+    duration_of_one_program(Distribution::QdiscWait, device, now.saturating_sub(queued.since_ns));
     0
 }
 
@@ -126,7 +126,9 @@ fn packet_sent(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     match ctx.arg::<i32>(1) {
-        SENT => duration(Distribution::DriverXmit, device, now().saturating_sub(handed.since_ns)),
+        SENT => {
+            duration_of_one_program(Distribution::DriverXmit, device, now().saturating_sub(handed.since_ns))
+        }
         BUSY => queue(packet, device),
         // Dropped by the driver.
         _ => {}

@@ -14,28 +14,9 @@
 //! - Delay before data-ready (interrupt, softirq, GRO) is not in it.
 
 use crate::globals;
-use crate::memory::{Object, trusted};
-use crate::record::{duration, lose};
-use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use crate::record::{duration_of_one_program, lose};
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
-use insight_common::kernel::receive::Sequence;
-
-/// How far a TCP socket's receiving side has come. **None**: it is no TCP socket. `sk` is an
-/// argument of a tracepoint.
-#[inline(always)]
-pub fn sequence_of(sk: Object) -> Option<Sequence> {
-    // SAFETY: the kernel vouches for the argument, and asks it for its kind.
-    let tcp: Object = unsafe { bpf_skc_to_tcp_sock(sk.cast_mut()) }.cast();
-    if tcp.is_null() {
-        return None;
-    }
-    Some(Sequence {
-        rcv_nxt: trusted(tcp, globals::OFF_TCP_RCV_NXT.load()),
-        copied: trusted(tcp, globals::OFF_TCP_COPIED_SEQ.load()),
-        state: trusted(sk, globals::OFF_SKC_STATE.load()),
-    })
-}
 
 /// The application read, in a thread that counts or not, what had waited for so long (0: for nothing that counts), or what was not seen
 /// to arrive.
@@ -51,5 +32,5 @@ pub fn on_read(counts: bool, socket: &Socket, waited_ns: u64, is_unstamped: bool
     let accepted = socket.role == Role::Accepted as u8;
     let distribution =
         if accepted { Distribution::ReceiveWaitAccepted } else { Distribution::ReceiveWaitConnected };
-    duration(distribution, socket.peer, waited_ns);
+    duration_of_one_program(distribution, socket.peer, waited_ns);
 }

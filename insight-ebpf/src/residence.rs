@@ -17,11 +17,11 @@
 //! - **Lost** besides: `map_full`, see `threads`.
 
 use crate::memory::Object;
-use crate::record::{duration, pair};
+use crate::record::{duration_of_one_program, pair};
 use crate::{globals, threads};
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::Measurement;
-use insight_common::kernel::thread::Thread;
+use insight_common::kernel::thread::Work;
 use insight_common::kernel::turn::{Direction, PairOutcome, Turn};
 
 /// `TASK_INTERRUPTIBLE` alone, as an event loop sleeps. A stopped, preempted or throttled thread
@@ -30,44 +30,48 @@ const INTERRUPTIBLE: u32 = 1;
 
 /// A thread read. What was not seen to arrive may have been read by any thread.
 #[inline(always)]
-pub fn on_read(thread: Option<&mut Thread>, sk: Object, socket: &Socket, is_unstamped: bool, now: u64) {
+pub fn on_read(work: Option<&mut Work>, sk: Object, socket: &Socket, is_unstamped: bool, now: u64) {
     if !globals::is_on(Measurement::Residence) || is_unstamped {
         return;
     }
-    if let Some(thread) = thread {
+    if let Some(work) = work {
         let (role, peer) = (socket.role, socket.peer);
-        thread.turn = Turn { read_ns: now, socket: sk as u64, role, peer, unused: [0; 6] };
+        work.turn = Turn { read_ns: now, socket: sk as u64, role, peer, unused: [0; 6] };
     }
 }
 
-/// A thread wrote.
+/// What the current thread, which writes, is at, where that matters.
 #[inline(always)]
-pub fn on_send(sk: Object, socket: &mut Socket, now: u64) {
-    if !globals::is_on(Measurement::Residence) {
-        return;
-    }
-    let Some(thread) = threads::current() else { return };
-    // HEADERS and DATA are often two writes of one burst.
-    let burst = thread.burst();
-    if socket.burst == burst {
-        return;
-    }
-    socket.burst = burst;
+pub fn writer() -> Option<&'static mut Work> {
+    if globals::is_on(Measurement::Residence) { threads::current() } else { None }
+}
+
+/// Whether a write goes on with the burst of the one before: HEADERS and DATA are often two.
+#[inline(always)]
+pub fn goes_on(work: Option<&Work>, socket: &Socket) -> bool {
+    work.is_some_and(|work| work.burst() == socket.burst)
+}
+
+/// A thread began a burst of writes.
+#[inline(always)]
+pub fn on_send(work: Option<&mut Work>, sk: Object, socket: &mut Socket, now: u64) {
+    let Some(work) = work else { return };
+    socket.burst = work.burst();
     let direction = Direction::of_write(socket.role);
-    let outcome = thread.turn.written(sk as u64, socket.role);
+    let outcome = work.turn.written(sk as u64, socket.role);
     if outcome == PairOutcome::SameSocket && is_greeting(socket) {
         return;
     }
-    pair(direction, outcome);
     if outcome != PairOutcome::Paired {
+        pair(direction, outcome);
         return;
     }
     // The group is the upstream's either way. One read may feed several sockets: it stays.
     let (distribution, peer) = match direction {
         Direction::Up => (Distribution::ResidenceUp, socket.peer),
-        Direction::Down => (Distribution::ResidenceDown, thread.turn.peer),
+        Direction::Down => (Distribution::ResidenceDown, work.turn.peer),
     };
-    duration(distribution, peer, thread.turn.took_ns(now));
+    duration_of_one_program(distribution, peer, work.turn.took_ns(now));
 }
 
 /// Whether a write on this socket is its connection's own opening, SETTINGS or a TLS handshake, and
@@ -81,8 +85,8 @@ fn is_greeting(socket: &Socket) -> bool {
 
 /// A thread leaves the CPU in `state`.
 #[inline(always)]
-pub fn on_leave(thread: &mut Thread, state: u32) {
+pub fn on_leave(work: &mut Work, state: u32) {
     if globals::is_on(Measurement::Residence) && state & INTERRUPTIBLE != 0 {
-        thread.sleep();
+        work.sleep();
     }
 }

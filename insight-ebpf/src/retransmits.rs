@@ -13,7 +13,7 @@
 
 use super::hooks::now;
 use crate::memory::Object;
-use crate::record::{count, duration};
+use crate::record::{count, duration_of_one_program};
 use crate::{globals, sockets};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -51,7 +51,7 @@ fn congestion(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
     let Some(socket) = sockets::entry(sk) else { return 0 };
     if let Some((distribution, ns)) = socket.recovery.enter(ctx.arg(1), now()) {
-        duration(distribution, socket.peer, ns);
+        duration_of_one_program(distribution, socket.peer, ns);
     }
     0
 }

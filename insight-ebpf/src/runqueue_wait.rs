@@ -14,7 +14,7 @@
 //!   process, were added.
 
 use crate::hooks::now;
-use crate::record::{duration, lose};
+use crate::record::{duration_of_one_program, lose};
 use crate::{globals, threads};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -57,5 +57,5 @@ pub fn on_arrive(thread: &mut Thread, now: u64) {
     }
     thread.runnable_ns = 0;
     // The clocks of two CPUs may differ by less than a wait can be told.
-    duration(Distribution::RunqueueWait, GROUP_WHOLE, now.saturating_sub(since));
+    duration_of_one_program(Distribution::RunqueueWait, GROUP_WHOLE, now.saturating_sub(since));
 }

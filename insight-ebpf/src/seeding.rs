@@ -14,8 +14,8 @@
 //! - **Memory**: 1,024 listeners of 8 + 1 bytes: about 80 KB.
 
 use crate::memory::{Object, follow, member};
-use crate::receive_wait::sequence_of;
 use crate::record::lose;
+use crate::tcp::sequence_of;
 use crate::{globals, lines, sampling, scope, socket_rtt, sockets};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};

@@ -9,7 +9,7 @@
 
 use crate::globals;
 use crate::memory::{Object, follow, member};
-use crate::record::{duration, lose};
+use crate::record::{duration_of_one_program, lose};
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::tick::Tick;
@@ -46,7 +46,7 @@ pub fn on_send(sk: Object, socket: &mut Socket, length: i32, now: u64) {
         let accepted = socket.role == Role::Accepted as u8;
         let distribution =
             if accepted { Distribution::SendBlockedAccepted } else { Distribution::SendBlockedConnected };
-        duration(distribution, socket.peer, socket.blocked.until_ns(now));
+        duration_of_one_program(distribution, socket.peer, socket.blocked.until_ns(now));
         socket.blocked = Tick::NONE;
     }
 }

@@ -16,13 +16,14 @@
 //! - The callback is asked for on sockets in scope and never switched off: another agent on this
 //!   kernel may want it on a socket that is none of ours.
 
+use crate::hooks::now;
 use crate::record::{duration, floor, lose};
+use crate::tcp::Tcp;
 use crate::{globals, sampling, sockets};
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RTT_CB,
     BPF_SOCK_OPS_RTT_CB_FLAG,
 };
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::{bpf_getsockopt, bpf_setsockopt};
 use aya_ebpf::programs::SockOpsContext;
 use core::ffi::{c_int, c_void};
@@ -51,6 +52,15 @@ pub fn on_event(ctx: &SockOpsContext) {
     }
 }
 
+/// When the segment that made a callback was taken up. **Unit**: ns.
+#[inline(always)]
+fn arrival_of(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: as in `entry`.
+    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    let tcp = if sk.is_null() { None } else { Tcp::of(sk.cast()) };
+    tcp.map_or_else(now, Tcp::arrival_ns)
+}
+
 /// The entry of the socket that a callback is about.
 #[inline(always)]
 fn entry(ctx: &SockOpsContext) -> Option<&'static mut Socket> {
@@ -69,20 +79,20 @@ fn on_established(ctx: &SockOpsContext) {
     // SAFETY: as in `entry`. At this time the average is of one sample: the handshake's.
     socket.handshake_us = unsafe { (*ctx.ops).srtt_us } >> 3;
     if socket.peer != PEER_PENDING {
-        on_peer_known(socket);
+        on_peer_known(socket, arrival_of(ctx));
     }
 }
 
 /// The peer group is known: the handshake's sample can be recorded. Of the two callers, which are
 /// the callback and the change of state, either can come first.
 #[inline(always)]
-pub fn on_peer_known(socket: &mut Socket) {
+pub fn on_peer_known(socket: &mut Socket, now: u64) {
     if !globals::is_on(Measurement::SocketRtt) || socket.handshake_us == 0 {
         return;
     }
     let sample_us = socket.handshake_us;
     socket.handshake_us = 0;
-    record(socket, sample_us, true);
+    record(socket, now, sample_us, true);
 }
 
 #[inline(always)]
@@ -98,22 +108,21 @@ fn on_sample(ctx: &SockOpsContext) {
         // SAFETY: as in `entry`.
         let average_us = unsafe { (*ctx.ops).srtt_us } >> 3;
         lose(Measurement::SocketRtt, Loss::Smoothed);
-        record(socket, average_us, false);
+        record(socket, arrival_of(ctx), average_us, false);
         return;
     }
     // SAFETY: as in `entry`.
     let in_flight = unsafe { (*ctx.ops).packets_out };
-    record(socket, sample_us, in_flight >= CLEAN_IN_FLIGHT);
+    record(socket, arrival_of(ctx), sample_us, in_flight >= CLEAN_IN_FLIGHT);
 }
 
 #[inline(always)]
-fn record(socket: &Socket, sample_us: u32, clean: bool) {
+fn record(socket: &Socket, now: u64, sample_us: u32, clean: bool) {
     let ns = u64::from(sample_us) * 1_000;
     let accepted = socket.role == Role::Accepted as u8;
     let distribution = if accepted { Distribution::RttAccepted } else { Distribution::RttConnected };
     duration(distribution, socket.peer, ns);
-    // SAFETY: the helper has no conditions.
-    floor(accepted, socket.peer, unsafe { bpf_ktime_get_ns() }, ns, clean);
+    floor(accepted, socket.peer, now, ns, clean);
 }
 
 /// Asks for RTT callbacks. Flags that other agents set stay.

@@ -26,7 +26,7 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use core::ffi::c_void;
 use insight_common::kernel::layout::{
-    LISTENER, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket, Table,
+    COUNTED, GONE, LISTENER, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket, Table, UNCOUNTED,
 };
 use insight_common::kernel::loss::{Loss, Measurement};
 
@@ -117,7 +117,7 @@ fn establish(sk: Object, socket: &mut Socket, now: u64) {
     know_peer(sk, socket);
     connect::on_established(socket, now);
     accept_wait::on_established(socket, now);
-    socket_rtt::on_peer_known(socket);
+    socket_rtt::on_peer_known(socket, now);
     lines::socket_known(sk, socket.role, socket.peer);
 }
 
@@ -129,6 +129,17 @@ pub fn know_peer(sk: Object, socket: &mut Socket) {
         let peer = peer_of(sk, socket.role);
         socket.peer = peer;
         sampling::on_peer_known(socket);
+        arrive(socket);
+    }
+}
+
+/// A socket is known to be one: counted once. One that is accepted can be dropped before it is established,
+/// without an event.
+#[inline(always)]
+fn arrive(socket: &mut Socket) {
+    if socket.counted == UNCOUNTED {
+        socket.counted = COUNTED;
+        record::entry(Table::Sockets.entered());
     }
 }
 
@@ -144,8 +155,8 @@ pub fn on_destroy(sk: Object) {
 /// A socket is closed: counted once, at whichever of its ends is seen.
 #[inline(always)]
 fn leave(socket: &mut Socket) {
-    if socket.gone == 0 {
-        socket.gone = 1;
+    if socket.counted == COUNTED {
+        socket.counted = GONE;
         sampling::on_end(socket);
         record::entry(Table::Sockets.left());
     }
@@ -160,12 +171,19 @@ pub fn open(sk: Object, role: u8, now: u64) -> Option<&'static mut Socket> {
     }
     let mut socket = Socket::opening(role);
     connect::on_begin(&mut socket, now);
-    let Some(entry) = entry(sk) else { return enter(sk.cast_mut(), &socket) };
-    // It was used before, for another connection.
-    leave(entry);
-    *entry = socket;
-    record::entry(Table::Sockets.entered());
-    Some(entry)
+    let entered = match entry(sk) {
+        None => enter(sk.cast_mut(), &socket)?,
+        Some(entry) => {
+            // It was used before, for another connection.
+            leave(entry);
+            *entry = socket;
+            entry
+        }
+    };
+    if role != Role::Accepted as u8 {
+        arrive(entered);
+    }
+    Some(entered)
 }
 
 /// Enters a socket of a walk that is not new, unless it has an entry. Gives whether it had none.
@@ -174,7 +192,10 @@ pub fn open(sk: Object, role: u8, now: u64) -> Option<&'static mut Socket> {
 pub fn join(sk: *mut c_void, socket: &Socket) -> Option<bool> {
     match entry_of(sk) {
         Some(_) => Some(false),
-        None => enter(sk, socket).map(|_| true),
+        None => enter(sk, socket).map(|entry| {
+            arrive(entry);
+            true
+        }),
     }
 }
 
@@ -182,9 +203,7 @@ pub fn join(sk: *mut c_void, socket: &Socket) -> Option<bool> {
 #[inline(always)]
 fn enter(sk: *mut c_void, socket: &Socket) -> Option<&'static mut Socket> {
     let entered = stored(sk, socket, BPF_SK_STORAGE_GET_F_CREATE);
-    if entered.is_some() {
-        record::entry(Table::Sockets.entered());
-    } else {
+    if entered.is_none() {
         lose(Measurement::Sockets, Loss::MapFull);
     }
     entered

@@ -49,7 +49,7 @@ fn softirq_entered(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the helper has no conditions.
     let now = unsafe { bpf_ktime_get_ns() };
     if let Some(ns) = since(vector).and_then(|since| softirq::enter(since, now)) {
-        record::duration(vector.distribution(), GROUP_WHOLE, ns);
+        record::duration_of_one_program(vector.distribution(), GROUP_WHOLE, ns);
     }
     0
 }

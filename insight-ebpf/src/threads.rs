@@ -13,9 +13,9 @@ use crate::memory::{Object, trusted};
 use crate::record::lose;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::{HashMap, PerCpuArray};
 use insight_common::kernel::loss::{Loss, Measurement};
-use insight_common::kernel::thread::{FORKED, Thread};
+use insight_common::kernel::thread::{FORKED, Running, Thread, Work};
 
 /// Processes that forward: `LISTED` or [`FORKED`]. The loader enters fewer: the rest is for what they
 /// fork between two looks.
@@ -26,17 +26,52 @@ static FORWARDERS: HashMap<u32, u8> = HashMap::with_max_entries(256, 0);
 #[map]
 static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(8_192, 0);
 
+/// Which of them a CPU runs.
+#[map]
+static RUNNING: PerCpuArray<Running> = PerCpuArray::with_max_entries(1, 0);
+
 #[inline(always)]
 fn entry(thread: u32) -> Option<&'static mut Thread> {
     // SAFETY: entries are preallocated and never move; of one thread one hook runs at a time.
     THREADS.get_ptr_mut(thread).map(|entry| unsafe { &mut *entry })
 }
 
-/// The current thread, if its process forwards. Means something only in a hook that runs for the
-/// thread that called: in an interrupt the current thread is any one.
 #[inline(always)]
-pub fn current() -> Option<&'static mut Thread> {
-    entry(bpf_get_current_pid_tgid() as u32)
+fn here() -> Option<&'static mut Running> {
+    // SAFETY: an array's entries never move. Only this CPU uses its own, in the thread's own time and
+    // where the scheduler, which nothing interrupts, takes it away.
+    RUNNING.get_ptr_mut(0).map(|running| unsafe { &mut *running })
+}
+
+/// What the current thread is at, if its process forwards. Means something only in a hook that runs for
+/// the thread that called, in an interrupt the current thread is any one; and only where the switches of
+/// threads are followed.
+#[inline(always)]
+pub fn current() -> Option<&'static mut Work> {
+    here().filter(|running| running.thread != 0).map(|running| &mut running.work)
+}
+
+/// A task leaves this CPU. Gives its thread if it forwards, and what it is at, to be changed.
+#[inline(always)]
+pub fn leaving(task: Object) -> Option<(&'static mut Thread, &'static mut Work)> {
+    let running = here()?;
+    let thread = core::mem::replace(&mut running.thread, 0) as u32;
+    // All others, without a look-up. Unlike, where it was listed since it came.
+    if thread == 0 || thread != trusted(task, globals::OFF_TASK_PID.load()) {
+        return None;
+    }
+    Some((entry(thread)?, &mut running.work))
+}
+
+/// A task gets this CPU. Gives its thread if it forwards.
+#[inline(always)]
+pub fn arriving(task: Object) -> Option<&'static mut Thread> {
+    let thread = of(task)?;
+    if let Some(running) = here() {
+        running.work = thread.work;
+        running.thread = u64::from(trusted::<u32>(task, globals::OFF_TASK_PID.load()));
+    }
+    Some(thread)
 }
 
 /// The thread that a task is, if its process forwards. For the scheduler's hooks, which run for
@@ -84,6 +119,9 @@ pub fn on_exec() {
         // An error says that the loader has taken them off just now.
         let _ = FORWARDERS.remove(process);
         let _ = THREADS.remove(both as u32);
+        if let Some(running) = here() {
+            running.thread = 0;
+        }
     }
 }
 

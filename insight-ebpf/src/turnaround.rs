@@ -9,7 +9,7 @@
 //! - **Lost**: `overlapped`, `opening`.
 
 use crate::globals;
-use crate::record::{duration, lose};
+use crate::record::{duration_of_one_program, lose};
 use insight_common::kernel::exchange::Answer;
 use insight_common::kernel::layout::{Distribution, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
@@ -30,7 +30,7 @@ pub fn on_answer_out(socket: &mut Socket, now: u64) {
     }
     match socket.exchange.answer(now, globals::SKIP_EXCHANGES.load()) {
         Answer::Nothing => {}
-        Answer::Took(ns) => duration(Distribution::Turnaround, socket.peer, ns),
+        Answer::Took(ns) => duration_of_one_program(Distribution::Turnaround, socket.peer, ns),
         Answer::Overlapped => lose(Measurement::Turnaround, Loss::Overlapped),
         Answer::Opening => lose(Measurement::Turnaround, Loss::Opening),
     }

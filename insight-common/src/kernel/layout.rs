@@ -27,10 +27,11 @@ pub const PEER_PENDING: u8 = u8::MAX;
 /// share one, which costs time (atomic additions meet) but no value.
 pub const MAX_BANKS: u32 = 16;
 
-/// Words before the buckets of a histogram: its count and its sum.
-pub const HISTOGRAM_HEAD: usize = 2;
+/// Words before the buckets of a histogram: its sum.
+pub const HISTOGRAM_HEAD: usize = 1;
 
-/// 64-bit words of one histogram in the map: count, sum in nanoseconds, then the buckets.
+/// 64-bit words of one histogram in the map: the sum in nanoseconds, then the buckets, whose sum is the
+/// count. A duration of 0 adds 1 to the sum: while it is 0, nothing was counted.
 pub const HISTOGRAM_WORDS: usize = HISTOGRAM_HEAD + EXPORT_BUCKETS;
 
 /// One histogram in the map.
@@ -41,6 +42,14 @@ pub const PEER_KEY_BYTES: usize = 18;
 
 /// The role of a socket that waits for connections: no [`Role`], for it has no peer and no bytes.
 pub const LISTENER: u8 = 3;
+
+/// A socket is not counted yet. The kernel can make two for one handshake, when its end and what follows it
+/// come on two CPUs at once, and drops one of them without a word.
+pub const UNCOUNTED: u8 = 0;
+/// A socket is counted among those that entered.
+pub const COUNTED: u8 = 1;
+/// It is closed, and counted among those that left too.
+pub const GONE: u8 = 2;
 
 /// A network device's key: the number of its network namespace's inode, then its index, which is of
 /// that namespace only.
@@ -237,8 +246,8 @@ pub struct Socket {
     pub burst: u32,
     /// Not 0: only what is counted once per connection is measured of it.
     pub unsampled: u8,
-    /// Not 0: it is closed, and counted as gone.
-    pub gone: u8,
+    /// Whether it is counted: [`UNCOUNTED`], [`COUNTED`] or [`GONE`].
+    pub counted: u8,
     /// Fills the entry up.
     pub unused: [u8; 2],
 }
@@ -263,7 +272,7 @@ impl Socket {
             copied_seq: 0,
             burst: 0,
             unsampled: 0,
-            gone: 0,
+            counted: UNCOUNTED,
             unused: [0; 2],
         }
     }

@@ -2,8 +2,8 @@
 
 use super::now;
 use crate::memory::Object;
-use crate::receive_wait::sequence_of;
 use crate::record::lose;
+use crate::tcp::sequence_of;
 use crate::{accept_wait, globals, receive_wait, residence, sampling, sockets, threads};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -36,10 +36,10 @@ fn data_read(ctx: BtfTracePointContext) -> i32 {
         Read::Unstamped => (0, true),
         Read::Nothing => (0, false),
     };
-    let thread = threads::current();
-    let counts = globals::FORWARDERS_ONLY.load() == 0 || thread.is_some() || threads::is_forwarding();
+    let work = threads::current();
+    let counts = globals::FORWARDERS_ONLY.load() == 0 || work.is_some() || threads::is_forwarding();
     receive_wait::on_read(counts, socket, waited_ns, is_unstamped);
     accept_wait::on_use(socket, now, true);
-    residence::on_read(thread, sk, socket, is_unstamped, now);
+    residence::on_read(work, sk, socket, is_unstamped, now);
     0
 }

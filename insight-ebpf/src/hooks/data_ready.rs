@@ -1,9 +1,8 @@
 //! `sk_data_ready`: bytes can be read. Since 6.3; fires for every kind of socket.
 
-use super::now;
 use crate::memory::Object;
-use crate::receive_wait::sequence_of;
 use crate::record::lose;
+use crate::tcp::Tcp;
 use crate::{accept_wait, globals, response, sampling, sockets, turnaround};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -23,13 +22,13 @@ fn data_ready(ctx: BtfTracePointContext) -> i32 {
     if sampling::leaves_out(socket) {
         return 0;
     }
-    let Some(sequence) = sequence_of(sk) else {
+    let Some(tcp) = Tcp::of(sk) else {
         lose(Measurement::ReceiveWait, Loss::Unreadable);
         return 0;
     };
-    let now = now();
+    let now = tcp.arrival_ns();
     accept_wait::on_ready(socket, now);
-    if !receive::ready(socket, now, &sequence, globals::control()) {
+    if !receive::ready(socket, now, &tcp.sequence(sk), globals::control()) {
         return 0;
     }
     match Role::of(socket.role) {

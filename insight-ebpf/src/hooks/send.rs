@@ -1,7 +1,11 @@
 //! `sock_send_length`: a thread's write returned. Since 6.3; fires for every kind of socket.
+//!
+//! A write that goes on with what its thread wrote to the same socket since it last read or slept is part of
+//! one answer or request, and looked at no further.
 
 use super::now;
 use crate::memory::Object;
+use crate::tcp::departure_of;
 use crate::{accept_wait, globals, residence, response, sampling, send_blocked, sockets, turnaround};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -24,13 +28,18 @@ fn bytes_sent(ctx: BtfTracePointContext) -> i32 {
     if sampling::leaves_out(socket) {
         return 0;
     }
-    let now = now();
+    let work = residence::writer();
+    let goes_on = residence::goes_on(work.as_deref(), socket);
+    if goes_on && !globals::is_on(Measurement::SendBlocked) {
+        return 0;
+    }
+    let now = if length > 0 { departure_of(sk) } else { now() };
     send_blocked::on_send(sk, socket, length, now);
-    if length <= 0 || is_housekeeping {
+    if length <= 0 || is_housekeeping || goes_on {
         return 0;
     }
     accept_wait::on_use(socket, now, false);
-    residence::on_send(sk, socket, now);
+    residence::on_send(work, sk, socket, now);
     match Role::of(socket.role) {
         Some(Role::Accepted) => turnaround::on_answer_out(socket, now),
         Some(Role::Connected) => response::on_request_out(socket, now),

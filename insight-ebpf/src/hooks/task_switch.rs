@@ -14,8 +14,8 @@ use insight_common::kernel::measurement::Measurement;
 fn task_switch(ctx: BtfTracePointContext) -> i32 {
     let preempted: u32 = ctx.arg(0);
     leave(ctx.arg(1), preempted & 1 != 0);
-    if globals::is_on(Measurement::RunqueueWait)
-        && let Some(thread) = threads::of(ctx.arg(2))
+    if let Some(thread) = threads::arriving(ctx.arg(2))
+        && globals::is_on(Measurement::RunqueueWait)
     {
         runqueue_wait::on_arrive(thread, now());
     }
@@ -24,15 +24,13 @@ fn task_switch(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn leave(task: Object, preempted: bool) {
-    // A thread that is preempted stays in its turn, whatever state it was about to enter.
-    if preempted && !globals::is_on(Measurement::RunqueueWait) {
-        return;
-    }
-    let Some(thread) = threads::of(task) else { return };
+    let Some((thread, work)) = threads::leaving(task) else { return };
     let state: u32 = trusted(task, globals::OFF_TASK_STATE.load());
+    // A thread that is preempted stays in its turn, whatever state it was about to enter.
     if !preempted {
-        residence::on_leave(thread, state);
+        residence::on_leave(work, state);
     }
+    thread.work = *work;
     if preempted || state == 0 {
         runqueue_wait::on_runnable(thread, now());
     } else {

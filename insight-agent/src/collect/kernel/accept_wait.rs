@@ -9,6 +9,8 @@ pub const SPEC: Spec = Spec {
     measurement: Measurement::AcceptWait,
     hooks: &[hooks::DATA_READY, hooks::DATA_READ, hooks::SEND],
     offsets: &[
+        hooks::TCP[0],
+        hooks::TCP[1],
         ("OFF_SK_ACK_BACKLOG", "sock", "sk_ack_backlog"),
         ("OFF_SK_MAX_ACK_BACKLOG", "sock", "sk_max_ack_backlog"),
     ],

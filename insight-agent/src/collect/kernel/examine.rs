@@ -115,6 +115,7 @@ fn try_hooks(types: &Btf<'_>, bytes: &[u8], settings: &Settings, facts: &mut [Ho
         .filter(|spec| offsets::check(types, spec, &mut offsets).is_ok())
         .map(|spec| spec.measurement)
         .collect();
+    offsets::resolve_if_there(types, &hooks::TCP_CLOCK, &mut offsets);
     // What is missing for a scope is told by the measurements; these programs do not run long enough to
     // see anything.
     for scope in [&NAMESPACE[..], &CGROUP] {

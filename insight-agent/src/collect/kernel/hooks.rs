@@ -63,6 +63,17 @@ pub const SEND: Hook = Hook::tracepoint("bytes_sent", "sock_send_length", &[Poin
 /// `sched_switch`. Since 5.18 and for one release the state came between the flag and the tasks.
 pub const TASK_SWITCH: Hook = Hook::tracepoint("task_switch", "sched_switch", &[Number, Pointer, Pointer]);
 
+/// What the programs read of a TCP socket that bytes come to or leave.
+pub const TCP: [Offset; 2] =
+    [("OFF_TCP_RCV_NXT", "tcp_sock", "rcv_nxt"), ("OFF_TCP_COPIED_SEQ", "tcp_sock", "copied_seq")];
+
+/// What they read as well where it is there, all of it or nothing: when TCP last worked on it.
+pub const TCP_CLOCK: [Offset; 3] = [
+    ("OFF_TCP_CLOCK", "tcp_sock", "tcp_clock_cache"),
+    ("OFF_TCP_WRITE_SEQ", "tcp_sock", "write_seq"),
+    ("OFF_TCP_SND_NXT", "tcp_sock", "snd_nxt"),
+];
+
 /// What a program that is handed a task reads of it.
 pub const TASK: [Offset; 3] = [
     ("OFF_TASK_PID", "task_struct", "pid"),

@@ -9,6 +9,7 @@ use crate::model::kernel::{Reason, State};
 use aya::maps::{Array, HashMap};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, ProgramError, SockOps};
+use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use insight_common::kernel::layout::{
     COUNTERS, DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_DEVICES, MAX_PEERS, device_key,
@@ -60,9 +61,26 @@ pub fn groups_of(settings: &Settings) -> u32 {
     (settings.peers.len().max(settings.devices.len()) as u32 + 1).min(MAX_PEERS)
 }
 
+/// Since when a program is left out where it is at work already.
+const ONE_AT_A_TIME: KernelVersion = KernelVersion::new(6, 1, 0);
+
 /// Banks of histograms on this machine: a power of two, as the programs want it.
 pub fn banks() -> u32 {
-    aya::util::nr_cpus().map_or(MAX_BANKS, |cpus| (cpus as u32).next_power_of_two().clamp(1, MAX_BANKS))
+    cpu_numbers().map_or(MAX_BANKS, |numbers| numbers.next_power_of_two().clamp(1, MAX_BANKS))
+}
+
+/// Whether two programs may add to one bank at the same time: CPUs share it, or the kernel is older than 6.1
+/// and lets a program begin where it is at work already.
+fn are_banks_shared() -> bool {
+    let is_old = KernelVersion::current().map_or(true, |version| version < ONE_AT_A_TIME);
+    is_old || cpu_numbers().is_none_or(|numbers| numbers > MAX_BANKS)
+}
+
+/// How many numbers CPUs can have here, those that may come later included. **None**: not known.
+fn cpu_numbers() -> Option<u32> {
+    let ranges = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
+    let last = ranges.trim_end().rsplit([',', '-']).next()?;
+    last.parse::<u32>().ok()?.checked_add(1)
 }
 
 /// Loads and attaches everything that `active` needs. A measurement that the kernel refuses leaves
@@ -173,6 +191,7 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
     };
     let settings = plan.settings;
     let (groups, banks) = (groups_of(settings), banks());
+    let shared_banks = u8::from(are_banks_shared());
     let on: u64 = active.iter().map(|measurement| 1 << *measurement as u64).sum();
     let netns = u8::from(!settings.scope.namespaces.is_empty());
     let scope = plan.cgroup.filter(|_| settings.scope.cgroup.is_some());
@@ -189,6 +208,7 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         .override_global("ON", &on, true)
         .override_global("GROUPS", &groups, true)
         .override_global("BANKS", &banks, true)
+        .override_global("SHARED_BANKS", &shared_banks, true)
         .override_global("SKIP_EXCHANGES", &settings.skip_exchanges, true)
         .override_global("SAMPLE_ONE_IN", &settings.sample_one_in, true)
         .override_global("HTTP2", &http2, true)

@@ -206,6 +206,7 @@ fn prepare(
             }
         }
     }
+    offsets::resolve_if_there(&types, &hooks::TCP_CLOCK, &mut offsets);
     let seeds = seeding::check(&types, &mut offsets);
     // A scope that cannot be checked must not become the whole host.
     let scope = &settings.scope;

@@ -40,6 +40,14 @@ pub fn resolve(btf: &Btf<'_>, wanted: &[Offset], into: &mut Offsets) -> Result<(
     Ok(())
 }
 
+/// Looks up what is read where a kernel has it: all of `wanted`, or nothing.
+pub fn resolve_if_there(btf: &Btf<'_>, wanted: &[Offset], into: &mut Offsets) {
+    let mut found = Offsets::new();
+    if resolve(btf, wanted, &mut found).is_ok() {
+        into.append(&mut found);
+    }
+}
+
 /// Whether this kernel has a measurement's hooks and members; adds its offsets.
 ///
 /// # Errors
@@ -87,6 +95,10 @@ mod tests {
             }
         }
         resolve(&btf, &NAMESPACE, &mut offsets).unwrap();
+        resolve_if_there(&btf, &super::super::hooks::TCP_CLOCK, &mut offsets);
+        assert!(offsets.contains_key("OFF_TCP_CLOCK"), "TCP keeps its clock elsewhere: it is read each time");
+        resolve_if_there(&btf, &[("ONE", "tcp_sock", "snd_nxt"), ("TWO", "tcp_sock", "none")], &mut offsets);
+        assert!(!offsets.contains_key("ONE"), "all or nothing");
         assert_eq!(offsets.get("OFF_SKC_DPORT"), Some(&12));
     }
 }

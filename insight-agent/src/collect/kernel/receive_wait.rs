@@ -8,6 +8,6 @@ use insight_common::kernel::loss::Measurement;
 pub const SPEC: Spec = Spec {
     measurement: Measurement::ReceiveWait,
     hooks: &[hooks::DATA_READY, hooks::DATA_READ],
-    offsets: &[("OFF_TCP_RCV_NXT", "tcp_sock", "rcv_nxt"), ("OFF_TCP_COPIED_SEQ", "tcp_sock", "copied_seq")],
+    offsets: &hooks::TCP,
     needs_forwarder: false,
 };

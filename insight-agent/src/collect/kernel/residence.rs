@@ -16,6 +16,6 @@ pub const SPEC: Spec = Spec {
         hooks::TASK_EXEC,
         hooks::TASK_EXIT,
     ],
-    offsets: &hooks::TASK,
+    offsets: &[hooks::TCP[0], hooks::TCP[1], hooks::TASK[0], hooks::TASK[1], hooks::TASK[2]],
     needs_forwarder: true,
 };

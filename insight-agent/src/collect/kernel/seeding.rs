@@ -30,8 +30,7 @@ pub const NAME: &str = "seeding";
 const PROGRAM: &str = "socket_walk";
 
 /// What the walk reads, beside what the socket table does.
-pub const OFFSETS: [Offset; 2] =
-    [("OFF_TCP_RCV_NXT", "tcp_sock", "rcv_nxt"), ("OFF_TCP_COPIED_SEQ", "tcp_sock", "copied_seq")];
+pub const OFFSETS: [Offset; 2] = hooks::TCP;
 
 /// How often a walk may be told to go on without having come to its end: each time it has seen a
 /// million sockets.

@@ -5,7 +5,8 @@ use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{
-    Counter, DISTRIBUTIONS, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role, Table,
+    Counter, DISTRIBUTIONS, Distribution, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role,
+    Table,
 };
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -85,8 +86,8 @@ impl Reader {
         })
     }
 
-    /// Reads everything. Programs go on counting meanwhile: a histogram's count can be a few ahead
-    /// of its buckets.
+    /// Reads everything. Programs go on counting meanwhile: a histogram's buckets can be a few ahead
+    /// of its sum.
     ///
     /// # Errors
     /// A look-up failed, which an array's never does.
@@ -102,7 +103,7 @@ impl Reader {
             let words = match &mapping {
                 Some(mapping) => mapping.counted(slot as usize),
                 // One look-up each takes ten times as long, and gives the same.
-                None => Some(self.histograms.get(&slot, 0)?).filter(|words| words[0] > 0),
+                None => Some(self.histograms.get(&slot, 0)?).filter(has_counted),
             };
             if let Some(words) = words {
                 let key = (slot / self.groups % DISTRIBUTIONS, (slot % self.groups) as u8);
@@ -150,7 +151,10 @@ impl Reader {
         }
         for direction in Direction::ALL {
             for outcome in PairOutcome::ALL {
-                let count = self.pairs.get(&outcome.counter(direction), 0)?.iter().sum();
+                let count = match outcome {
+                    PairOutcome::Paired => residences(&snapshot, direction),
+                    _ => self.pairs.get(&outcome.counter(direction), 0)?.iter().sum(),
+                };
                 snapshot.pairs.insert((direction, outcome), count);
             }
         }
@@ -187,10 +191,10 @@ impl Mapping {
         // The programs change them meanwhile, in aligned words, as atomics may.
         let words = unsafe { from_raw_parts(self.start.as_ptr(), self.slots * HISTOGRAM_WORDS) };
         let words = &words[slot * HISTOGRAM_WORDS..][..HISTOGRAM_WORDS];
-        // The count first, as a look-up copies it.
-        let count = words[0].load(Ordering::Relaxed);
-        let rest = |at: usize| if at == 0 { count } else { words[at].load(Ordering::Relaxed) };
-        (count > 0).then(|| from_fn(rest))
+        // The sum first, as a look-up copies it.
+        let sum = words[0].load(Ordering::Relaxed);
+        let rest = |at: usize| if at == 0 { sum } else { words[at].load(Ordering::Relaxed) };
+        (sum > 0).then(|| from_fn(rest))
     }
 }
 
@@ -204,6 +208,16 @@ impl Drop for Mapping {
 }
 
 // ---- what was read ----------------------------------------------------------------------------
+
+/// Writes that were a residence: each is in its distribution.
+fn residences(snapshot: &KernelSnapshot, direction: Direction) -> u64 {
+    let wanted = match direction {
+        Direction::Up => Distribution::ResidenceUp,
+        Direction::Down => Distribution::ResidenceDown,
+    };
+    let of_groups = snapshot.durations.iter().filter(|((kind, _), _)| *kind == wanted as u32);
+    of_groups.map(|(_, durations)| durations.count).sum()
+}
 
 /// Writes without a pair are residence's losses: the kernel counts them once. Without a single
 /// write there is nothing to tell.
@@ -224,8 +238,14 @@ fn kernel_clock_ns() -> u64 {
         .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
+/// Whether a histogram holds anything: its sum says so.
+fn has_counted(words: &HistogramWords) -> bool {
+    words[0] > 0
+}
+
 fn durations_of(words: &HistogramWords) -> Durations {
-    Durations { count: words[0], sum_ns: words[1], buckets: words[HISTOGRAM_HEAD..].to_vec() }
+    let buckets = words[HISTOGRAM_HEAD..].to_vec();
+    Durations { count: buckets.iter().sum(), sum_ns: words[0], buckets }
 }
 
 /// One ring out of each CPU's, without seconds that have been overwritten on another CPU.
