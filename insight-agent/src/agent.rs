@@ -30,7 +30,7 @@ mod worker;
 pub use error::AgentError;
 pub use files::check_files;
 pub use host::DUPLICATE_ADVICE;
-pub use kernel::settings as kernel_settings;
+pub use kernel::configured as kernel_settings;
 pub use reload::{Reloaded, Reloader};
 
 use crate::clock::AgentClock;

@@ -2,7 +2,9 @@
 //! measurements are on. The verifier sees constants and drops every branch that is off.
 
 use aya_ebpf::Global;
+use core::arch::asm;
 use insight_common::kernel::exchange::Control;
+use insight_common::kernel::layout::{Distribution, ROWS, Row};
 use insight_common::kernel::measurement::Measurement;
 
 /// Declares globals that start at 0: an offset that nobody set reads the wrong place only while
@@ -27,11 +29,12 @@ globals! {
     /// How deep that cgroup lies below the root.
     SCOPE_CGROUP_LEVEL: u32;
 
-    /// Groups of each figure: peer groups, the one for everybody else included, or more where there
-    /// are more devices.
+    /// Peer groups, the one for everybody else included.
     GROUPS: u32;
     /// Banks of histograms.
     BANKS: u32;
+    /// Histograms in each bank.
+    PER_BANK: u32;
     /// Not 0: two programs may add to one bank at the same time.
     SHARED_BANKS: u8;
     /// Exchanges of a new connection that are left out: 1, or 2 where TLS comes first.
@@ -111,6 +114,20 @@ globals! {
     OFF_TASK_TGID: u32;
     /// `task_struct.__state`.
     OFF_TASK_STATE: u32;
+}
+
+/// Where each distribution's histograms lie in a bank: a [`Row`] by the distribution's number.
+#[unsafe(no_mangle)]
+pub static HISTOGRAM_ROWS: [Global<u32>; ROWS] = [const { Global::new(0) }; ROWS];
+
+/// Where a distribution's histograms lie.
+#[inline(always)]
+pub fn row(distribution: Distribution) -> Row {
+    let mut at = distribution as usize;
+    // SAFETY: it masks a number. The compiler, which knows its range, would leave a check out that the
+    // verifier misses where the distribution is no constant; where it is one, so is what is loaded.
+    unsafe { asm!("{0} &= {1}", inout(reg) at, const ROWS - 1) };
+    HISTOGRAM_ROWS.get(at).map_or(Row::NONE, |word| Row::of(word.load()))
 }
 
 /// Which sizes are HTTP/2 housekeeping.

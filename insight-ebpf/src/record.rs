@@ -14,7 +14,8 @@ use insight_common::kernel::layout::{
 use insight_common::kernel::loss::{LOSS_COUNTERS, Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PAIR_COUNTERS, PairOutcome};
 
-/// Bank by bank, distribution by distribution, peer by peer; 4 KiB each. The loader sets how many.
+/// Bank by bank, distribution by distribution, group by group; 4 KiB each. Only of distributions that are
+/// on: the loader sets how many, and where each begins.
 #[map]
 static HISTOGRAMS: Array<HistogramWords> = Array::with_max_entries(DISTRIBUTIONS, BPF_F_MMAPABLE);
 
@@ -134,8 +135,8 @@ fn to_histogram(distribution: Distribution, peer: u8, ns: u64, add: impl Fn(*mut
     let banks = globals::BANKS.load();
     // A power of two: a division would cost as much as all else here.
     let bank = cpu & banks.wrapping_sub(1);
-    let histogram = distribution
-        .slot(bank, peer, globals::GROUPS.load())
+    let histogram = globals::row(distribution)
+        .slot(bank, globals::PER_BANK.load(), peer)
         .and_then(|slot| HISTOGRAMS.get_ptr_mut(slot))
         .map(|words| words.cast::<u64>());
     let bucket = core::hint::black_box(bucket_of(ns, EXPORT_POWER));

@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod docs;
 mod format;
+mod fuzz;
 mod lab;
 mod setup;
 mod soak;
@@ -37,6 +38,9 @@ enum Command {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Feed random inputs to every parser of what others send; the exit code is 1 when one crashes or
+    /// hangs
+    Fuzz(fuzz::Args),
     /// Let connections come and go beside the agent for a while, and judge what it still holds (as
     /// root)
     Soak(soak::Args),
@@ -80,6 +84,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::instrument::as_compiler() {
+        return code;
+    }
     // Not `-> Result`: anyhow's own output would add a stack trace where RUST_BACKTRACE is set,
     // below the log that the message ends with.
     run(Args::parse().command).unwrap_or_else(|error| {
@@ -94,6 +101,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&root, &args),
         Command::Test(args) => test::run(&root, &args),
         Command::Bench { bench } => bench::run(&root, &bench).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(args) => fuzz::run(&root, &args),
         Command::Soak(args) => soak::run(&root, &args),
         Command::Lab { lab } => lab::run(&root, &lab),
         Command::Setup => {

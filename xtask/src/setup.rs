@@ -11,8 +11,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Real forwarders, the real Prometheus and its exporter, and h2load (in nghttp2-client).
-const PACKAGES: [&str; 5] = ["nginx", "haproxy", "prometheus", "prometheus-node-exporter", "nghttp2-client"];
+/// Real forwarders, the real Prometheus and its exporter, h2load (in nghttp2-client), and what
+/// libFuzzer is compiled with.
+const PACKAGES: [&str; 6] =
+    ["nginx", "haproxy", "prometheus", "prometheus-node-exporter", "nghttp2-client", "g++"];
 
 /// An independent gRPC implementation as peer of ours, and grpcurl. Exact versions: a test that
 /// fails tomorrow shall fail because of our change.
@@ -233,7 +235,7 @@ mod tests {
         let listed = "nginx installed\nhaproxy config-files\nprometheus installed\n";
         assert_eq!(
             not_installed(&PACKAGES, listed),
-            ["haproxy", "prometheus-node-exporter", "nghttp2-client"]
+            ["haproxy", "prometheus-node-exporter", "nghttp2-client", "g++"]
         );
     }
 

@@ -25,7 +25,21 @@ static ROUTE: LazyLock<RoutePlan> = LazyLock::new(|| RoutePlan {
     )]
     .into(),
     envoy_hop: Some("mediary".into()),
+    kong_hop: Some("gateway".into()),
+    load_metrics: vec!["queue".into()],
 });
+
+const SOURCES: [&str; 9] = [
+    "x-insight-hop",
+    "server-timing",
+    "x-envoy-upstream-service-time",
+    "x-kong-upstream-latency",
+    "x-kong-proxy-latency",
+    "x-kong-response-latency",
+    "grpc-server-stats-bin",
+    "endpoint-load-metrics-bin",
+    "endpoint-load-metrics",
+];
 
 fuzz_target!(|data: &[u8]| {
     parse_insight_hop(data);
@@ -36,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
     for (index, line) in data.split(|byte| *byte == b'\n').take(32).enumerate() {
         let Ok(value) = HeaderValue::from_bytes(line) else { continue };
         let map = if index % 4 == 3 { &mut trailers } else { &mut headers };
-        for name in ["x-insight-hop", "server-timing", "x-envoy-upstream-service-time"] {
+        for name in SOURCES {
             map.append(name, value.clone());
         }
     }

@@ -16,6 +16,7 @@ use crate::model::kernel::{KernelSnapshot, Reason, State};
 use crate::model::series::lost::Loss;
 use crate::model::status::{MeasurementState, MeasurementStatus};
 use crate::publish::metrics::Metrics;
+use insight_common::kernel::loss::Measurement;
 use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,7 @@ const LOOK_EVERY: u32 = 10;
 /// Processes that the kernel half has room for.
 const MAX_PIDS: usize = 64;
 
-/// States as of the last start, empty before it and where kernel measurements are off.
+/// States as of the last start, empty before it.
 pub(super) type States = Arc<Mutex<Vec<MeasurementStatus>>>;
 
 /// Starts the thread; stopping it detaches the programs, and blocks until they are gone. What comes over
@@ -49,13 +50,16 @@ pub(super) fn start(
     changes: Receiver<config::Kernel>,
 ) -> std::io::Result<Option<Worker>> {
     if !config.kernel.enabled {
+        let off = states_of(&Kernel::off("kernel.enabled is false"), &config.agent.name);
+        *states.lock().unwrap_or_else(PoisonError::into_inner) = off;
         return Ok(None);
     }
     let (mut wanted, node) = (config.kernel.clone(), config.agent.name.clone());
     let selectors = config.forwarders.clone();
     let work = move |stopped: Receiver<()>| {
         let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
-        let mut watch = Watch { own, metrics, states, node, peers, asked_to_stop: false };
+        let asked = wanted.measurements.clone();
+        let mut watch = Watch { own, metrics, states, node, peers, asked, asked_to_stop: false };
         let mut loaded = load(&wanted, &selectors, &watch.metrics);
         privileges.keep_reading(wanted.reloadable, || loaded.kernel.snapshot().is_some());
         while let Some(new) = watch.measure(&wanted, &selectors, &mut loaded, &stopped, &changes) {
@@ -76,12 +80,13 @@ fn load(wanted: &config::Kernel, selectors: &[Selector], metrics: &Arc<Metrics>)
         tracing::warn!("kernel.peer: look hosts up: start a thread: {error}");
         None
     });
-    // Off by a new file: the same as without a measurement.
-    let measurements = if wanted.enabled { wanted.measurements.clone() } else { Vec::new() };
-    let wanted = config::Kernel { measurements, ..wanted.clone() };
-    let kernel = match settings(&wanted, forwarders(selectors, metrics)) {
-        Ok(settings) => Kernel::start(&Settings { peers: groups(&wanted, hosts.as_ref()), ..settings }),
-        Err(problem) => Kernel::failed(&problem),
+    let kernel = if wanted.enabled {
+        let (settings, problem) =
+            settings(wanted, groups(wanted, hosts.as_ref()), forwarders(selectors, metrics));
+        problem.map_or_else(|| Kernel::start(&settings), |problem| Kernel::without(&settings, &problem))
+    } else {
+        // By a new file.
+        Kernel::off("kernel.enabled is false")
     };
     Loaded { kernel, hosts }
 }
@@ -152,6 +157,8 @@ struct Watch {
     states: States,
     node: String,
     peers: Vec<String>,
+    /// Measurements that are loaded first: it may end before it can tell what became of them.
+    asked: Vec<Measurement>,
     asked_to_stop: bool,
 }
 
@@ -168,17 +175,20 @@ impl Drop for Watch {
             detail: "the thread that reads the kernel's maps ended: see the log, and restart the agent"
                 .into(),
         };
-        let stopped = states_of(&Kernel::failed(&problem), &self.node);
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         if states.is_empty() {
-            // It ended while it was loading them.
-            *states = stopped;
+            // It ended while it was loading them. Whom they would have measured is not known here.
+            let asked = Settings {
+                measurements: self.asked.clone(),
+                forwarders: Some(Vec::new()),
+                ..Settings::default()
+            };
+            *states = states_of(&Kernel::without(&asked, &problem), &self.node);
             return;
         }
         for state in states.iter_mut().filter(|state| state.state == MeasurementState::Active) {
-            if let Some(stopped) = stopped.iter().find(|stopped| stopped.name == state.name) {
-                state.clone_from(stopped);
-            }
+            let name = std::mem::take(&mut state.name);
+            *state = status_of(&self.node, &name, Some(&problem));
         }
     }
 }
@@ -212,11 +222,13 @@ fn groups(wanted: &config::Kernel, hosts: Option<&Hosts>) -> Vec<PeerGroup> {
     groups
 }
 
-/// What the configuration means on this host, now.
-///
-/// # Errors
-/// A network namespace of the scope is not there.
-pub fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result<Settings, Problem> {
+/// What the configuration means on this host, now; and, if it cannot be followed here, why: a network
+/// namespace of the scope is not there. `peers`: with what is known of their hosts.
+fn settings(
+    wanted: &config::Kernel,
+    peers: Vec<PeerGroup>,
+    forwarders: Option<Vec<u32>>,
+) -> (Settings, Option<Problem>) {
     let namespaces = wanted.scope_namespaces.iter().map(|path| {
         // The number of a namespace's inode has 32 bits in the kernel.
         std::fs::metadata(path).map(|metadata| metadata.ino() as u32).map_err(|error| Problem {
@@ -224,20 +236,31 @@ pub fn settings(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> Result
             detail: format!("look up the scope's namespace {}: {error}", path.display()),
         })
     });
-    Ok(Settings {
+    let (namespaces, problem) = match namespaces.collect::<Result<_, _>>() {
+        Ok(namespaces) => (namespaces, None),
+        Err(problem) => (Vec::new(), Some(problem)),
+    };
+    let settings = Settings {
         measurements: wanted.measurements.clone(),
         scope: Scope {
-            namespaces: namespaces.collect::<Result<_, _>>()?,
+            namespaces,
             namespace_paths: wanted.scope_namespaces.clone(),
             cgroup: wanted.scope_cgroup.clone(),
         },
-        peers: groups(wanted, None),
+        peers,
         forwarders,
         devices: wanted.devices.iter().map(|name| device(name)).collect(),
         skip_exchanges: wanted.skip_exchanges,
         sample_one_in: wanted.sample_one_in,
         http2: wanted.http2,
-    })
+    };
+    (settings, problem)
+}
+
+/// What the configuration means on this host, now, with those addresses of peer groups that it has itself;
+/// and, if it cannot be followed here, why.
+pub fn configured(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> (Settings, Option<Problem>) {
+    settings(wanted, groups(wanted, None), forwarders)
 }
 
 /// A configured device. One that is not there is not measured, also if it comes later.
@@ -257,21 +280,23 @@ fn states_of(kernel: &Kernel, node: &str) -> Vec<MeasurementStatus> {
     let measurements =
         spec::ALL.iter().map(|spec| (spec.measurement.name(), kernel.problem(spec.measurement)));
     let all = measurements.chain([(seeding::NAME, kernel.seeding().err())]);
-    let states = all.map(|(name, problem)| {
-        let state = problem.map_or(State::Active, |problem| problem.state);
-        MeasurementStatus {
-            node: node.to_owned(),
-            name: name.to_owned(),
-            state: match state {
-                State::Active => MeasurementState::Active,
-                State::Disabled(_) => MeasurementState::Disabled,
-                State::Failed(_) => MeasurementState::Failed,
-            },
-            reason: state.reason().to_owned(),
-            detail: problem.map_or_else(String::new, |problem| problem.detail.clone()),
-        }
-    });
-    states.collect()
+    all.map(|(name, problem)| status_of(node, name, problem)).collect()
+}
+
+/// One state. **`problem`**: why it does not run; none if it does.
+fn status_of(node: &str, name: &str, problem: Option<&Problem>) -> MeasurementStatus {
+    let state = problem.map_or(State::Active, |problem| problem.state);
+    MeasurementStatus {
+        node: node.to_owned(),
+        name: name.to_owned(),
+        state: match state {
+            State::Active => MeasurementState::Active,
+            State::Disabled(_) => MeasurementState::Disabled,
+            State::Failed(_) => MeasurementState::Failed,
+        },
+        reason: state.reason().to_owned(),
+        detail: problem.map_or_else(String::new, |problem| problem.detail.clone()),
+    }
 }
 
 #[cfg(test)]
@@ -299,6 +324,7 @@ mod tests {
             states: Arc::clone(&states),
             node: "mediary-a".into(),
             peers: vec![],
+            asked: vec![Measurement::Connect],
             asked_to_stop: false,
         };
         let thread = std::thread::spawn(move || end(&mut watch));
@@ -325,7 +351,11 @@ mod tests {
         let while_loading = states_after(vec![], |_| panic!("as it may"));
         let while_loading = while_loading.lock().unwrap();
         assert_eq!(while_loading.len(), spec::ALL.len() + 1, "and the seeding");
-        assert!(while_loading.iter().all(|state| state.reason == "stopped"));
+        for state in while_loading.iter() {
+            let asked = ["connect", seeding::NAME].contains(&state.name.as_str());
+            let expected = if asked { "stopped" } else { "off" };
+            assert_eq!(state.reason, expected, "{}", state.name);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) use series::Floors;
 use super::host::HostView;
 use super::kernel::States;
 use crate::clock::{AgentClock, second};
-use crate::collect::kernel::spec;
+use crate::collect::kernel::{seeding, spec};
 use crate::config::Config;
 use crate::model::kernel::{KernelSnapshot, State};
 use crate::model::report::{Distribution, FLOOR_SECONDS, MeasurementReport, NodeReport, SeriesKey};
@@ -187,10 +187,11 @@ impl OwnReport {
     fn kernel_measurements(&self) -> Vec<MeasurementReport> {
         if !self.kernel_enabled {
             let off = State::Disabled(crate::model::kernel::Reason::Off);
-            return spec::ALL
-                .iter()
-                .map(|spec| MeasurementReport {
-                    measurement: spec.measurement.name().to_owned(),
+            let measurements = spec::ALL.iter().map(|spec| spec.measurement.name());
+            return measurements
+                .chain([seeding::NAME])
+                .map(|name| MeasurementReport {
+                    measurement: name.to_owned(),
                     state: MeasurementState::Disabled,
                     reason: off.reason().to_owned(),
                 })

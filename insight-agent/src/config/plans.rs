@@ -74,6 +74,8 @@ impl Config {
                     hops: Vec::new(),
                     server_timing: BTreeMap::new(),
                     envoy_hop: None,
+                    kong_hop: None,
+                    load_metrics: probe.load_metrics.clone(),
                 });
             }
             Way::Route(name) => self.routes.iter().find(|route| route.name == *name)?,
@@ -96,6 +98,8 @@ impl Config {
             hops: route.hops.clone(),
             server_timing: route.server_timing.clone(),
             envoy_hop: route.envoy_hop.clone(),
+            kong_hop: route.kong_hop.clone(),
+            load_metrics: probe.load_metrics.clone(),
         })
     }
 }

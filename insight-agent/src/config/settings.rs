@@ -212,6 +212,8 @@ pub struct Route {
     pub tls: Option<TlsPlan>,
     /// The hop whose Envoy writes `x-envoy-upstream-service-time`. **None**: not read.
     pub envoy_hop: Option<String>,
+    /// The hop whose Kong writes `X-Kong-*-Latency`. **None**: not read.
+    pub kong_hop: Option<String>,
     /// `Server-Timing` metric name → what it means.
     pub server_timing: BTreeMap<String, ServerTimingMeaning>,
 }
@@ -241,6 +243,8 @@ pub struct Probe {
     pub connections: Vec<Connection>,
     /// Whether an HTTP/2 PING goes along with each sample on the reused connection.
     pub ping: bool,
+    /// Named metrics of the service's load reports that are kept; unique.
+    pub load_metrics: Vec<String>,
 }
 
 /// Where a probe goes.

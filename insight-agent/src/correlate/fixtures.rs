@@ -30,6 +30,8 @@ pub(super) fn plan(name: &str) -> ProbePlan {
             hops: vec!["a".into(), "b".into()],
             server_timing: Default::default(),
             envoy_hop: None,
+            kong_hop: None,
+            load_metrics: Vec::new(),
         },
         interval: ms(100),
         deadline: ms(1000),

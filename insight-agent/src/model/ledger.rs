@@ -59,11 +59,13 @@ pub enum Evidence {
     /// Response at one node − turnaround at a later one, over exchanges that had their connection
     /// to themselves.
     Exchange,
+    /// What the service's gRPC library said in `grpc-server-stats-bin`.
+    ServerStats,
 }
 
 impl Evidence {
     /// The names, in the order of declaration.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "handshake",
         "hop_header",
         "header_difference",
@@ -74,6 +76,7 @@ impl Evidence {
         "rtt_floor",
         "link_probe",
         "exchange",
+        "server_stats",
     ];
 
     /// The name used in labels and JSON.
@@ -96,7 +99,7 @@ pub struct HopHost {
     pub run_delay_ratio: Option<f64>,
 }
 
-/// A ledger of one white-box probe.
+/// A ledger of one probe whose service tells its own time.
 ///
 /// `unexplained = end_to_end − Σ segments whose figure is known`. No segment is computed as the
 /// rest of the others. `residual` is the rest of the *telescoped* sum (see `correlate::ledger`),

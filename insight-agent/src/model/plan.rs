@@ -187,7 +187,15 @@ pub struct RoutePlan {
     pub server_timing: BTreeMap<String, ServerTimingMeaning>,
     /// The hop whose Envoy writes `x-envoy-upstream-service-time`.
     pub envoy_hop: Option<String>,
+    /// The hop whose Kong writes `X-Kong-*-Latency`.
+    pub kong_hop: Option<String>,
+    /// Which named metrics of the service's load reports are kept; at most [`LOAD_METRICS_MOST`].
+    /// Only these names ever become labels.
+    pub load_metrics: Vec<String>,
 }
+
+/// Most named metrics of a load report that one probe keeps.
+pub const LOAD_METRICS_MOST: usize = 8;
 
 impl RoutePlan {
     /// The route as messages name it.

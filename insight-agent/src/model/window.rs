@@ -107,6 +107,21 @@ pub struct ProbeWindow {
     pub rulers: [Option<f64>; 4],
     /// Minima of the rulers, in seconds, in the same order.
     pub floors: [Option<f64>; 4],
+    /// What the service said of itself, over good samples.
+    pub service: ServiceWindow,
+}
+
+/// Means of what a service said of itself. **None**: no answer said it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ServiceWindow {
+    /// In seconds, in the order of `series::service::TIMES`.
+    pub times: [Option<f64>; 2],
+    /// In the order of `ServiceLoad::RATIOS`.
+    pub ratios: [Option<f64>; 3],
+    /// Per second, in the order of `ServiceLoad::RATES`.
+    pub rates: [Option<f64>; 2],
+    /// The metrics that configuration lists, as far as they came, by name.
+    pub named: Vec<(String, f64)>,
 }
 
 impl ProbeWindow {

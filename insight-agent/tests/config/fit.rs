@@ -10,6 +10,12 @@ fn hops_that_are_referred_to_exist() {
         "8: route.envoy_hop = \"mediary-c\": no hop of this route",
         "did you mean \"mediary-a\"?",
     );
+    let text = inserted(ROUTE, "kong_hop = \"mediary-c\"");
+    one_error(
+        &text,
+        "8: route.kong_hop = \"mediary-c\": no hop of this route",
+        "did you mean \"mediary-a\"?",
+    );
     let text = inserted(ROUTE, "server_timing.edge = { hop = \"mediaryb\", figure = \"upstream\" }");
     let start = "8: route.server_timing.edge.hop = \"mediaryb\": no hop of this route";
     one_error(&text, start, "did you mean \"mediary-b\"?");
@@ -19,6 +25,16 @@ fn hops_that_are_referred_to_exist() {
     one_error(&text, "8: route.server_timing.edge: expected a table, found a string", "write { hop = ");
     let text = inserted(ROUTE, "server_timing.\"a b\" = { hop = \"mediary-b\", figure = \"upstream\" }");
     one_error(&text, "8: route.server_timing.a b: no Server-Timing metric", "letters and digits");
+}
+
+#[test]
+fn load_metrics_are_few_distinct_names() {
+    let metrics = |list: &str| inserted(BLACK, &format!("load_metrics = {list}"));
+    one_error(&metrics("[\"a\", \"a\"]"), "18: probe.load_metrics = ", "name each metric once");
+    one_error(&metrics("[\"a b\"]"), "18: probe.load_metrics = ", "letters, digits, points");
+    let nine: Vec<String> = (0..9).map(|at| format!("m{at}")).collect();
+    one_error(&metrics(&format!("{nine:?}")), "18: probe.load_metrics = ", "name at most 8");
+    assert_eq!(warnings_of(&metrics(&format!("{:?}", &nine[1..]))), Vec::<String>::new());
 }
 
 #[test]

@@ -19,6 +19,7 @@ authority = "mesh.example"
 hops = ["mediary-a", "mediary-b"]
 metadata = { x-to = "{region}/{service}", x-from = "{source}", x-as = "{{{probe}}}" }
 envoy_hop = "mediary-b"
+kong_hop = "mediary-a"
 [route.server_timing]
 "edge" = { hop = "mediary-a", figure = "upstream" }
 [[probe]]
@@ -32,12 +33,14 @@ delay = "10ms"
 interval = "500ms"
 connections = ["fresh"]
 ping = false
+load_metrics = ["queue_depth", "utilization.disk"]
 [[probe]]
 name = "black"
 target = "us"
 mode = "black-box"
 address = "db.example:443"
 tls = {}
+load_metrics = ["queue_depth"]
 [[probe]]
 name = "unary"
 target = "us"
@@ -69,6 +72,8 @@ fn a_plan_has_its_templates_filled_and_its_route_resolved() {
     let metadata: Vec<_> = route.metadata.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     assert_eq!(metadata, ["x-as: {white}", "x-from: eu", "x-to: sg/insight"]);
     assert_eq!(route.envoy_hop.as_deref(), Some("mediary-b"));
+    assert_eq!(route.kong_hop.as_deref(), Some("mediary-a"));
+    assert_eq!(route.load_metrics, ["queue_depth", "utilization.disk"]);
     assert_eq!(route.server_timing["edge"].hop, "mediary-a");
     assert_eq!(route.server_timing["edge"].figure, TimingFigure::Upstream);
     assert!(route.tls.is_none());
@@ -84,6 +89,10 @@ fn a_direct_probe_has_its_address_as_route_and_all_defaults() {
     assert_eq!((black.route.authority.as_str(), black.route.origin.as_str()), ("db.example:443", "eu-1"));
     assert!(black.route.hops.is_empty() && black.route.metadata.is_empty());
     assert_eq!(black.route.tls, Some(Default::default()));
+    assert_eq!(
+        (black.route.load_metrics.as_slice(), &black.route.kong_hop),
+        (&["queue_depth".into()][..], &None)
+    );
     assert_eq!(black.interval, Duration::from_secs(1));
     assert_eq!((black.deadline, black.drain), (Duration::from_secs(5), Duration::from_secs(10)));
     assert_eq!(

@@ -5,6 +5,7 @@ use insight_common::kernel::loss::Measurement;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -14,11 +15,11 @@ use std::time::{Duration, Instant};
 const DELAY: Duration = Duration::from_millis(30);
 
 /// Ends with the test.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Running {
     /// The agent with this configuration.
-    fn start(file: &Path) -> Self {
+    pub fn start(file: &Path) -> Self {
         let mut agent = Command::new(env!("CARGO_BIN_EXE_insight-agent"));
         Self(agent.args(["run", "--config"]).arg(file).stdout(Stdio::null()).spawn().unwrap())
     }
@@ -32,7 +33,7 @@ impl Drop for Running {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -54,6 +55,20 @@ fn is_in_state(page: &str, measurement: &str, state: &str) -> bool {
     let labels = [format!("measurement=\"{measurement}\""), format!("state=\"{state}\"")];
     let mut lines = page.lines().filter(|line| line.starts_with("insight_measurement_state{"));
     lines.any(|line| labels.iter().all(|label| line.contains(label)))
+}
+
+/// State and reason of each measurement. Empty: it does not listen yet.
+pub fn states(port: u16) -> BTreeMap<String, (String, String)> {
+    let page = scrape(port).unwrap_or_default();
+    let label = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}=\""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let lines = page.lines().filter(|line| line.starts_with("insight_measurement_state{"));
+    let states = lines.filter_map(|line| {
+        Some((label(line, "measurement")?, (label(line, "state")?, label(line, "reason")?)))
+    });
+    states.collect()
 }
 
 /// Waits for a page that `shows` something, with `act` before every look.

@@ -10,6 +10,7 @@ mod cost;
 mod drops;
 mod exchange;
 mod forwarding;
+mod hold;
 #[cfg(feature = "kernel-log")]
 mod lines;
 mod opening;
@@ -25,5 +26,7 @@ mod sampling;
 mod scope;
 mod seeding;
 mod send_blocked;
+mod softirq_held;
 mod softirq_wait;
+mod states;
 mod support;

@@ -117,16 +117,89 @@ impl Distribution {
             _ => Groups::Peers,
         }
     }
+}
 
-    /// The index of its histogram. **None**: `peer` is no group of `peers`.
+/// Places in the table of [`Rows`]: as many as a mask keeps an index below.
+pub const ROWS: usize = DISTRIBUTIONS.next_power_of_two() as usize;
+
+/// Where the histograms of one distribution lie in each bank: behind whose, and how many, one per group.
+///
+/// One word, which the programs read once for each duration: the first in the lower half, the number in
+/// the upper one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row(u32);
+
+impl Row {
+    /// It is not kept: it has no groups.
+    pub const NONE: Self = Self(0);
+
+    /// As of [`Row::word`].
     #[inline(always)]
-    pub const fn slot(self, bank: u32, peer: u8, peers: u32) -> Option<u32> {
-        if peer as u32 >= peers {
+    pub const fn of(word: u32) -> Self {
+        Self(word)
+    }
+
+    /// What the table holds.
+    pub const fn word(self) -> u32 {
+        self.0
+    }
+
+    /// How many groups it is kept for. 0: it is not kept.
+    #[inline(always)]
+    pub const fn groups(self) -> u32 {
+        self.0 >> 16
+    }
+
+    /// The index of a group's histogram, with `per_bank` of all distributions in a bank. **None**: it is
+    /// not kept for that group.
+    #[inline(always)]
+    pub const fn slot(self, bank: u32, per_bank: u32, group: u8) -> Option<u32> {
+        if group as u32 >= self.groups() {
             return None;
         }
-        Some((bank * DISTRIBUTIONS + self as u32) * peers + peer as u32)
+        Some(bank * per_bank + (self.0 & 0xffff) + group as u32)
     }
 }
+
+/// Where the histograms of each distribution lie: those that are kept, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    words: [u32; ROWS],
+    per_bank: u32,
+}
+
+impl Rows {
+    /// For as many groups of each distribution as `groups` says, at most [`MAX_PEERS`]. 0: it is not kept.
+    pub fn new(groups: impl Fn(Distribution) -> u32) -> Self {
+        let mut rows = Self { words: [Row::NONE.word(); ROWS], per_bank: 0 };
+        for distribution in Distribution::ALL {
+            let groups = groups(distribution).min(MAX_PEERS);
+            if groups > 0 {
+                rows.words[distribution as usize] = groups << 16 | rows.per_bank;
+                rows.per_bank += groups;
+            }
+        }
+        rows
+    }
+
+    /// One distribution's.
+    pub const fn row(&self, distribution: Distribution) -> Row {
+        Row(self.words[distribution as usize])
+    }
+
+    /// Histograms in each bank.
+    pub const fn per_bank(&self) -> u32 {
+        self.per_bank
+    }
+
+    /// [`Row::word`] of each distribution, by its number; then zeros.
+    pub const fn words(&self) -> &[u32; ROWS] {
+        &self.words
+    }
+}
+
+// The lower half of a row holds where the last one begins.
+const _: () = assert!(DISTRIBUTIONS * MAX_PEERS < 1 << 16);
 
 impl Counter {
     /// What its groups stand for.
@@ -242,7 +315,7 @@ pub struct Socket {
     pub seen: u8,
     /// How far the application has read, to tell a read from a peek.
     pub copied_seq: u32,
-    /// The burst of writes that was counted last, see [`super::thread::Thread::burst`]. 0: none was.
+    /// The burst of writes that was counted last, see [`super::thread::Work::burst`]. 0: none was.
     pub burst: u32,
     /// Not 0: only what is counted once per connection is measured of it.
     pub unsampled: u8,
@@ -306,19 +379,35 @@ mod tests {
     }
 
     #[test]
-    fn no_two_histograms_share_a_slot() {
-        let mut seen = [false; (3 * DISTRIBUTIONS * 5) as usize];
-        for bank in 0..3 {
-            for distribution in Distribution::ALL {
-                for peer in 0..5 {
-                    let slot = distribution.slot(bank, peer, 5).unwrap() as usize;
-                    assert!(!core::mem::replace(&mut seen[slot], true), "{distribution:?} {bank} {peer}");
-                }
+    fn no_two_histograms_share_a_slot_and_none_is_left_over() {
+        // As many groups as come: none, one, or several.
+        let rows = Rows::new(|distribution| distribution as u32 % 4);
+        let banks = 3;
+        let mut seen = [false; 3 * 4 * DISTRIBUTIONS as usize];
+        for (bank, distribution) in (0..banks).flat_map(|bank| Distribution::ALL.map(|it| (bank, it))) {
+            let row = rows.row(distribution);
+            assert_eq!(row.groups(), distribution as u32 % 4);
+            for group in 0..row.groups() as u8 {
+                let slot = row.slot(bank, rows.per_bank(), group).unwrap() as usize;
+                assert!(!core::mem::replace(&mut seen[slot], true), "{distribution:?} {bank} {group}");
             }
+            assert_eq!(row.slot(bank, rows.per_bank(), row.groups() as u8), None);
+            assert_eq!(row.slot(bank, rows.per_bank(), PEER_PENDING), None);
         }
-        assert!(seen.iter().all(|used| *used));
-        assert_eq!(Distribution::Turnaround.slot(0, 5, 5), None);
-        assert_eq!(Distribution::Turnaround.slot(0, PEER_PENDING, MAX_PEERS), None);
+        let (used, unused) = seen.split_at((banks * rows.per_bank()) as usize);
+        assert!(used.iter().all(|used| *used) && !unused.contains(&true));
+    }
+
+    #[test]
+    fn a_row_is_the_same_out_of_the_table_and_the_fullest_table_has_room() {
+        let rows = Rows::new(|_| u32::MAX);
+        assert_eq!(rows.per_bank(), DISTRIBUTIONS * MAX_PEERS);
+        for distribution in Distribution::ALL {
+            let row = rows.row(distribution);
+            assert_eq!(Row::of(rows.words()[distribution as usize]), row);
+            assert_eq!(row.slot(0, rows.per_bank(), 0), Some(distribution as u32 * MAX_PEERS));
+        }
+        assert_eq!(Rows::new(|_| 0).row(Distribution::Connect), Row::NONE);
     }
 
     #[test]

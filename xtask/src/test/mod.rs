@@ -9,7 +9,7 @@ mod skips;
 mod tally;
 
 use crate::demo::programs::built;
-use crate::{build_ebpf, cargo, codegen, docs, format, setup, vmtest};
+use crate::{build_ebpf, cargo, codegen, docs, format, fuzz, setup, vmtest};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
 use insight_lab::Interrupt;
@@ -76,6 +76,7 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
         run.tally.fail("tests (nothing to run: the build failed)");
     }
     run.step("kernel log", Run::kernel_log);
+    run.step("fuzz", Run::fuzz);
     // Shares its metadata with clippy's, so it costs seconds; a dead link in the docs is a defect.
     run.cargo_step(
         "documentation",
@@ -102,6 +103,10 @@ fn kernel_object(root: &Path, setup: bool) -> Result<Verdict> {
 fn is_on(value: &str) -> bool {
     !matches!(value, "" | "0" | "false")
 }
+
+/// How long each fuzz target runs here: enough to find what a change broke in earlier inputs, and
+/// some new ones. A search for more is `cargo xtask fuzz`.
+const FUZZ_SECONDS: u64 = 5;
 
 /// The run in progress.
 struct Run<'a> {
@@ -162,6 +167,15 @@ impl Run<'_> {
         // Not built again: with fewer packages cargo may choose other features.
         let agent = built()?.agent;
         vmtest::test(self.root, &agent, &self.interrupt, false).map(|()| Verdict::Passed)
+    }
+
+    /// Every fuzz target for a few seconds, beginning with what earlier runs found.
+    fn fuzz(&mut self) -> Result<Verdict> {
+        if let Some(missing) = fuzz::instrument::missing(self.root) {
+            return Ok(Verdict::Skipped(missing));
+        }
+        let found_nothing = fuzz::test(self.root, FUZZ_SECONDS, &self.interrupt)?;
+        Ok(if found_nothing { Verdict::Passed } else { Verdict::Failed })
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {

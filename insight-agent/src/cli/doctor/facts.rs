@@ -29,8 +29,8 @@ pub(super) fn gather(config: &Config, configured: bool, progress: &mut dyn FnMut
     let settings = config.kernel.enabled.then(|| kernel_settings(&config.kernel, to_measure));
     let trial = match &settings {
         None => Trial::Off,
-        Some(Ok(settings)) => Trial::Load(settings),
-        Some(Err(problem)) => Trial::Impossible(problem),
+        Some((settings, None)) => Trial::Load(settings),
+        Some((settings, Some(problem))) => Trial::Impossible(settings, problem),
     };
     let kernel = examine(&root, trial, progress);
     progress("looking at listeners and other exporters");

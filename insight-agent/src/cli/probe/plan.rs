@@ -58,6 +58,8 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
             hops: args.hops.clone(),
             server_timing: Default::default(),
             envoy_hop: None,
+            kong_hop: None,
+            load_metrics: Vec::new(),
         },
         interval: args.interval,
         deadline: args.deadline,

@@ -2,6 +2,7 @@
 
 use crate::correlate::ledger::probe_ledger;
 use crate::model::figure::Figure;
+use crate::model::hop::ServiceLoad;
 use crate::model::ledger::{PathLedger, Segment};
 use crate::model::outcome::GrpcStatus;
 use crate::model::plan::ProbePlan;
@@ -86,6 +87,11 @@ impl Report {
                 "source": hop.source.as_str(),
             })).collect::<Vec<_>>(),
             "service_seconds": sample.service.map(|service| service.receive_to_send.seconds()),
+            "server_stats": {
+                "server_seconds": sample.hops.stats.server.map(Figure::seconds),
+                "load_balancer_seconds": sample.hops.stats.load_balancer.map(Figure::seconds),
+            },
+            "load": load_json(&sample.hops.load),
             "rulers": {
                 "handshake_seconds": seconds(rulers.handshake),
                 "ack_seconds": seconds(rulers.ack),
@@ -125,6 +131,17 @@ pub(super) fn outcome_words(
             ("failed", failure.status.as_str(), Some(failure.class.as_str()), Some(&failure.detail))
         }
     }
+}
+
+/// `null` where the service did not say a figure.
+fn load_json(load: &ServiceLoad) -> Value {
+    json!({
+        "cpu_ratio": load.cpu,
+        "memory_ratio": load.memory,
+        "application_ratio": load.application,
+        "requests_per_second": load.requests_per_second,
+        "errors_per_second": load.errors_per_second,
+    })
 }
 
 fn seconds(duration: Option<Duration>) -> Value {

@@ -149,6 +149,7 @@ fn evidence_words(evidence: Evidence) -> &'static str {
         Evidence::RttFloor => "smallest round trip",
         Evidence::LinkProbe => "a link probe",
         Evidence::Exchange => "response - turnaround",
+        Evidence::ServerStats => "the service's gRPC library",
     }
 }
 

@@ -13,8 +13,9 @@ use super::{Kernel, Problem, attached, drops, scope, seeding, sockets};
 use crate::collect::doctor::text_error;
 use crate::collect::host::{Root, Source};
 use crate::model::doctor::{HookFact, KernelFacts, MeasurementFact, MemberFact, MemoryFact};
-use crate::model::kernel::{Reason, State};
+use crate::model::kernel::State;
 use insight_common::kernel::drops::{NO_DROP, REASONS};
+use insight_common::kernel::layout::HistogramWords;
 use insight_common::kernel::loss::Measurement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,8 +27,8 @@ pub enum Trial<'a> {
     Load(&'a Settings),
     /// Nothing: the configuration switches the kernel half off.
     Off,
-    /// Nothing: the configuration cannot be followed on this host.
-    Impossible(&'a Problem),
+    /// Nothing: these settings cannot be followed on this host.
+    Impossible(&'a Settings, &'a Problem),
 }
 
 /// Looks at everything and tries what is to be tried; `progress` hears what comes next. Blocks for about
@@ -52,19 +53,14 @@ pub fn examine(root: &Root, trial: Trial<'_>, progress: &mut dyn FnMut(&str)) ->
             }
             progress("starting the measurements as the agent does");
             let kernel = Kernel::start(settings);
-            facts.measurements = measurements(&kernel, Some(&settings.measurements));
-            facts.seeding = Some(seeding_fact(&kernel));
-            facts.memory = memory(&Source::new(root), settings);
+            states(&kernel, &settings.measurements, &mut facts);
+            let all = spec::ALL.iter().map(|spec| spec.measurement);
+            let active = all.filter(|measurement| kernel.state(*measurement) == State::Active).collect();
+            facts.memory = memory(&Source::new(root), settings, &active);
         }
-        Trial::Off => {
-            let detail = "kernel.enabled is false".to_owned();
-            let off = Kernel::failed(&Problem { state: State::Disabled(Reason::Off), detail });
-            facts.measurements = measurements(&off, Some(&[]));
-        }
-        Trial::Impossible(problem) => {
-            let failed = Kernel::failed(problem);
-            facts.measurements = measurements(&failed, None);
-            facts.seeding = Some(seeding_fact(&failed));
+        Trial::Off => states(&Kernel::off("kernel.enabled is false"), &[], &mut facts),
+        Trial::Impossible(settings, problem) => {
+            states(&Kernel::without(settings, problem), &settings.measurements, &mut facts);
         }
     }
     facts
@@ -157,18 +153,18 @@ fn neighbours(root: &Root, settings: &Settings, facts: &mut KernelFacts) {
     facts.other_agents = attached::other_agents(root, &loaded);
 }
 
-/// `asked`: what the configuration asks for. **None**: all.
-fn measurements(kernel: &Kernel, asked: Option<&[Measurement]>) -> Vec<MeasurementFact> {
+/// What became of the measurements and of seeding. `asked`: what the configuration asks for.
+fn states(kernel: &Kernel, asked: &[Measurement], facts: &mut KernelFacts) {
     let fact = |spec: &&spec::Spec| MeasurementFact {
-        asked_for: asked.is_none_or(|asked| asked.contains(&spec.measurement)),
+        asked_for: asked.contains(&spec.measurement),
         needs_forwarder: spec.needs_forwarder,
         ..state_fact(spec.measurement.name(), kernel.problem(spec.measurement))
     };
-    spec::ALL.iter().map(fact).collect()
-}
-
-fn seeding_fact(kernel: &Kernel) -> MeasurementFact {
-    MeasurementFact { asked_for: true, ..state_fact(seeding::NAME, kernel.seeding().err()) }
+    facts.measurements = spec::ALL.iter().map(fact).collect();
+    facts.seeding = Some(MeasurementFact {
+        asked_for: asked.iter().any(|measurement| seeding::serves(*measurement)),
+        ..state_fact(seeding::NAME, kernel.seeding().err())
+    });
 }
 
 fn state_fact(name: &str, problem: Option<&Problem>) -> MeasurementFact {
@@ -186,7 +182,7 @@ fn state_fact(name: &str, problem: Option<&Problem>) -> MeasurementFact {
 
 /// What the maps and programs that this process has open hold, as the kernel accounts for it. **None**:
 /// it has none open.
-fn memory(source: &Source<'_>, settings: &Settings) -> Option<MemoryFact> {
+fn memory(source: &Source<'_>, settings: &Settings, active: &BTreeSet<Measurement>) -> Option<MemoryFact> {
     let mut held = BTreeMap::new();
     for name in source.names("proc/self/fdinfo") {
         let Some(text) = source.text(format!("proc/self/fdinfo/{}", name.to_string_lossy())) else {
@@ -209,13 +205,15 @@ fn memory(source: &Source<'_>, settings: &Settings) -> Option<MemoryFact> {
     };
     let ((maps, map_bytes), (programs, program_bytes)) = (sum(true), sum(false));
     let (banks, peers) = (load::banks(), load::groups_of(settings));
-    let histogram_bytes = load::histogram_bytes(settings);
+    let histograms_per_bank = load::rows(settings, active).per_bank();
+    let histogram_bytes = u64::from(banks * histograms_per_bank) * size_of::<HistogramWords>() as u64;
     (maps > 0).then_some(MemoryFact {
         maps,
         map_bytes,
         programs,
         program_bytes,
         histogram_bytes,
+        histograms_per_bank,
         banks,
         peers,
     })
@@ -224,6 +222,7 @@ fn memory(source: &Source<'_>, settings: &Settings) -> Option<MemoryFact> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::kernel::Reason;
 
     #[test]
     fn without_types_no_hook_is_known_and_nothing_is_tried() {
@@ -231,7 +230,8 @@ mod tests {
         let facts = examine(&Root::new(folder.path()), Trial::Off, &mut |_| {});
         assert_eq!(facts.hooks.len(), hooks::all().len());
         assert!(facts.hooks.iter().all(|hook| hook.in_types.is_none() && hook.attached.is_none()));
-        assert!(facts.measurements.iter().all(|fact| fact.reason == "off" && !fact.asked_for));
+        let all = || facts.measurements.iter().chain(&facts.seeding);
+        assert!(all().all(|fact| (fact.reason.as_str(), fact.asked_for) == ("off", false)));
         assert_eq!((facts.measurements.len(), facts.memory), (spec::ALL.len(), None));
     }
 
@@ -243,14 +243,25 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_cannot_be_followed_fails_all_for_that_reason() {
+    fn a_configuration_that_cannot_be_followed_fails_what_it_asks_for_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::Failed(Reason::NoNamespace);
         let problem = Problem { state, detail: "look up: No such file or directory (os error 2)".into() };
-        let facts = examine(&Root::new(folder.path()), Trial::Impossible(&problem), &mut |_| {});
+        let all = Settings { forwarders: Some(vec![]), ..Settings::default() };
+        let measurements =
+            all.measurements.iter().copied().filter(|it| *it != Measurement::Connect).collect();
+        let settings = Settings { measurements, ..all };
+        let trial = Trial::Impossible(&settings, &problem);
+        let facts = examine(&Root::new(folder.path()), trial, &mut |_| {});
         for fact in facts.measurements.iter().chain(&facts.seeding) {
-            assert_eq!((fact.state.as_str(), fact.reason.as_str()), ("failed", "no_namespace"));
-            assert_eq!(fact.error.as_ref().unwrap().errno.as_ref().unwrap().name, "ENOENT");
+            let expected = match fact.name.as_str() {
+                "connect" => ("disabled", "off"),
+                "qdisc_wait" => ("disabled", "no_device"),
+                _ => ("failed", "no_namespace"),
+            };
+            assert_eq!((fact.state.as_str(), fact.reason.as_str()), expected, "{}", fact.name);
+            let errno = fact.error.as_ref().unwrap().errno.as_ref();
+            assert_eq!(errno.map(|errno| errno.name.as_str()), (expected.0 == "failed").then_some("ENOENT"));
         }
     }
 
@@ -260,14 +271,17 @@ mod tests {
         let fds = folder.path().join("proc/self/fdinfo");
         fs::create_dir_all(&fds).unwrap();
         let write = |fd: u32, text: &str| fs::write(fds.join(fd.to_string()), text).unwrap();
+        let on = BTreeSet::from([Measurement::SocketRtt, Measurement::SoftirqWait]);
         write(0, "pos:\t0\nflags:\t02\n");
-        assert_eq!(memory(&Source::new(&Root::new(folder.path())), &Settings::default()), None);
+        assert_eq!(memory(&Source::new(&Root::new(folder.path())), &Settings::default(), &on), None);
         write(5, "map_type:\t1\nmemlock:\t4096\nmap_id:\t7\n");
         write(6, "map_type:\t1\nmemlock:\t4096\nmap_id:\t7\n");
         write(7, "map_type:\t1\nmemlock:\t100\nmap_id:\t8\n");
         write(8, "prog_type:\t26\nmemlock:\t8192\nprog_id:\t7\n");
-        let found = memory(&Source::new(&Root::new(folder.path())), &Settings::default()).unwrap();
+        let found = memory(&Source::new(&Root::new(folder.path())), &Settings::default(), &on).unwrap();
         assert_eq!((found.maps, found.map_bytes), (2, 4_196));
         assert_eq!((found.programs, found.program_bytes), (1, 8_192));
+        assert_eq!(found.histograms_per_bank, 2 + 5, "of what is on");
+        assert_eq!(found.histogram_bytes, u64::from(found.banks * 7) * size_of::<HistogramWords>() as u64);
     }
 }

@@ -11,9 +11,7 @@ use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, ProgramError, SockOps};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
-use insight_common::kernel::layout::{
-    COUNTERS, DISTRIBUTIONS, HistogramWords, MAX_BANKS, MAX_DEVICES, MAX_PEERS, device_key,
-};
+use insight_common::kernel::layout::{COUNTERS, Groups, MAX_BANKS, MAX_DEVICES, MAX_PEERS, Rows, device_key};
 use insight_common::kernel::loss::Measurement;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,9 +54,20 @@ pub struct Plan<'a> {
     pub cgroup: Option<&'a Cgroup>,
 }
 
-/// Groups of each figure: peer groups, the one for everybody else included, or devices.
+/// Peer groups, the one for everybody else included.
 pub fn groups_of(settings: &Settings) -> u32 {
-    (settings.peers.len().max(settings.devices.len()) as u32 + 1).min(MAX_PEERS)
+    (settings.peers.len() as u32 + 1).min(MAX_PEERS)
+}
+
+/// Where histograms lie, of what `active` measures and of nothing else: they are most of what the maps take.
+pub fn rows(settings: &Settings, active: &BTreeSet<Measurement>) -> Rows {
+    Rows::new(|distribution| match distribution.groups() {
+        _ if !active.contains(&distribution.measurement()) => 0,
+        Groups::Peers => groups_of(settings),
+        // The first device is group 1.
+        Groups::Devices => settings.devices.len().min(MAX_DEVICES as usize) as u32 + 1,
+        Groups::Whole => 1,
+    })
 }
 
 /// Since when a program is left out where it is at work already.
@@ -148,12 +157,6 @@ pub fn hooks_of(measurement: Measurement) -> impl Iterator<Item = Hook> {
     own.into_iter().flat_map(|spec| spec.hooks).chain(sockets::SPEC.hooks).copied()
 }
 
-/// Bytes of the histograms, the part of the maps that grows with CPUs and peer groups.
-pub fn histogram_bytes(settings: &Settings) -> u64 {
-    let histograms = u64::from(banks() * DISTRIBUTIONS * groups_of(settings));
-    histograms * size_of::<HistogramWords>() as u64
-}
-
 /// One try with exactly these measurements switched on.
 fn attempt(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Refused> {
     let mut ebpf = open(plan, active).map_err(|problem| Refused { hook: None, problem })?;
@@ -190,7 +193,8 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         problem_of("load the kernel half", error, permission_in(error))
     };
     let settings = plan.settings;
-    let (groups, banks) = (groups_of(settings), banks());
+    let (groups, banks, rows) = (groups_of(settings), banks(), rows(settings, active));
+    let per_bank = rows.per_bank();
     let shared_banks = u8::from(are_banks_shared());
     let on: u64 = active.iter().map(|measurement| 1 << *measurement as u64).sum();
     let netns = u8::from(!settings.scope.namespaces.is_empty());
@@ -202,12 +206,15 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(plan.btf))
-        .map_max_entries("HISTOGRAMS", banks * DISTRIBUTIONS * groups)
+        // No map is empty, also where nothing that is on has a distribution.
+        .map_max_entries("HISTOGRAMS", (banks * per_bank).max(1))
         .map_max_entries("FLOORS", 2 * groups)
         .map_max_entries("COUNTS", COUNTERS * groups)
         .override_global("ON", &on, true)
         .override_global("GROUPS", &groups, true)
         .override_global("BANKS", &banks, true)
+        .override_global("PER_BANK", &per_bank, true)
+        .override_global("HISTOGRAM_ROWS", &rows.words()[..], true)
         .override_global("SHARED_BANKS", &shared_banks, true)
         .override_global("SKIP_EXCHANGES", &settings.skip_exchanges, true)
         .override_global("SAMPLE_ONE_IN", &settings.sample_one_in, true)
@@ -316,6 +323,26 @@ pub fn problem_of(what: &str, error: &dyn std::error::Error, permission: bool) -
 mod tests {
     use super::*;
     use crate::collect::kernel::hooks;
+    use crate::collect::kernel::settings::{Device, PeerGroup};
+    use insight_common::kernel::layout::{DISTRIBUTIONS, Distribution};
+
+    #[test]
+    fn histograms_are_of_what_is_on_for_the_groups_that_it_has() {
+        let peers = vec![PeerGroup::default(); 3];
+        let devices = vec![Device { name: "eth0".into(), place: None }];
+        let settings = Settings { peers, devices, ..Settings::default() };
+        let groups = |on: &[Measurement]| {
+            let rows = rows(&settings, &on.iter().copied().collect());
+            let each = Distribution::ALL.map(|distribution| rows.row(distribution).groups());
+            assert_eq!(rows.per_bank(), each.iter().sum::<u32>());
+            each.into_iter().filter(|groups| *groups > 0).collect::<Vec<_>>()
+        };
+        assert_eq!(groups(&[Measurement::SocketRtt]), [4, 4]);
+        assert_eq!(groups(&[Measurement::SoftirqWait]), [1; 5]);
+        assert_eq!(groups(&[Measurement::QdiscWait, Measurement::RunqueueWait]), [1, 2, 2]);
+        assert_eq!(groups(&[Measurement::Resets, Measurement::Drops]), [0; 0]);
+        assert_eq!(groups(&Measurement::ALL).len(), DISTRIBUTIONS as usize);
+    }
 
     fn refusal(hook: Option<Hook>, reason: Reason) -> Refused {
         Refused { hook, problem: Problem { state: State::Failed(reason), detail: "injected".into() } }

@@ -76,47 +76,34 @@ impl Kernel {
     ///
     /// There is no error: what does not run says why in [`Kernel::problem`].
     pub fn start(settings: &Settings) -> Self {
-        let mut problems = BTreeMap::new();
-        let mut active = BTreeSet::new();
-        for spec in spec::ALL {
-            let off = !settings.measurements.contains(&spec.measurement);
-            let idle = spec.needs_forwarder && settings.forwarders.is_none();
-            let nowhere =
-                needs_device(spec.measurement) && settings.devices.iter().all(|it| it.place.is_none());
-            if off || idle || nowhere {
-                let name = spec.measurement.name();
-                let (reason, detail) = match (off, idle) {
-                    (true, _) => (Reason::Off, format!("{name}: not configured")),
-                    (_, true) => (Reason::NoForwarder, format!("{name}: not configured")),
-                    _ => (Reason::NoDevice, format!("{name}: find {}", settings::nowhere(&settings.devices))),
-                };
-                problems.insert(spec.measurement, Problem { state: State::Disabled(reason), detail });
-            } else {
-                active.insert(spec.measurement);
-            }
-        }
-        // Nothing was asked for: nothing to seed either.
-        let off = || Problem {
-            state: State::Disabled(Reason::Off),
-            detail: "enter sockets that were open before: no measurement is active".to_owned(),
-        };
+        let (asked, mut problems) = asked(settings);
+        let mut active = asked.clone();
         match prepare(settings, &mut active, &mut problems) {
             Ok(Some(Loaded { ebpf, reader, seeding })) => {
                 Self { loaded: Some((ebpf, reader)), problems, seeding, rules: Rules::of(&settings.peers) }
             }
-            Ok(None) => Self { loaded: None, problems, seeding: Err(off()), rules: Rules::default() },
-            // Nothing can run: one reason for all.
-            Err(problem) => {
-                problems.extend(active.into_iter().map(|measurement| (measurement, problem.clone())));
-                Self { loaded: None, problems, seeding: Err(problem), rules: Rules::default() }
+            Ok(None) => {
+                let seeding = Err(seeding::idle(&asked, &problems));
+                Self { loaded: None, problems, seeding, rules: Rules::default() }
             }
+            // Nothing can run: one reason for all.
+            Err(problem) => Self::without(settings, &problem),
         }
     }
 
-    /// Nothing runs, for one reason.
-    pub fn failed(problem: &Problem) -> Self {
-        let all = spec::ALL.iter().map(|spec| (spec.measurement, problem.clone()));
-        Self { loaded: None, problems: all.collect(), seeding: Err(problem.clone()), rules: Rules::default() }
+    /// Nothing runs: what is asked for, for one reason, and what is not, because it is not.
+    pub fn without(settings: &Settings, problem: &Problem) -> Self {
+        let (asked, mut problems) = asked(settings);
+        problems.extend(asked.iter().map(|measurement| (*measurement, problem.clone())));
+        let seeding = Err(seeding::idle(&asked, &problems));
+        Self { loaded: None, problems, seeding, rules: Rules::default() }
+    }
+
+    /// Nothing is asked for, for a reason of the configuration's, in words.
+    pub fn off(detail: &str) -> Self {
+        let problem = Problem { state: State::Disabled(Reason::Off), detail: detail.to_owned() };
+        let problems = spec::ALL.iter().map(|spec| (spec.measurement, problem.clone())).collect();
+        Self { loaded: None, problems, seeding: Err(problem), rules: Rules::default() }
     }
 
     /// Replaces the processes that forward: workers come and go.
@@ -169,18 +156,46 @@ impl Kernel {
     }
 }
 
+/// What shall run, and why the others shall not: it is no fault of the host's that these do not.
+fn asked(settings: &Settings) -> (BTreeSet<Measurement>, BTreeMap<Measurement, Problem>) {
+    let mut asked = BTreeSet::new();
+    let mut others = BTreeMap::new();
+    for spec in spec::ALL {
+        let name = spec.measurement.name();
+        let place = settings.devices.iter().find_map(|device| device.place);
+        let (reason, detail) = if !settings.measurements.contains(&spec.measurement) {
+            (Reason::Off, format!("{name}: not configured"))
+        } else if spec.needs_forwarder && settings.forwarders.is_none() {
+            (Reason::NoForwarder, format!("{name}: not configured"))
+        } else if needs_device(spec.measurement) && place.is_none() {
+            (Reason::NoDevice, format!("{name}: find {}", settings::nowhere(&settings.devices)))
+        } else {
+            asked.insert(spec.measurement);
+            continue;
+        };
+        others.insert(spec.measurement, Problem { state: State::Disabled(reason), detail });
+    }
+    (asked, others)
+}
+
 /// Whether a measurement is of devices.
 fn needs_device(measurement: Measurement) -> bool {
     let mut own = Distribution::ALL.iter().filter(|distribution| distribution.measurement() == measurement);
     own.any(|distribution| distribution.groups() == Groups::Devices)
 }
 
-/// Checks this kernel, then loads. An error is one that no measurement survives.
+/// Checks this kernel, then loads. An error is one that no measurement survives. **None**: nothing is left
+/// to load.
 fn prepare(
     settings: &Settings,
     active: &mut BTreeSet<Measurement>,
     problems: &mut BTreeMap<Measurement, Problem>,
 ) -> Result<Option<Loaded>, Problem> {
+    if active.is_empty() {
+        // Nothing is asked for: what this kernel lacks for it is of no interest.
+        return Ok(None);
+    }
+    let asked = active.clone();
     let failed = |reason, detail| Problem { state: State::Failed(reason), detail };
     let no_btf = |text: String| Problem { state: State::Disabled(Reason::NoBtf), detail: text };
     let bytes = std::fs::read(btf::VMLINUX)
@@ -230,11 +245,16 @@ fn prepare(
         Plan { settings, offsets: &offsets, btf: &btf, drop_classes: &drop_classes, cgroup: cgroup.as_ref() };
     let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
     let devices = settings.devices.iter().map(|device| device.name.clone()).collect();
-    let reader = Reader::new(&mut ebpf, load::banks(), load::groups_of(settings), active.clone(), devices)
+    let rows = load::rows(settings, active);
+    let groups = load::groups_of(settings);
+    let reader = Reader::new(&mut ebpf, load::banks(), rows, groups, active.clone(), devices)
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
     forwarders::follow(&mut ebpf, settings.forwarders.as_deref().unwrap_or_default())
         .map_err(|error| failed(Reason::Refused, format!("enter the forwarders: {error}")))?;
     // Last, when sockets that open and close are followed: nothing falls in between.
-    let seeding = seeds.and_then(|()| seeding::run(&mut ebpf, &btf, &settings.scope));
+    let seeding = match active.iter().any(|measurement| seeding::serves(*measurement)) {
+        true => seeds.and_then(|()| seeding::run(&mut ebpf, &btf, &settings.scope)),
+        false => Err(seeding::idle(&asked, problems)),
+    };
     Ok(Some(Loaded { ebpf, reader, seeding }))
 }

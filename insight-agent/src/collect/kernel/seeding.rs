@@ -16,7 +16,9 @@ use crate::model::kernel::{Reason, State};
 use aya::Ebpf;
 use aya::programs::iter::IterLink;
 use aya::programs::{Iter, ProgramError};
+use insight_common::kernel::loss::Measurement;
 use nix::sched::{CloneFlags, setns};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -35,6 +37,22 @@ pub const OFFSETS: [Offset; 2] = hooks::TCP;
 /// How often a walk may be told to go on without having come to its end: each time it has seen a
 /// million sockets.
 const RESUMPTIONS: u32 = 64;
+
+/// Whether a measurement is of sockets, so that those that are open already are worth a walk.
+pub fn serves(measurement: Measurement) -> bool {
+    use Measurement::{Drops, QdiscWait, RunqueueWait, SoftirqWait};
+    !matches!(measurement, Drops | QdiscWait | RunqueueWait | SoftirqWait)
+}
+
+/// Why nothing is walked where nothing runs that the walk serves: as the first such that was `asked` for;
+/// else for nobody asked.
+pub fn idle(asked: &BTreeSet<Measurement>, problems: &BTreeMap<Measurement, Problem>) -> Problem {
+    let served = asked.iter().filter(|measurement| serves(**measurement));
+    served.filter_map(|measurement| problems.get(measurement)).next().cloned().unwrap_or_else(|| Problem {
+        state: State::Disabled(Reason::Off),
+        detail: "enter sockets that were open before: no measurement of sockets is asked for".to_owned(),
+    })
+}
 
 /// Whether this kernel can walk its sockets, and whether that is of use; adds the walk's offsets.
 ///

@@ -5,8 +5,7 @@ use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{
-    Counter, DISTRIBUTIONS, Distribution, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role,
-    Table,
+    Counter, Distribution, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role, Rows, Table,
 };
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -36,6 +35,7 @@ pub struct Reader {
     #[cfg(feature = "kernel-log")]
     lines: Option<super::lines::Lines>,
     banks: u32,
+    rows: Rows,
     groups: u32,
     active: BTreeSet<Measurement>,
     devices: Vec<String>,
@@ -60,6 +60,7 @@ impl Reader {
     pub fn new(
         ebpf: &mut Ebpf,
         banks: u32,
+        rows: Rows,
         groups: u32,
         active: BTreeSet<Measurement>,
         devices: Vec<String>,
@@ -80,6 +81,7 @@ impl Reader {
             seeded: Array::try_from(take("SEEDED")?)?,
             entries: PerCpuArray::try_from(take("ENTRIES")?)?,
             banks,
+            rows,
             groups,
             active,
             devices,
@@ -96,18 +98,21 @@ impl Reader {
         self.lines.iter().for_each(super::lines::Lines::forward);
         let mut snapshot = KernelSnapshot::at(Instant::now(), kernel_clock_ns());
         snapshot.devices.clone_from(&self.devices);
-        // Slots are numbered as `Distribution::slot` numbers them.
-        let slots = self.banks * DISTRIBUTIONS * self.groups;
-        let mapping = Mapping::open(self.histograms.map().fd(), slots as usize).ok();
-        for slot in 0..slots {
-            let words = match &mapping {
-                Some(mapping) => mapping.counted(slot as usize),
-                // One look-up each takes ten times as long, and gives the same.
-                None => Some(self.histograms.get(&slot, 0)?).filter(has_counted),
-            };
-            if let Some(words) = words {
-                let key = (slot / self.groups % DISTRIBUTIONS, (slot % self.groups) as u8);
-                snapshot.durations.entry(key).or_default().add(&durations_of(&words));
+        let per_bank = self.rows.per_bank();
+        let mapping = Mapping::open(self.histograms.map().fd(), (self.banks * per_bank) as usize).ok();
+        for (bank, kind) in (0..self.banks).flat_map(|bank| Distribution::ALL.map(|kind| (bank, kind))) {
+            let row = self.rows.row(kind);
+            for group in 0..row.groups() as u8 {
+                let Some(slot) = row.slot(bank, per_bank, group) else { continue };
+                let words = match &mapping {
+                    Some(mapping) => mapping.counted(slot as usize),
+                    // One look-up each takes ten times as long, and gives the same.
+                    None => Some(self.histograms.get(&slot, 0)?).filter(has_counted),
+                };
+                if let Some(words) = words {
+                    let key = (kind as u32, group);
+                    snapshot.durations.entry(key).or_default().add(&durations_of(&words));
+                }
             }
         }
         drop(mapping);
@@ -167,7 +172,7 @@ impl Reader {
 
 /// The histograms where the programs write them, for one reading.
 ///
-/// Not for longer: the kernel counts mapped pages as resident in this process, 32 MiB with all
+/// Not for longer: the kernel counts mapped pages as resident in this process, 86 MiB with all
 /// banks and groups, and mapping all of them takes less time than looking a tenth of them up.
 struct Mapping {
     start: NonNull<AtomicU64>,

@@ -23,6 +23,8 @@ fn plan() -> ProbePlan {
             hops: vec![],
             server_timing: Default::default(),
             envoy_hop: None,
+            kong_hop: None,
+            load_metrics: Vec::new(),
         },
         interval: Duration::from_secs(1),
         deadline: Duration::from_secs(1),

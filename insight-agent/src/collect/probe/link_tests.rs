@@ -28,6 +28,8 @@ fn plan(address: SocketAddr, ping: bool) -> ProbePlan {
             hops: vec![],
             server_timing: Default::default(),
             envoy_hop: None,
+            kong_hop: None,
+            load_metrics: Vec::new(),
         },
         interval: Duration::from_millis(50),
         deadline: Duration::from_secs(5),

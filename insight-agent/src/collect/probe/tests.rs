@@ -29,6 +29,8 @@ fn plan(address: SocketAddr) -> ProbePlan {
             hops: vec![],
             server_timing: Default::default(),
             envoy_hop: None,
+            kong_hop: None,
+            load_metrics: Vec::new(),
         },
         interval: Duration::from_secs(1),
         deadline: Duration::from_secs(5),

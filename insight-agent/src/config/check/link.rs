@@ -11,11 +11,12 @@ use std::collections::HashMap;
 /// Keys that only link probes have.
 pub(super) const KEYS: [&str; 2] = ["to", "from"];
 /// Keys that belong to probes with an RPC, whatever their mode, and why a link probe lacks them.
-const RPC_KEYS: [(&str, &str); 4] = [
+const RPC_KEYS: [(&str, &str); 5] = [
     ("service", "a link probe sends no metadata"),
     ("authority", "a link probe sends no request (tls.server_name names a certificate)"),
     ("connections", "a link probe has its own: one for PINGs, and one for each handshake"),
     ("drain", "a link probe waits until its deadline and no longer"),
+    ("load_metrics", "a link probe gets no answer that could tell a service's load"),
 ];
 
 /// The ends of a link probe's link. **None**: the probe is of another mode, its route has errors of

@@ -4,6 +4,7 @@ mod host;
 mod kernel;
 mod link;
 mod listeners;
+mod load;
 mod node;
 mod probe;
 mod route;

@@ -1,6 +1,6 @@
 //! One `[[probe]]`: where it goes, what it asks, how often; and whether these fit together.
 
-use super::{Surroundings, link, offer_name, tls};
+use super::{Surroundings, link, load, offer_name, tls};
 use crate::config::duration::render;
 use crate::config::errors::{Complaint, Findings, Stated, offer};
 use crate::config::schema::{HEALTH_CHECK, IN_FLIGHT_MOST};
@@ -39,6 +39,7 @@ pub(super) fn read(
     let call = call(table, mode, times.as_ref(), findings);
     let mut connections = connections(table, findings);
     let ping = table.flag("ping", findings).map(|ping| ping.value);
+    let load_metrics = load::metrics(table, findings);
     let ends = link::ends(table, mode, way.as_ref(), ping, around, routes, findings);
     let (mut times, ping) = (times?, ping?);
     let call = if mode == Some(Mode::Link) {
@@ -66,6 +67,7 @@ pub(super) fn read(
         drain: times.drain,
         connections: connections?,
         ping,
+        load_metrics: load_metrics?,
     })
 }
 

@@ -37,13 +37,16 @@ pub(super) fn read(
     }
     let tls = tls::read(table, around.base, findings);
     let envoy_hop = table.string("envoy_hop", findings);
+    let kong_hop = table.string("kong_hop", findings);
     let server_timing = server_timing(table, hops.as_ref(), findings);
 
-    if let (Some(hops), Some(envoy_hop)) = (&hops, &envoy_hop)
-        && !hops.value.contains(&envoy_hop.value)
-    {
-        let advice = offer_name(&envoy_hop.value, &hops.value, "list it in route.hops");
-        findings.error(&envoy_hop.site, "no hop of this route has this name", advice);
+    for writer in [&envoy_hop, &kong_hop].into_iter().flatten() {
+        if let Some(hops) = &hops
+            && !hops.value.contains(&writer.value)
+        {
+            let advice = offer_name(&writer.value, &hops.value, "list it in route.hops");
+            findings.error(&writer.site, "no hop of this route has this name", advice);
+        }
     }
     let (hops, address) = (hops?, address?.value);
     let (origin, origin_site) = match origin {
@@ -67,6 +70,7 @@ pub(super) fn read(
         report_token_file,
         tls,
         envoy_hop: envoy_hop.map(|hop| hop.value),
+        kong_hop: kong_hop.map(|hop| hop.value),
         server_timing,
     })
 }

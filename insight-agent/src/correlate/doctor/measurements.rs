@@ -159,7 +159,7 @@ fn attachment(on: &AttachmentFact, users: &[&str], check: &dyn Fn(Status, String
 pub(super) fn states(facts: &Facts, asked: &Asked) -> Vec<Check> {
     let mut checks: Vec<Check> =
         facts.kernel.measurements.iter().map(|fact| state(fact, facts, asked)).collect();
-    checks.extend(facts.kernel.seeding.as_ref().map(|fact| seeding(fact, facts)));
+    checks.extend(facts.kernel.seeding.as_ref().map(|fact| seeding(fact, facts, asked)));
     checks
 }
 
@@ -222,10 +222,14 @@ fn would_run(name: &str, facts: &Facts) -> String {
 }
 
 /// What is open already is only a part, so that its loss is a warning.
-fn seeding(fact: &MeasurementFact, facts: &Facts) -> Check {
+fn seeding(fact: &MeasurementFact, facts: &Facts, asked: &Asked) -> Check {
     let check = |status, found: String| Check::new(Group::Measurements, &fact.name, status, found);
     match fact.state.as_str() {
         "active" => check(Status::Ok, "active: sockets that are open already are measured too".to_owned()),
+        _ if !asked.kernel => check(Status::Off, "off: kernel.enabled is false".to_owned()),
+        _ if !fact.asked_for => {
+            check(Status::Off, "off: no measurement of sockets is in kernel.measurements".to_owned())
+        }
         // Without any measurement there is nothing to enter.
         _ if facts.kernel.measurements.iter().all(|fact| fact.state != "active") => {
             check(Status::Off, format!("{} ({}): no measurement is active", fact.state, fact.reason))

@@ -363,6 +363,21 @@ fn a_forwarder_that_nobody_configured_comes_with_its_table() {
 }
 
 #[test]
+fn seeding_that_nobody_asked_for_is_off_and_no_warning() {
+    let check = of("seeding", |facts, _| {
+        let seeding = facts.kernel.seeding.as_mut().unwrap();
+        ended(seeding, "disabled", "off");
+        seeding.asked_for = false;
+    });
+    assert_says(&check, Status::Off, "no measurement of sockets is in kernel.measurements", "");
+    let check = of("seeding", |facts, asked| {
+        ended(facts.kernel.seeding.as_mut().unwrap(), "disabled", "off");
+        asked.kernel = false;
+    });
+    assert_says(&check, Status::Off, "kernel.enabled is false", "");
+}
+
+#[test]
 fn seeding_that_fails_costs_a_part_and_is_a_warning() {
     let check = of("seeding", |facts, _| {
         let seeding = facts.kernel.seeding.as_mut().unwrap();

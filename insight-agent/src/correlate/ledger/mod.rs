@@ -1,4 +1,5 @@
-//! Where did one probe's time go? A white-box probe's latency, written as a sum.
+//! Where did one probe's time go? Its latency, written as a sum, if the service tells its own time:
+//! an Insight receiver always does, other services may in `grpc-server-stats-bin`.
 //!
 //! Hop `i` tells how long it had the request (`D_i`, downstream) and how long it waited for the
 //! next hop (`U_i`, upstream), each on its own clock; the prober tells `U_0` and the service
@@ -38,21 +39,23 @@ use points::Path;
 ///
 /// **Shape**: segments in path order. Each hop of the route is named exactly once, by its own
 /// segment or in the `merged` list of the one that covers it, provided that the configuration
-/// keeps the names of a route's hops and ends distinct. **None**: the sample is not white-box, is
-/// no measurement (failed, voided), or did not reach its trailers.
+/// keeps the names of a route's hops and ends distinct. **None**: the sample is not white-box and
+/// its service did not tell a time; or it is no measurement (failed, voided), or did not reach its
+/// trailers.
 pub fn probe_ledger(sample: &ProbeSample, first_link: Option<Figure>) -> Option<ProbeLedger> {
-    if sample.plan.mode != Mode::WhiteBox || !sample.is_measurement() {
+    let service = service_time(sample);
+    if (sample.plan.mode != Mode::WhiteBox && service.is_none()) || !sample.is_measurement() {
         return None;
     }
     let first_byte = Figure::from_duration(sample.phases.to_first_byte()?);
     let transfer = Figure::from_duration(sample.phases.response?);
-    let service = sample.service.map(|service| service.receive_to_send);
 
     let (hops, unknown_hops) = hops_on_path(&sample.plan.route, &sample.hops);
-    let path = Path::new(&sample.plan.route.origin, first_byte, &hops, service);
+    let path = Path::new(&sample.plan.route.origin, first_byte, &hops, service.map(|(time, _)| time));
 
     let mut segments = path.segments(first_link);
-    segments.push(segment(SERVICE.to_owned(), service, Evidence::Receiver, Vec::new()));
+    let (time, evidence) = service.map_or((None, Evidence::Receiver), |(time, by)| (Some(time), by));
+    segments.push(segment(SERVICE.to_owned(), time, evidence, Vec::new()));
     segments.push(segment(TRANSFER.to_owned(), Some(transfer), Evidence::Prober, Vec::new()));
 
     let end_to_end = first_byte.plus(transfer);
@@ -60,6 +63,14 @@ pub fn probe_ledger(sample: &ProbeSample, first_link: Option<Figure>) -> Option<
     let unexplained = end_to_end.minus(known);
     let residual = path.residual();
     Some(ProbeLedger { ledger: PathLedger { end_to_end, segments, unexplained, residual }, unknown_hops })
+}
+
+/// D of the service, and who told it: a receiver's own figure ends at the response, as those of the
+/// hops do, so it counts before a library's, which ends with the call.
+fn service_time(sample: &ProbeSample) -> Option<(Figure, Evidence)> {
+    let receiver = sample.service.filter(|_| sample.plan.mode == Mode::WhiteBox);
+    let receiver = receiver.map(|service| (service.receive_to_send, Evidence::Receiver));
+    receiver.or_else(|| Some((sample.hops.stats.server?, Evidence::ServerStats)))
 }
 
 /// One entry; its evidence counts only with a figure.

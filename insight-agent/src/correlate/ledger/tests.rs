@@ -41,6 +41,8 @@ pub(super) fn sample(
         hops: hops.iter().map(|hop| (*hop).to_owned()).collect(),
         server_timing: Default::default(),
         envoy_hop: None,
+        kong_hop: None,
+        load_metrics: Vec::new(),
     };
     let plan = ProbePlan {
         name: "sg".into(),
@@ -359,4 +361,21 @@ fn only_white_box_measurements_that_reached_their_trailers_have_a_ledger() {
     for sample in without {
         assert_eq!(probe_ledger(&sample, None), None, "{sample:?}");
     }
+}
+
+#[test]
+fn a_librarys_time_stands_for_the_service_where_no_receiver_tells_its_own() {
+    let told = |service| {
+        let mut sample = sample(&["a"], Duration::from_millis(100), vec![], service);
+        sample.hops.stats.server = Some(exact_ms(7));
+        sample
+    };
+    let mut black_box = told(None);
+    Arc::make_mut(&mut black_box.plan).mode = Mode::BlackBox;
+    let by_library = probe_ledger(&black_box, None).unwrap().ledger;
+    let service = find(&by_library, "service");
+    assert_eq!((service.figure, service.evidence), (Some(exact_ms(7)), Some(Evidence::ServerStats)));
+    let white_box = probe_ledger(&told(Some(exact_ms(20))), None).unwrap().ledger;
+    let service = find(&white_box, "service");
+    assert_eq!((service.figure, service.evidence), (Some(exact_ms(20)), Some(Evidence::Receiver)));
 }

@@ -2,6 +2,7 @@
 
 mod ledgers;
 mod path;
+mod service;
 
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::window::{ProbeWindow, Window};
 use ledgers::LedgerSums;
 use path::PathLatencies;
+use service::ServiceSums;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +59,7 @@ struct ProbeSums {
     phases: [(f64, u64); 7],
     /// Seconds, per ruler.
     rulers: [Vec<f64>; 4],
+    service: ServiceSums,
 }
 
 impl Aggregator {
@@ -125,8 +128,13 @@ impl Aggregator {
         let length = now.saturating_duration_since(self.began);
         let paths = std::mem::take(&mut self.latencies).finish(&self.plans, |plan| {
             let sums = ledgers.remove(&plan.name).unwrap_or_else(|| LedgerSums::new(plan));
+            if plan.mode != Mode::WhiteBox {
+                // Nobody promised that this service tells its time: without it there is no ledger,
+                // and not one without figures.
+                return Vec::from_iter(Some(sums.finish(&plan.name)).filter(|ledger| ledger.count > 0));
+            }
             let of_nodes = window_ledger(plan, &sums.prober(), nodes, now, fresh_for(length));
-            [sums.finish(&plan.name)].into_iter().chain(of_nodes)
+            [sums.finish(&plan.name)].into_iter().chain(of_nodes).collect()
         });
         self.began = now;
         Window { ended: now, length, paths, probes }
@@ -150,6 +158,7 @@ impl ProbeSums {
         }
         if sample.is_measurement() {
             self.good += 1;
+            self.service.add(&sample.hops);
             for (sum, (_, phase)) in self.phases.iter_mut().zip(sample.phases.named()) {
                 if let Some(phase) = phase {
                     sum.0 += phase.as_secs_f64();
@@ -167,6 +176,7 @@ impl ProbeSums {
             good: self.good,
             phases: self.phases.map(|(sum, count)| (count > 0).then(|| sum / count as f64)),
             rulers: self.rulers.each_mut().map(|values| median(values)),
+            service: self.service.finish(),
             // `median` has just sorted them.
             floors: self.rulers.each_ref().map(|values| values.first().copied()),
         }

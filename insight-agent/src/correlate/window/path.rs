@@ -35,7 +35,7 @@ impl PathLatencies {
         latencies.push(total.as_secs_f64());
     }
 
-    /// One entry per configured pair of regions, with the ledgers of its white-box probes.
+    /// One entry per configured pair of regions, with the ledgers of its probes.
     pub(super) fn finish<Ledgers: IntoIterator<Item = LedgerWindow>>(
         mut self,
         plans: &[Arc<ProbePlan>],
@@ -46,7 +46,7 @@ impl PathLatencies {
         for plan in plans.iter().filter(|plan| plan.mode != Mode::Link) {
             let ledgers = paths.entry((plan.source.clone(), plan.target.clone())).or_default();
             let reused = plan.connections.contains(&Connection::Reused);
-            if plan.mode == Mode::WhiteBox && reused && carries_path(plan, Connection::Reused) {
+            if reused && carries_path(plan, Connection::Reused) {
                 ledgers.extend(ledgers_of(plan));
             }
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::correlate::fixtures::{hop, link_plan, link_sample, ms, plan, sample};
+use crate::model::figure::Figure;
 use crate::model::ledger::Evidence;
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Mode};
@@ -53,6 +54,32 @@ fn failures_voided_fresh_and_large_samples_are_not_the_path() {
     let reused = &window.probes[0];
     assert_eq!((reused.ended, reused.good), (1, 0), "voided samples are not among the ended");
     assert_eq!(reused.success_ratio(), Some(0.0));
+}
+
+#[test]
+fn a_black_box_probe_has_a_ledger_exactly_while_its_service_tells_its_time() {
+    let mut black = plan("black");
+    black.mode = Mode::BlackBox;
+    black.call = Call::HealthCheck { service: String::new() };
+    let black = Arc::new(black);
+    let now = Instant::now();
+    let mut window = Aggregator::new(vec![Arc::clone(&black)], now);
+    let mut silent = sample(&black, now, ms(20));
+    silent.service = None;
+    silent.hops.hops = vec![hop("a", 18, 15), hop("b", 9, 7)];
+    window.record(&silent);
+    assert_eq!(window.rotate(now, &NodeWindows::default()).paths[0].ledgers, []);
+    let mut told = silent.clone();
+    told.hops.stats.server = Some(Figure::from_duration(ms(4)));
+    window.record(&told);
+    window.record(&silent);
+    let rotated = window.rotate(now, &NodeWindows::default());
+    let [ledger] = rotated.paths[0].ledgers.as_slice() else { panic!("{:?}", rotated.paths) };
+    assert_eq!((ledger.count, ledger.probe.as_str()), (1, "black"));
+    let service = segment(ledger, "service");
+    assert_eq!((service.mean, service.evidence), (Some(0.004), Some(Evidence::ServerStats)));
+    assert_eq!(segment(ledger, "hop:a").mean, Some(0.003));
+    assert_eq!(rotated.probes[0].service.times, [Some(0.004), None]);
 }
 
 #[test]

@@ -275,8 +275,10 @@ pub struct MemoryFact {
     pub programs: u64,
     /// **Unit**: bytes.
     pub program_bytes: u64,
-    /// The part of the maps that grows with CPUs and peer groups. **Unit**: bytes.
+    /// The part of the maps that grows with CPUs, measurements and peer groups. **Unit**: bytes.
     pub histogram_bytes: u64,
+    /// Of each distribution that is on, one per peer group or device, or one alone.
+    pub histograms_per_bank: u32,
     /// Banks of histograms: CPUs, up to 16.
     pub banks: u32,
     /// Peer groups, the one for everybody else included.

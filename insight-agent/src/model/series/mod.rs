@@ -10,6 +10,7 @@ pub mod link;
 pub mod lost;
 pub mod path;
 pub mod probe;
+pub mod service;
 pub mod sockets;
 
 /// What kind of Prometheus metric a series is.
@@ -104,7 +105,7 @@ insight_common::measurements!(kernel);
 
 /// All sections, in the order in which documents list them.
 const SECTIONS: &[&[Section]] = &[
-    &[section!(path), section!(probe), section!(link), section!(sockets)],
+    &[section!(path), section!(probe), section!(service), section!(link), section!(sockets)],
     KERNEL,
     &[
         section!(lost),

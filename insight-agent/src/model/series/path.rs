@@ -1,4 +1,5 @@
-//! Series of a path: the users' own latency figure, and the ledger that takes it apart.
+//! Series of a path: the users' own latency figure, and the ledger that takes it apart. White-box
+//! probes have a ledger, and black-box ones whose service writes `grpc-server-stats-bin`.
 
 use super::{Kind, Label, Series, closed, configured};
 use crate::model::ledger::{Evidence, LedgerKind};
@@ -25,7 +26,7 @@ pub const LEDGER: Series = Series {
     help: "One entry of a ledger (link, hop, service, transfer, unexplained) over the last complete window, in seconds: its mean, or its smallest round trip where evidence is rtt_floor or link_probe. ledger=probe is of the probe's own requests, ledger=window of what the nodes on its path measured. Absent when the window holds no evidence for it.",
     kind: Kind::Gauge,
     labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND, SEGMENT, closed("evidence", &Evidence::NAMES)],
-    bound: "white-box probes x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent) x evidence kinds that occur (1 to 2 a segment)",
+    bound: "probes with a ledger x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent) x evidence kinds that occur (1 to 2 a segment)",
 };
 
 /// How many requests an entry's mean is of.
@@ -34,7 +35,7 @@ pub const LEDGER_SAMPLES: Series = Series {
     help: "Number of requests, reads or round trips in the last complete window that gave evidence for the ledger's entry.",
     kind: Kind::Gauge,
     labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND, SEGMENT],
-    bound: "white-box probes x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent)",
+    bound: "probes with a ledger x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent)",
 };
 
 /// End to end, as the ledger's sum must give it.
@@ -43,7 +44,7 @@ pub const LEDGER_END_TO_END: Series = Series {
     help: "Mean over the last complete window of request + wait + response of the probes that the ledger is made of, in seconds.",
     kind: Kind::Gauge,
     labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND],
-    bound: "white-box probes x 2 ledgers",
+    bound: "probes with a ledger x 2 ledgers",
 };
 
 /// The rest of the telescoped sum.
@@ -52,7 +53,7 @@ pub const LEDGER_RESIDUAL: Series = Series {
     help: "Mean over the last complete window of first-byte time minus the telescoped sum of hop headers, in seconds; it closes by construction, so it holds rounding only.",
     kind: Kind::Gauge,
     labels: &[SOURCE, TARGET, PROBE],
-    bound: "white-box probes",
+    bound: "probes with a ledger",
 };
 
 /// How old what the nodes told is.
@@ -61,7 +62,7 @@ pub const LEDGER_AGE: Series = Series {
     help: "Age at the window's end of the evidence for an entry of the ledger that the nodes measured, in seconds; of an entry without a figure, for how long the node beside it has been silent.",
     kind: Kind::Gauge,
     labels: &[SOURCE, TARGET, PROBE, SEGMENT],
-    bound: "white-box probes x (2 x hops + 4, and a merged link for each stretch that fell silent)",
+    bound: "probes with a ledger x (2 x hops + 4, and a merged link for each stretch that fell silent)",
 };
 
 /// The hops' names.
@@ -100,7 +101,7 @@ pub const LEDGER_INCONSISTENT: Series = Series {
     help: "Ledger entries that were negative beyond the resolution of their sources.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, LEDGER_KIND, SEGMENT],
-    bound: "white-box probes x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent)",
+    bound: "probes with a ledger x 2 ledgers x (2 x hops + 4, and a merged link for each stretch that fell silent)",
 };
 
 /// This file's families.

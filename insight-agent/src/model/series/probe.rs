@@ -6,9 +6,9 @@ use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, Mode};
 use crate::model::sample::Phases;
 
-const PROBE: Label = configured("probe", "the probes' names");
+pub(super) const PROBE: Label = configured("probe", "the probes' names");
 const MODE: Label = closed("mode", &Mode::NAMES);
-const CONNECTION: Label = closed("connection", &Connection::NAMES);
+pub(super) const CONNECTION: Label = closed("connection", &Connection::NAMES);
 
 /// Bucket bounds of probe latencies, in seconds: 1-1.5-2-3-5-7 a decade around the latencies of
 /// continents (1 ms to 1 s), coarser outside. With half of them a p99 of 150 ms would be off by up

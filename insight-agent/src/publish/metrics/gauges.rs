@@ -7,8 +7,9 @@
 
 use super::families::GaugeRow;
 use super::numbers::NumberFamily;
+use crate::model::hop::ServiceLoad;
 use crate::model::ledger::{Evidence, LedgerKind, UNEXPLAINED};
-use crate::model::series::{agent, link, path, probe};
+use crate::model::series::{agent, link, path, probe, service};
 use crate::model::status::MeasurementStatus;
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, Window};
 use prometheus::core::{Collector, Desc};
@@ -28,11 +29,19 @@ const LEDGER_END_TO_END: GaugeRow<4> = GaugeRow::of(&path::LEDGER_END_TO_END);
 const LEDGER_RESIDUAL: GaugeRow<3> = GaugeRow::of(&path::LEDGER_RESIDUAL);
 const SUCCESS_RATIO: GaugeRow<5> = GaugeRow::of(&probe::SUCCESS_RATIO);
 const RULER: GaugeRow<5> = GaugeRow::of(&probe::RULER);
+const SERVICE_TIME: GaugeRow<5> = GaugeRow::of(&service::TIME);
+const SERVICE_LOAD_RATIO: GaugeRow<5> = GaugeRow::of(&service::LOAD_RATIO);
+const SERVICE_LOAD_RATE: GaugeRow<5> = GaugeRow::of(&service::LOAD_RATE);
+const SERVICE_LOAD_METRIC: GaugeRow<5> = GaugeRow::of(&service::LOAD_METRIC);
 const LINK_FLOOR: GaugeRow<3> = GaugeRow::of(&link::FLOOR);
 const BUILD_INFO: GaugeRow<3> = GaugeRow::of(&agent::BUILD_INFO);
 const MEASUREMENT_STATE: GaugeRow<4> = GaugeRow::of(&agent::MEASUREMENT_STATE);
 const START_TIME: GaugeRow<0> = GaugeRow::of(&agent::START_TIME);
 const WINDOW: GaugeRow<0> = GaugeRow::of(&agent::WINDOW);
+
+/// The families of what services say of themselves.
+const SERVICE_ROWS: [GaugeRow<5>; 4] =
+    [SERVICE_TIME, SERVICE_LOAD_RATIO, SERVICE_LOAD_RATE, SERVICE_LOAD_METRIC];
 
 /// A window is shown until it ended this many window lengths ago. With 1 a window that comes a
 /// moment late would leave gaps in every gauge; with many more, a dead correlator would go on
@@ -127,12 +136,15 @@ fn window_families(window: &Window) -> Vec<MetricFamily> {
     let mut ratio = SUCCESS_RATIO.family();
     let mut ruler = RULER.family();
     let mut floor = LINK_FLOOR.family();
+    let mut service = SERVICE_ROWS.map(GaugeRow::family);
     for probe in &window.probes {
         put_probe(&mut ratio, &mut ruler, probe);
         put_link(&mut floor, probe);
+        put_service(&mut service, probe);
     }
     let mut families = ledgers.into_protos();
     families.extend(hops.map(NumberFamily::into_proto));
+    families.extend(service.map(NumberFamily::into_proto));
     families.extend([latency.into_proto(), ratio.into_proto(), ruler.into_proto(), floor.into_proto()]);
     families
 }
@@ -157,6 +169,21 @@ fn put_link(floor: &mut NumberFamily<3>, window: &ProbeWindow) {
             floor.put([&ends.from, &ends.to, name], seconds);
         }
     }
+}
+
+/// What the service says of itself, in the order of [`SERVICE_ROWS`].
+fn put_service(families: &mut [NumberFamily<5>; 4], window: &ProbeWindow) {
+    let plan = &window.plan;
+    let connection = window.connection.as_str();
+    let [times, ratios, rates, named] = families;
+    let put = |family: &mut NumberFamily<5>, name: &str, figure| {
+        family.put([&plan.source, &plan.target, &plan.name, connection, name], figure);
+    };
+    let said = &window.service;
+    service::TIMES.iter().zip(said.times).for_each(|(name, seconds)| put(times, name, seconds));
+    ServiceLoad::RATIOS.iter().zip(said.ratios).for_each(|(name, ratio)| put(ratios, name, ratio));
+    ServiceLoad::RATES.iter().zip(said.rates).for_each(|(name, rate)| put(rates, name, rate));
+    said.named.iter().for_each(|(name, figure)| put(named, name, Some(*figure)));
 }
 
 /// A hop is on the paths of several probes; its host is the same for all of them.
@@ -261,6 +288,10 @@ impl GaugeCollector {
             HOP_RUN_DELAY.desc(),
             SUCCESS_RATIO.desc(),
             RULER.desc(),
+            SERVICE_TIME.desc(),
+            SERVICE_LOAD_RATIO.desc(),
+            SERVICE_LOAD_RATE.desc(),
+            SERVICE_LOAD_METRIC.desc(),
             LINK_FLOOR.desc(),
             BUILD_INFO.desc(),
             MEASUREMENT_STATE.desc(),

@@ -4,7 +4,10 @@
 //! and a comma inside a quoted string separates nothing. Proxies join lines blindly, so a hop
 //! that forgets to close a quote must not swallow the values of its neighbours: an element whose
 //! quotes do not fit ends at its first comma, whatever stands around it.
+//!
+//! One source needs more: see [`Commas::OrTries`].
 
+use super::tries::{begins_with_try, ends_in_tries};
 use super::{MAX_BYTES, MAX_ELEMENTS, Malformed};
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -18,12 +21,24 @@ pub(super) struct Element<'a> {
     pub(super) whole: bool,
 }
 
+/// What a comma outside quotes means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commas {
+    /// Always that the next element begins.
+    Separate,
+    /// The same, unless the value before it is a list that an nginx configuration wrote without
+    /// quotes, and its next try follows: `a;u_s=0.010, 0.020;c_s=-, 0.001`. Taken apart there, the
+    /// first try would pass for the whole time, which is wrong and not just malformed.
+    OrTries,
+}
+
 // ---- budget ---------------------------------------------------------------------------------
 
 /// What one source may still be read of.
 pub(super) struct Budget {
     bytes: usize,
     elements: usize,
+    commas: Commas,
     /// Elements left out so far. Where a long line is cut, each comma counts as one; what is
     /// given up behind too many open quotes counts as one in all.
     pub(super) capped: u32,
@@ -31,7 +46,11 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self { bytes: MAX_BYTES, elements: MAX_ELEMENTS, capped: 0 }
+        Self::with(Commas::Separate)
+    }
+
+    pub(super) fn with(commas: Commas) -> Self {
+        Self { bytes: MAX_BYTES, elements: MAX_ELEMENTS, commas, capped: 0 }
     }
 
     /// The elements of `lines`, last one first, as far as the budget reaches.
@@ -67,7 +86,7 @@ impl Budget {
     fn last_of<'a>(&mut self, line: &'a [u8]) -> VecDeque<Element<'a>> {
         let mut kept = VecDeque::new();
         let mut broken = 0;
-        for element in Elements::of(line) {
+        for element in Elements::of(line, self.commas) {
             kept.push_back(element);
             if kept.len() > self.elements {
                 kept.pop_front();
@@ -95,11 +114,32 @@ impl Budget {
 /// The elements of one line, in its order. Empty ones are skipped, as RFC 9110 asks.
 struct Elements<'a> {
     rest: Option<&'a [u8]>,
+    commas: Commas,
 }
 
 impl<'a> Elements<'a> {
-    fn of(line: &'a [u8]) -> Self {
-        Self { rest: Some(line) }
+    fn of(line: &'a [u8], commas: Commas) -> Self {
+        Self { rest: Some(line), commas }
+    }
+
+    /// Where the element ends that `rest` begins with, and whether its quotes fit.
+    fn end(&self, rest: &[u8]) -> (usize, bool) {
+        let mut end = 0;
+        let mut in_tries = false;
+        loop {
+            let part = rest.get(end..).unwrap_or_default();
+            let Ok(length) = find_end(part, b',') else {
+                let comma = part.iter().position(|byte| *byte == b',').unwrap_or(part.len());
+                return (end + comma, false);
+            };
+            in_tries = ends_in_tries(part.get(..length).unwrap_or_default(), in_tries);
+            end += length;
+            let after = rest.get(end + 1..).unwrap_or_default();
+            if self.commas == Commas::Separate || !in_tries || !begins_with_try(after) {
+                return (end, true);
+            }
+            end += 1;
+        }
     }
 }
 
@@ -109,10 +149,7 @@ impl<'a> Iterator for Elements<'a> {
     fn next(&mut self) -> Option<Element<'a>> {
         loop {
             let rest = self.rest?;
-            let (end, whole) = match find_end(rest, b',') {
-                Ok(end) => (end, true),
-                Err(Malformed) => (rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len()), false),
-            };
+            let (end, whole) = self.end(rest);
             let (text, after) = rest.split_at(end);
             self.rest = after.get(1..);
             let text = text.trim_ascii();
@@ -234,7 +271,11 @@ mod tests {
     use super::*;
 
     fn split(line: &str) -> Vec<(String, bool)> {
-        Elements::of(line.as_bytes())
+        split_at(line, Commas::Separate)
+    }
+
+    fn split_at(line: &str, commas: Commas) -> Vec<(String, bool)> {
+        Elements::of(line.as_bytes(), commas)
             .map(|element| (String::from_utf8(element.text.to_vec()).unwrap(), element.whole))
             .collect()
     }
@@ -263,6 +304,33 @@ mod tests {
             split(r#"a;u="1, b;d=2, c;u="3, 4""#),
             [(r#"a;u="1"#.to_owned(), false), ("b;d=2".to_owned(), true), (r#"c;u="3, 4""#.to_owned(), true)]
         );
+    }
+
+    #[test]
+    fn a_list_of_tries_without_quotes_stays_together_only_where_it_can_be_one() {
+        for line in
+            ["a;u_s=0.010, 0.020", "a;u=-, 1 : -,2;d=3", "a;u_s=0.010, 0.020;c_s=-, 0.001 , 0.002;d=1"]
+        {
+            assert_eq!(split_at(line, Commas::OrTries), whole(&[line]), "{line}");
+            assert!(split(line).len() > 1, "{line}");
+        }
+        for (line, parts) in [
+            ("a;u=1, b;u=2, 3", &["a;u=1", "b;u=2, 3"][..]),
+            ("a;d=1, 2;d=3", &["a;d=1", "2;d=3"]),
+            ("a;u=\"1\", 2;d=3", &["a;u=\"1\"", "2;d=3"]),
+            ("a;u=1, 10.0.0.1;d=3", &["a;u=1", "10.0.0.1;d=3"]),
+            ("a;u=1,, 2", &["a;u=1", "2"]),
+            ("a;u=x, 2", &["a;u=x", "2"]),
+            ("a;u=1, 2 : x", &["a;u=1, 2 : x"]),
+        ] {
+            assert_eq!(split_at(line, Commas::OrTries), whole(parts), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_open_quote_behind_a_list_of_tries_ends_at_its_own_first_comma() {
+        let parts = split_at("a;u=1, 2;note=\"x, b;d=1", Commas::OrTries);
+        assert_eq!(parts, [("a;u=1, 2;note=\"x".to_owned(), false), ("b;d=1".to_owned(), true)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! in milliseconds, the same with `_s` in seconds and `_us` in microseconds, and `q`, the
 //! resolution in milliseconds.
 
-use super::elements::{Budget, Element, split_name};
+use super::elements::{Budget, Commas, Element, split_name};
 use super::number::{Sum, Unit, parse_reading, parse_tries};
 use super::tally::Tally;
 use super::{MAX_HOPS, Malformed, lines};
@@ -25,7 +25,7 @@ const SOURCE: HopSource = HopSource::InsightHop;
 /// both is taken from the headers: those are first-byte times, which is what ledgers telescope;
 /// and headers get the budget first.
 pub(super) fn read(headers: &HeaderMap, trailers: Option<&HeaderMap>, tally: &mut Tally) -> Vec<HopTiming> {
-    let mut budget = Budget::new();
+    let mut budget = Budget::with(Commas::OrTries);
     let in_headers = gather(&budget.nearest_first(lines(headers, SOURCE)), &[], tally);
     let mut hops = match trailers {
         Some(trailers) => gather(&budget.nearest_first(lines(trailers, SOURCE)), &in_headers, tally),
@@ -73,8 +73,7 @@ pub struct ParsedHop {
 
 /// Reads one element. A figure that cannot be read costs only itself.
 ///
-/// A name alone is malformed: it says nothing, and it is what the tail of an upstream list looks
-/// like when a configuration forgot the quotes around it.
+/// A name alone is malformed: it says nothing.
 pub fn parse_insight_hop(element: &[u8]) -> ParsedHop {
     let (name, parameters) = split_name(element);
     let Some(name) = parse_name(name) else {
@@ -237,6 +236,32 @@ mod tests {
         let hop = good("a;d_s=0.050;u_s=\"0.010, 0.020 : -\";c_s=\"-, 0.001\"");
         assert_eq!(hop.upstream, figure(30_000_000, 2_000_000));
         assert_eq!(hop.connect, figure(1_000_000, 1_000_000));
+    }
+
+    #[test]
+    fn lists_that_were_written_without_quotes_are_read_as_with_them() {
+        let line = "far;d=9;u=1, near;d_s=0.032;u_s=0.010, 0.020 : -;c_s=0.000, -, 0.001";
+        let mut headers = HeaderMap::new();
+        headers.append(SOURCE.as_str(), line.parse().unwrap());
+        let mut tally = Tally::default();
+        let hops = read(&headers, None, &mut tally);
+        let expected = good("near;d_s=0.032;u_s=\"0.010, 0.020 : -\";c_s=\"0.000, -, 0.001\"");
+        assert_eq!(hops, [expected, good("far;d=9;u=1")]);
+        assert_eq!(hops[0].upstream, figure(30_000_000, 2_000_000));
+        assert_eq!(tally.into_evidence(Vec::new()).malformed, []);
+    }
+
+    #[test]
+    fn a_bad_try_of_a_list_without_quotes_never_leaves_the_first_one_as_the_whole() {
+        for line in ["a;d=9;u=1, 2 : x", "a;d=9;u=1, -x:"] {
+            let mut headers = HeaderMap::new();
+            headers.append(SOURCE.as_str(), line.parse().unwrap());
+            let mut tally = Tally::default();
+            let hops = read(&headers, None, &mut tally);
+            let nearest = hops.iter().find(|hop| hop.name == "a").unwrap();
+            assert_ne!(nearest.upstream, figure(1_000_000, 1_000_000), "{line}");
+            assert_eq!(tally.into_evidence(Vec::new()).malformed.len(), 1, "{line}");
+        }
     }
 
     #[test]

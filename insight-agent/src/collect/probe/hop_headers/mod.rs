@@ -9,17 +9,26 @@
 //! walks from the end of the response to its start, which has two uses: evidence comes out in
 //! path order, and when a cap is reached it is the far end that is left out.
 
+mod binary;
 mod elements;
 pub mod envoy;
 pub mod insight_hop;
+pub mod kong;
 mod merge;
 mod number;
+pub mod orca;
+pub mod server_stats;
 pub mod server_timing;
 mod service_trailer;
 mod tally;
+mod tries;
 
 #[cfg(test)]
+mod orca_tests;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod snippets;
 
 pub use service_trailer::parse_service_trailer;
 
@@ -45,11 +54,13 @@ pub const MAX_BYTES: usize = 8 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Reads everything that the hops of one response said about themselves.
+/// Reads everything that the hops and the service of one response said about themselves.
 ///
-/// Three sources are merged per hop name, best first: `x-insight-hop` (headers, then trailers),
+/// Four sources are merged per hop name, best first: `x-insight-hop` (headers, then trailers),
 /// `Server-Timing` (names mapped by `route.server_timing`), `x-envoy-upstream-service-time` (of
-/// `route.envoy_hop`). A later source only fills what an earlier one left open.
+/// `route.envoy_hop`), `X-Kong-*-Latency` (of `route.kong_hop`). A later source only fills what an
+/// earlier one left open. Two more are of the service: `grpc-server-stats-bin`, its time, and
+/// `endpoint-load-metrics`, its load.
 ///
 /// **Shape**: hops in path order, nearest to the prober first. Names that `route.hops` lists come
 /// first and in its order; all other names follow in the order of the response.
@@ -62,13 +73,21 @@ pub fn read_hop_evidence(
     let mut hops = insight_hop::read(headers, trailers, &mut tally);
     merge::fill_gaps(&mut hops, server_timing::read(headers, &route.server_timing, &mut tally), &mut tally);
     merge::fill_gaps(&mut hops, envoy::read(headers, route.envoy_hop.as_deref(), &mut tally), &mut tally);
+    merge::fill_gaps(&mut hops, kong::read(headers, route.kong_hop.as_deref(), &mut tally), &mut tally);
     merge::order_by_route(&mut hops, &route.hops);
-    tally.into_evidence(hops)
+    let stats = server_stats::read(headers, trailers, &mut tally);
+    let load = orca::read(headers, trailers, &route.load_metrics, &mut tally);
+    HopEvidence { stats, load, ..tally.into_evidence(hops) }
 }
 
 /// The values of one source's header, in the order of the response.
 fn lines(headers: &HeaderMap, source: HopSource) -> impl DoubleEndedIterator<Item = &[u8]> {
-    headers.get_all(source.as_str()).into_iter().map(http::HeaderValue::as_bytes)
+    lines_of(headers, source.as_str())
+}
+
+/// The values of the header `name`, in the order of the response.
+fn lines_of<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a> {
+    headers.get_all(name).into_iter().map(http::HeaderValue::as_bytes)
 }
 
 #[cfg(test)]
@@ -95,6 +114,8 @@ mod tests {
             ]
             .into(),
             envoy_hop: Some("mediary".into()),
+            kong_hop: Some("gateway".into()),
+            load_metrics: vec!["queue".into()],
         }
     }
 

@@ -8,7 +8,7 @@ use crate::model::figure::Figure;
 
 /// The longest duration that is believed: one hour. Nobody waits longer for a probe, and a larger
 /// value is a point in time, or a unit mixed up.
-const MAX_NS: u64 = 3_600_000_000_000;
+pub(super) const MAX_NS: u64 = 3_600_000_000_000;
 
 /// The unit a key is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

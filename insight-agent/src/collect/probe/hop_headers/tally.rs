@@ -3,7 +3,14 @@
 use crate::model::hop::{HopEvidence, HopSource, HopTiming};
 
 /// Every source, in the order in which they are read and reported.
-const SOURCES: [HopSource; 3] = [HopSource::InsightHop, HopSource::ServerTiming, HopSource::EnvoyUpstream];
+const SOURCES: [HopSource; 6] = [
+    HopSource::InsightHop,
+    HopSource::ServerTiming,
+    HopSource::EnvoyUpstream,
+    HopSource::Kong,
+    HopSource::ServerStats,
+    HopSource::Orca,
+];
 
 /// Counts per source while one response is read.
 #[derive(Debug, Default)]
@@ -28,7 +35,12 @@ impl Tally {
         let counted = |counts: [u32; SOURCES.len()]| {
             SOURCES.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
         };
-        HopEvidence { hops, malformed: counted(self.malformed), capped: counted(self.capped) }
+        HopEvidence {
+            hops,
+            malformed: counted(self.malformed),
+            capped: counted(self.capped),
+            ..HopEvidence::default()
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::model::ledger::{Evidence, HopHost, LedgerKind, Population};
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, RoutePlan};
 use crate::model::sample::{Phases, Rulers};
-use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, SegmentWindow};
+use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, SegmentWindow, ServiceWindow};
 use exposition::Exposition;
 use std::time::Instant;
 
@@ -38,6 +38,8 @@ fn plan(name: &str, target: &str) -> Arc<ProbePlan> {
         hops: vec!["mediary-eu".to_owned()],
         server_timing: BTreeMap::new(),
         envoy_hop: None,
+        kong_hop: None,
+        load_metrics: Vec::new(),
     };
     Arc::new(ProbePlan {
         name: name.to_owned(),
@@ -161,6 +163,12 @@ fn window(plan: &Arc<ProbePlan>) -> Window {
             phases: [None; 7],
             rulers: [None, Some(0.0012), None, Some(0.0034)],
             floors: [None, Some(0.001), None, Some(0.003)],
+            service: ServiceWindow {
+                times: [Some(0.002), Some(0.003)],
+                ratios: [Some(0.5); 3],
+                rates: [Some(120.0); 2],
+                named: vec![("queue".to_owned(), 7.0)],
+            },
         }],
     }
 }

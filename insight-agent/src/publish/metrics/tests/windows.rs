@@ -31,6 +31,31 @@ fn window_becomes_gauges_in_the_units_of_the_table() {
 }
 
 #[test]
+fn what_a_service_says_of_itself_is_shown_and_what_it_does_not_say_is_absent() {
+    let (metrics, mut window) = fixture();
+    window.probes[0].service = ServiceWindow {
+        times: [Some(0.002), None],
+        ratios: [Some(0.5), None, Some(1.5)],
+        rates: [Some(120.0), None],
+        named: vec![("queue".to_owned(), 7.0)],
+    };
+    metrics.publish_window(&window);
+    let shown = scrape(&metrics);
+    let figure = |name: &str, label: &str, value: &str| {
+        let labels = [("probe", "checkout"), ("connection", "reused"), (label, value)];
+        shown.value(&format!("insight_probe_service_{name}"), &labels)
+    };
+    assert_eq!(figure("seconds", "figure", "server"), Some(0.002));
+    assert_eq!(figure("seconds", "figure", "load_balancer"), None);
+    assert_eq!(figure("load_ratio", "kind", "cpu"), Some(0.5));
+    assert_eq!(figure("load_ratio", "kind", "memory"), None);
+    assert_eq!(figure("load_ratio", "kind", "application"), Some(1.5));
+    assert_eq!(figure("load_per_second", "kind", "requests"), Some(120.0));
+    assert_eq!(figure("load_per_second", "kind", "errors"), None);
+    assert_eq!(figure("load_metric", "metric", "queue"), Some(7.0));
+}
+
+#[test]
 fn the_two_ledgers_of_a_path_are_told_apart_and_silence_has_an_age() {
     let (metrics, mut window) = fixture();
     let second = of_nodes(&window.paths[0].ledgers[0]);
