@@ -134,7 +134,7 @@ async fn a_bad_file_changes_nothing_and_says_where_it_is_bad() {
     let no_ca = probe("b", 1) + "[probe.tls]\nca_file = \"insight.toml\"\n";
     for (bad, expected) in [
         (text_of("", &(probe("a", 1) + "interval = 7\n")), "insight.toml:11: probe.interval = 7"),
-        (text_of("", "[[probe"), "insight.toml:5"),
+        (text_of("", "[[probe"), "insight.toml:6: not valid TOML"),
         (text_of("", &(probe("a", 1) + &probe("a", 1))), "this name is taken by line"),
         (text_of("", &(probe("a", 2) + &no_ca)), "ca_file"),
     ] {
