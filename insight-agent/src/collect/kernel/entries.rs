@@ -4,9 +4,9 @@
 //! what is there, whatever events were missed. The link is made with the programs, while the agent may;
 //! opening a walk of it and reading that takes no capability since 5.19, as all else that is done with open maps.
 //!
-//! **Cost**: about 50 ns an entry, see `docs/kernels.md`. A walk that takes less than a millisecond of CPU is
-//! made for each snapshot, and after a longer one as much time passes as keeps walks to one part in 500: with
-//! 200,000 sockets one in five seconds. The figure is of the last walk.
+//! **Cost**: about 70 ns an entry. A walk that takes less than a millisecond of CPU, of some 14,000 entries, is
+//! made for each snapshot, and after a longer one as much time passes as keeps walks to one part in 500 of a CPU:
+//! with 200,000 sockets there is one in seven seconds. The figure is of the last walk.
 //!
 //! Where the kernel does not carry it there is no figure, and no measurement fails.
 
