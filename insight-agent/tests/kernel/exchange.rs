@@ -14,7 +14,7 @@ const BOTH: [Measurement; 2] = [Measurement::Turnaround, Measurement::Response];
 fn a_slow_service_shows_as_turnaround_and_as_response() {
     let name = "a_slow_service_shows_as_turnaround_and_as_response";
     let Some(bench) = Bench::start(name, &BOTH, |_| {}) else { return };
-    let (mut near, mut far) = bench.connect();
+    let (mut near, mut far) = bench.connect_greeted();
     let service = std::thread::spawn(move || {
         while far.read_exact(&mut [0; REQUEST.len()]).is_ok() {
             std::thread::sleep(SERVICE);
@@ -67,5 +67,33 @@ fn requests_that_overlap_are_counted_and_not_measured() {
     let snapshot = bench.snapshot();
     for distribution in [Distribution::Turnaround, Distribution::Response] {
         assert_eq!(snapshot.durations.get(&(distribution as u32, 1)), None, "{distribution:?}");
+    }
+}
+
+#[test]
+fn the_answer_to_a_request_that_came_with_the_settings_is_nobody_elses() {
+    let name = "the_answer_to_a_request_that_came_with_the_settings_is_nobody_elses";
+    let Some(bench) = Bench::start(name, &BOTH, |_| {}) else { return };
+    let (mut near, mut far) = bench.connect();
+    // Two callers who ask 35 ms after each other, each answered after 50; and settings after 10.
+    let (start, apart) = (Instant::now(), Duration::from_millis(35));
+    let until = |at: Duration| std::thread::sleep((start + at).saturating_duration_since(Instant::now()));
+    near.write_all(&REQUEST).unwrap();
+    until(Duration::from_millis(10));
+    far.write_all(&ANSWER).unwrap();
+    for nth in 1..20 {
+        until(apart * nth);
+        near.write_all(&REQUEST).unwrap();
+        until(apart * (nth - 1) + SERVICE);
+        far.write_all(&ANSWER).unwrap();
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for measurement in BOTH {
+        while bench.snapshot().lost(measurement, Loss::Overlapped) < 15 {
+            assert!(Instant::now() < deadline, "{}: {:?}", measurement.name(), bench.snapshot().lost);
+        }
+    }
+    for distribution in [Distribution::Turnaround, Distribution::Response] {
+        assert_eq!(bench.count(distribution), 0, "{distribution:?}");
     }
 }

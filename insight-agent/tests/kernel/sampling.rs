@@ -36,7 +36,7 @@ fn the_first_of_a_group_are_measured_in_full_and_of_the_others_what_happens_once
         settings.sample_one_in = 1_000;
     };
     let Some(bench) = Bench::start(name, &wanted, seldom) else { return };
-    let mut all: Vec<_> = (0..OPEN).map(|_| bench.connect()).collect();
+    let mut all: Vec<_> = (0..OPEN).map(|_| bench.connect_greeted()).collect();
     // The opening is left out of each.
     all.iter_mut().for_each(exchange);
     // A few may be drawn beside the first ones: of 128 more than 5 at one in 1,000 in none of 10^9 runs.
@@ -52,7 +52,7 @@ fn the_first_of_a_group_are_measured_in_full_and_of_the_others_what_happens_once
 
     // Those that end make room for others.
     all.clear();
-    let mut next: Vec<_> = (0..5).map(|_| bench.connect()).collect();
+    let mut next: Vec<_> = (0..5).map(|_| bench.connect_greeted()).collect();
     next.iter_mut().for_each(exchange);
     // What follows so closely on an answer could be the rest of its request.
     std::thread::sleep(Duration::from_millis(5));
@@ -63,7 +63,7 @@ fn the_first_of_a_group_are_measured_in_full_and_of_the_others_what_happens_once
 fn without_sampling_every_connection_is_measured_in_full() {
     let name = "without_sampling_every_connection_is_measured_in_full";
     let Some(bench) = Bench::start(name, &[Measurement::Turnaround], |_| {}) else { return };
-    let mut all: Vec<_> = (0..OPEN).map(|_| bench.connect()).collect();
+    let mut all: Vec<_> = (0..OPEN).map(|_| bench.connect_greeted()).collect();
     all.iter_mut().for_each(exchange);
     assert_eq!(measured(&bench, Distribution::Turnaround, &mut all), OPEN);
     assert_eq!(sampled(&bench), 0, "nobody counts");

@@ -9,6 +9,7 @@ use insight_common::kernel::loss::Measurement;
 use insight_common::kernel::softirq::Vector;
 use insight_lab::skip::{SkipReason, skip};
 use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -137,44 +138,59 @@ fn steered() -> (UdpSocket, UdpSocket) {
     })
 }
 
+/// Does what may fail because something else on this machine, such as another agent's tests, holds softirqs up
+/// in the same moment: what is wrong with the programs is wrong each time.
+fn at_most_thrice(work: impl Fn()) {
+    for attempt in 1..3 {
+        if catch_unwind(AssertUnwindSafe(&work)).is_ok() {
+            return;
+        }
+        println!("attempt {attempt} of 3 was disturbed");
+    }
+    work();
+}
+
 #[test]
 fn packets_for_a_cpu_with_softirqs_disabled_wait_as_long_as_they_are() {
     let name = "packets_for_a_cpu_with_softirqs_disabled_wait_as_long_as_they_are";
     let Some((bench, program)) = start(name, Program::to_run) else { return };
     let _turn = turn();
-    let steered = steered();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let (mut all, mut late) = (Vec::new(), 0);
-    let before = bench.snapshot();
-    for length in LENGTHS.into_iter().cycle().take(LENGTHS.len() * ROUNDS) {
-        let mut wait = injected(&program, length, 1, &steered);
-        while !wait.in_time {
-            assert!(Instant::now() < deadline, "this machine was never in time");
-            late += 1;
-            wait = injected(&program, length, 1, &steered);
+    at_most_thrice(|| {
+        let steered = steered();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (mut all, mut late) = (Vec::new(), 0);
+        let before = bench.snapshot();
+        for length in LENGTHS.into_iter().cycle().take(LENGTHS.len() * ROUNDS) {
+            let mut wait = injected(&program, length, 1, &steered);
+            while !wait.in_time {
+                assert!(Instant::now() < deadline, "this machine was never in time");
+                late += 1;
+                wait = injected(&program, length, 1, &steered);
+            }
+            all.push((length, wait));
         }
-        all.push((length, wait));
-    }
-    let after = bench.snapshot();
-    let received = between(&before, &after, Vector::NetRx);
-    for length in LENGTHS {
-        let of = || all.iter().filter(|(of, _)| *of == length).map(|(_, wait)| wait);
-        let (least, most) = (of().map(|it| it.least).min().unwrap(), of().map(|it| it.most).max().unwrap());
-        let found = within(&received, least - least / 10, most + most / 10);
-        println!("{length} ns: injected {least} to {most}, found {found}");
-        let expected = ROUNDS as u64..=ROUNDS as u64 + late;
-        assert!(expected.contains(&found), "{found} waits from {least} to {most} ns: {received:?}");
-    }
-    let injected: u64 = all.iter().map(|(_, wait)| wait.least).sum();
-    println!("{injected} ns in all, measured {} ns in {}", received.sum_ns, received.count);
-    assert!(received.sum_ns >= injected - injected / 10, "{} of {injected} ns", received.sum_ns);
-    // Packets on the other CPU, meanwhile, and what was not raised on this one.
-    let expected = all.len() as u64..=all.len() as u64 + late;
-    assert!(expected.contains(&long(&received)), "{late} late: {received:?}");
-    assert!(received.count >= MEANWHILE * all.len() as u64, "{received:?}");
-    let sending = between(&before, &after, Vector::NetTx);
-    assert_eq!(long(&sending), 0, "{sending:?}");
-    assert!(after.lost.is_empty(), "{:?}", after.lost);
+        let after = bench.snapshot();
+        let received = between(&before, &after, Vector::NetRx);
+        for length in LENGTHS {
+            let of = || all.iter().filter(|(of, _)| *of == length).map(|(_, wait)| wait);
+            let (least, most) =
+                (of().map(|it| it.least).min().unwrap(), of().map(|it| it.most).max().unwrap());
+            let found = within(&received, least - least / 10, most + most / 10);
+            println!("{length} ns: injected {least} to {most}, found {found}");
+            let expected = ROUNDS as u64..=ROUNDS as u64 + late;
+            assert!(expected.contains(&found), "{found} waits from {least} to {most} ns: {received:?}");
+        }
+        let injected: u64 = all.iter().map(|(_, wait)| wait.least).sum();
+        println!("{injected} ns in all, measured {} ns in {}", received.sum_ns, received.count);
+        assert!(received.sum_ns >= injected - injected / 10, "{} of {injected} ns", received.sum_ns);
+        // Packets on the other CPU, meanwhile, and what was not raised on this one.
+        let expected = all.len() as u64..=all.len() as u64 + late;
+        assert!(expected.contains(&long(&received)), "{late} late: {received:?}");
+        assert!(received.count >= MEANWHILE * all.len() as u64, "{received:?}");
+        let sending = between(&before, &after, Vector::NetTx);
+        assert_eq!(long(&sending), 0, "{sending:?}");
+        assert!(after.lost.is_empty(), "{:?}", after.lost);
+    });
 }
 
 #[test]
@@ -182,20 +198,22 @@ fn packets_that_were_held_up_exhaust_one_poll_for_each_of_its_budgets() {
     let name = "packets_that_were_held_up_exhaust_one_poll_for_each_of_its_budgets";
     let Some((bench, program)) = start(name, Program::to_run) else { return };
     let _turn = turn();
-    let weight = std::fs::read_to_string("/proc/sys/net/core/dev_weight").unwrap();
-    let budget: u64 = weight.trim().parse().unwrap();
-    let (steered, polls) = (steered(), 3);
-    let exhausted = || bench.snapshot().count(Counter::NapiExhausted).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let before = exhausted();
-    // One more than that: it is of the last poll, which is not used up.
-    while !injected(&program, LENGTHS[0], polls * budget + 1, &steered).in_time {
-        assert!(Instant::now() < deadline, "this machine was never in time");
-    }
-    let found = exhausted() - before;
-    println!("{found} polls of {budget} packets");
-    // One that was late is received as it comes. Bursts of others are no business of this test, but few.
-    assert!((polls..2 * polls).contains(&found), "{found} polls for {polls}");
+    at_most_thrice(|| {
+        let weight = std::fs::read_to_string("/proc/sys/net/core/dev_weight").unwrap();
+        let budget: u64 = weight.trim().parse().unwrap();
+        let (steered, polls) = (steered(), 3);
+        let exhausted = || bench.snapshot().count(Counter::NapiExhausted).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let before = exhausted();
+        // One more than that: it is of the last poll, which is not used up.
+        while !injected(&program, LENGTHS[0], polls * budget + 1, &steered).in_time {
+            assert!(Instant::now() < deadline, "this machine was never in time");
+        }
+        let found = exhausted() - before;
+        println!("{found} polls of {budget} packets");
+        // One that was late is received as it comes. Bursts of others are no business of this test, but few.
+        assert!((polls..2 * polls).contains(&found), "{found} polls for {polls}");
+    });
 }
 
 #[test]
@@ -203,46 +221,48 @@ fn a_timer_waits_for_the_softirq_that_runs_before_it_and_packets_do_not() {
     let name = "a_timer_waits_for_the_softirq_that_runs_before_it_and_packets_do_not";
     let Some((bench, program)) = start(name, Program::to_filter) else { return };
     let _turn = turn();
-    let (filtered, sender) = pair();
-    program.filter(&filtered);
-    // It ends by a timer of the tick: sleeping would end by one of high resolution.
-    let (timed, _) = pair();
-    timed.set_read_timeout(Some(TIMER)).unwrap();
-    let before = bench.snapshot();
-    let length = LENGTHS[2];
-    let mut all = Vec::new();
-    for _ in 0..ROUNDS {
-        let at = now() + 10 * MS;
-        let wait = std::thread::scope(|threads| {
-            threads.spawn(|| {
-                own_cpu(KEPT);
-                sleep_until(at);
-                assert!(timed.recv(&mut [0; 1]).is_err());
+    at_most_thrice(|| {
+        let (filtered, sender) = pair();
+        program.filter(&filtered);
+        // It ends by a timer of the tick: sleeping would end by one of high resolution.
+        let (timed, _) = pair();
+        timed.set_read_timeout(Some(TIMER)).unwrap();
+        let before = bench.snapshot();
+        let length = LENGTHS[2];
+        let mut all = Vec::new();
+        for _ in 0..ROUNDS {
+            let at = now() + 10 * MS;
+            let wait = std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    own_cpu(KEPT);
+                    sleep_until(at);
+                    assert!(timed.recv(&mut [0; 1]).is_err());
+                });
+                let keeper = threads.spawn(|| {
+                    own_cpu(KEPT);
+                    sleep_until(at + MS);
+                    let began = now();
+                    // Received where it is sent, before this returns: the filter keeps the CPU in NET_RX.
+                    sender.send(&(began + length).to_ne_bytes()).unwrap();
+                    now() - began
+                });
+                keeper.join().unwrap()
             });
-            let keeper = threads.spawn(|| {
-                own_cpu(KEPT);
-                sleep_until(at + MS);
-                let began = now();
-                // Received where it is sent, before this returns: the filter keeps the CPU in NET_RX.
-                sender.send(&(began + length).to_ne_bytes()).unwrap();
-                now() - began
-            });
-            keeper.join().unwrap()
-        });
-        all.push(wait);
-    }
-    let after = bench.snapshot();
-    let timers = between(&before, &after, Vector::Timer);
-    // It is raised by a tick: of the timer's own time, which is rounded up, and the one after it.
-    let tick = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
-    let late = 3 * tick.tv_nsec() as u64 + TIMER.as_nanos() as u64;
-    let (least, most) = (length - late, *all.iter().max().unwrap());
-    let found = within(&timers, least - least / 10, most + most / 10);
-    println!("{all:?}: {found} timers from {least} to {most}");
-    assert!(found >= ROUNDS as u64, "{found} timers waited from {least} to {most} ns: {timers:?}");
-    for vector in [Vector::NetRx, Vector::NetTx] {
-        let others = between(&before, &after, vector);
-        assert_eq!(long(&others), 0, "{}: {others:?}", vector.name());
-    }
-    assert!(after.lost.is_empty(), "{:?}", after.lost);
+            all.push(wait);
+        }
+        let after = bench.snapshot();
+        let timers = between(&before, &after, Vector::Timer);
+        // It is raised by a tick: of the timer's own time, which is rounded up, and the one after it.
+        let tick = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
+        let late = 3 * tick.tv_nsec() as u64 + TIMER.as_nanos() as u64;
+        let (least, most) = (length - late, *all.iter().max().unwrap());
+        let found = within(&timers, least - least / 10, most + most / 10);
+        println!("{all:?}: {found} timers from {least} to {most}");
+        assert!(found >= ROUNDS as u64, "{found} timers waited from {least} to {most} ns: {timers:?}");
+        for vector in [Vector::NetRx, Vector::NetTx] {
+            let others = between(&before, &after, vector);
+            assert_eq!(long(&others), 0, "{}: {others:?}", vector.name());
+        }
+        assert!(after.lost.is_empty(), "{:?}", after.lost);
+    });
 }

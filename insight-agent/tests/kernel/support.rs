@@ -6,6 +6,7 @@ use insight_agent::model::kernel::{Durations, KernelSnapshot, Reason, State};
 use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::Measurement;
 use insight_lab::skip::{SkipReason, skip};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -69,6 +70,15 @@ impl Bench {
     /// A connection: the connecting end, the accepting end.
     pub fn connect(&self) -> (TcpStream, TcpStream) {
         connect(&self.listener)
+    }
+
+    /// The same, greeted by the accepting end, as servers of HTTP/2 do: then the first answer is that of the
+    /// first request, and what follows can be measured without a rest.
+    pub fn connect_greeted(&self) -> (TcpStream, TcpStream) {
+        let (mut near, mut far) = self.connect();
+        far.write_all(&ANSWER).unwrap();
+        near.read_exact(&mut [0; ANSWER.len()]).unwrap();
+        (near, far)
     }
 
     /// How many values this test's port has in a distribution now.

@@ -5,6 +5,10 @@
 //! multiplexed connections nearly nothing is clean, and a figure that pretended otherwise would
 //! be off by the whole round trip.
 
+mod control;
+
+pub use control::Control;
+
 /// Bytes within this time of the last ones of their direction belong to the same request: HEADERS
 /// and DATA are often two writes. At half of it a slow writer is often doubted; at double, two
 /// requests that follow each other closely could pass for one.
@@ -24,10 +28,22 @@ pub const DOUBT_NS: u64 = 50_000_000;
 /// connection's exchanges took before it.
 pub const CALM_EXCHANGES: u8 = 2;
 
-/// As [`CALM_EXCHANGES`], on a connection that was not watched from its beginning. Only there can
-/// one answer be owed all the time without a second burst to tell: requests of two users who take
-/// turns. Sooner or later one of them asks while the other waits, and rarely after that many.
-pub const CALM_JOINED: u8 = 64;
+/// Evidence that no answer is owed from the opening of a connection, see [`Exchange::weigh`].
+/// **Unit**: quarters of a bit.
+pub const ALONE: u8 = 4 * 16;
+
+/// As [`ALONE`], on a connection that was not watched from its beginning: nobody has seen how its callers
+/// came one after the other, which is when two of them meet.
+pub const ALONE_JOINED: u8 = 4 * 48;
+
+/// Of one exchange at most so much: one odd distance is no proof.
+const MOST_EVIDENCE: u32 = 4 * 4;
+
+/// The finest difference of times, as a power of two. **Unit**: ns.
+const TICK_POWER: u32 = 14;
+
+/// Differences of fewer ticks than two to this power say nothing: 131 µs.
+const FINEST_BITS: u32 = 3;
 
 /// Exchanges in a row that end the suspicion of two requests at once: each by itself, and each within a
 /// quarter, or [`USUAL_NS`], of what the connection's exchanges took before it. In a steady stream of more
@@ -46,55 +62,21 @@ pub const IDLE_NS: u64 = 500_000;
 /// that is asked twice at once can still mislead, once.
 pub const QUIET_NS: u64 = 200_000_000;
 
-/// What TLS 1.3 adds to each.
-const TLS_RECORD: u32 = 22;
+/// Nothing was owed when the connection was last silent.
+const SURE: u8 = 0;
 
-/// Which sizes are no request and no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Control {
-    /// None: it is another protocol.
-    Nothing,
-    /// Those of HTTP/2 frames.
-    Plain,
-    /// Those, with and without what TLS 1.3 adds.
-    Tls,
-}
+/// There was enough evidence that nothing is owed.
+const EVIDENT: u8 = 1;
 
-impl Control {
-    /// As configured: HTTP/2 or not, and how many exchanges of a connection are left out, which are two
-    /// where a TLS handshake comes first.
-    #[inline(always)]
-    pub const fn of(http2: bool, skip: u16) -> Self {
-        match (http2, skip) {
-            (false, _) => Self::Nothing,
-            (true, 0 | 1) => Self::Plain,
-            (true, _) => Self::Tls,
-        }
-    }
+/// Joined while it was open: an answer may be owed from before.
+const JOINED: u8 = 2;
 
-    /// Whether so many bytes at once are HTTP/2 housekeeping.
-    #[inline(always)]
-    pub const fn is(self, bytes: u32) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Plain => is_listed(bytes),
-            Self::Tls => is_listed(bytes) || (bytes > TLS_RECORD && is_listed(bytes - TLS_RECORD)),
-        }
-    }
-}
+/// The last exchange that is left out is over. What answered may have been the other side's SETTINGS, and
+/// an answer be owed to a request that came with the own ones. If it comes before the next request, none is.
+const OPENED: u8 = 3;
 
-/// Frames that are no request and no answer: SETTINGS acknowledgement and empty SETTINGS 9,
-/// WINDOW_UPDATE 13, PING 17, and what pairs of them come to.
-#[inline(always)]
-const fn is_listed(bytes: u32) -> bool {
-    matches!(bytes, 9 | 13 | 17 | 22 | 26 | 30 | 34)
-}
-
-/// Joined while it was open; the doubt is about what went on before.
-const JOINED: u8 = 1;
-
-/// Joined, and calm for [`CALM_JOINED`] exchanges since.
-const JOINED_CALM: u8 = 2;
+/// The next request came before that: nothing but silence or evidence tells.
+const UNTOLD: u8 = 4;
 
 /// The exchange under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,16 +100,22 @@ pub struct Exchange {
     calm: u8,
     /// Not 0: bytes followed so closely on the answer that they may be the rest of its request.
     tail: u8,
-    /// Not 0: nobody watched when the connection was last silent. [`JOINED`] or [`JOINED_CALM`].
-    joined: u8,
+    /// Whether an answer may be owed without anything that showed it: [`SURE`] to [`UNTOLD`].
+    unsure: u8,
     /// Not 0: the open request has come in more than one burst.
     bursts: u8,
     /// Not 0: a second burst raised the doubt, and not only a crowd.
     split: u8,
-    /// Fills the entry up.
-    unused: [u8; 3],
+    /// Evidence that nothing is owed. **Unit**: quarters of a bit.
+    evidence: u8,
+    /// How long before the open request the last one was. **Unit**: ticks. The greatest: unknown, or more.
+    gap: u16,
     /// How long the last measured exchange took, in µs. 0: none was.
     usual_us: u32,
+    /// How long exchanges by themselves took of late, on average. **Unit**: ticks. 0: there was none.
+    mean_alone: u32,
+    /// The same with half of [`Self::gap`] added, which would be steadier if an answer was owed.
+    mean_owed: u32,
 }
 
 /// What bytes in the answer's direction came to.
@@ -157,27 +145,23 @@ impl Exchange {
             mixed: 0,
             calm: 0,
             tail: 0,
-            joined: 0,
+            unsure: 0,
             bursts: 0,
             split: 0,
-            unused: [0; 3],
+            evidence: 0,
+            gap: 0,
             usual_us: 0,
+            mean_alone: 0,
+            mean_owed: 0,
         }
     }
 
     /// Of a connection that has been open for long, and may be in the middle of anything: none of
-    /// its exchanges is an opening, and none is measured before 200 ms of silence, or so many calm
-    /// exchanges that no answer can be owed from before.
+    /// its exchanges is an opening, and none is measured before 200 ms of silence, or evidence of
+    /// [`ALONE_JOINED`] that no answer is owed from before.
     #[inline(always)]
     pub const fn joined(now: u64, skip: u16) -> Self {
-        Self {
-            last_ask_ns: now,
-            last_answer_ns: now,
-            doubted_ns: now,
-            skipped: skip,
-            joined: JOINED,
-            ..Self::new()
-        }
+        Self { last_answer_ns: now, doubted_ns: now, skipped: skip, unsure: JOINED, ..Self::new() }
     }
 
     /// Whether its connection is still being set up: one of the first `skip` exchanges.
@@ -204,12 +188,15 @@ impl Exchange {
             }
             self.tail = 0;
             if silence >= QUIET_NS {
-                self.mixed = 0;
-                self.doubted_ns = 0;
-                self.split = 0;
-                self.joined = 0;
+                self.settle_as(SURE);
+            } else if self.unsure == OPENED {
+                self.unsure = UNTOLD;
             }
-            self.crowded = (silence < IDLE_NS) as u8;
+            self.gap =
+                if self.last_ask_ns == 0 { u16::MAX } else { ticks(now.saturating_sub(self.last_ask_ns)) };
+            // What comes before anybody has asked is nobody's answer.
+            let is_first = self.last_ask_ns == 0 && self.unsure != JOINED;
+            self.crowded = (silence < IDLE_NS && !is_first) as u8;
             if self.crowded != 0 {
                 self.crowd(now);
             }
@@ -226,9 +213,21 @@ impl Exchange {
             self.doubted_ns = now;
             self.split = 1;
             self.calm = 0;
+            self.evidence = 0;
+            self.mean_alone = 0;
             self.crowded = 1;
         }
         self.last_ask_ns = now;
+    }
+
+    /// Nothing is owed.
+    #[inline(always)]
+    const fn settle_as(&mut self, unsure: u8) {
+        self.mixed = 0;
+        self.doubted_ns = 0;
+        self.split = 0;
+        self.evidence = 0;
+        self.unsure = unsure;
     }
 
     /// Requests crowd: one that happens to come in silence is seldom alone.
@@ -244,11 +243,19 @@ impl Exchange {
     /// Bytes in the answer's direction; the first `skip` exchanges are left out.
     #[inline(always)]
     pub fn answer(&mut self, now: u64, skip: u16) -> Answer {
+        let last_answer_ns = self.last_answer_ns;
         self.last_answer_ns = now;
         let asked = self.asked_ns;
         if asked == 0 {
             // It was a request after all, right behind the last one.
             let overlapped = self.tail != 0 && now.saturating_sub(self.last_ask_ns) >= IDLE_NS;
+            if self.unsure == OPENED
+                && self.split == 0
+                && self.tail == 0
+                && now.saturating_sub(last_answer_ns) > BURST_NS
+            {
+                self.settle_as(SURE);
+            }
             self.tail = 0;
             if overlapped {
                 self.crowd(now);
@@ -258,6 +265,14 @@ impl Exchange {
         self.asked_ns = 0;
         if self.skipped < skip {
             self.skipped += 1;
+            // SETTINGS from before the first request answer nothing.
+            let is_greeted = skip == 1 && last_answer_ns != 0;
+            if self.skipped == skip && !is_greeted {
+                self.unsure = OPENED;
+                if self.doubted_ns == 0 {
+                    self.doubted_ns = now;
+                }
+            }
             return Answer::Opening;
         }
         // Another CPU's clock may be a little behind: no duration is better than a huge one.
@@ -271,7 +286,7 @@ impl Exchange {
         }
         // What is measured on a connection that was never seen silent is not certain enough to
         // tell others by.
-        if self.joined == 0 {
+        if self.unsure == SURE {
             let us = took / 1_000;
             self.usual_us = if us > u32::MAX as u64 { u32::MAX } else { us as u32 };
         }
@@ -281,28 +296,57 @@ impl Exchange {
     /// One more exchange, by itself, that took this long while answers may still be owed: are they?
     #[inline(always)]
     fn settle(&mut self, now: u64, took: u64) {
+        let is_split = self.mixed != 0 || self.split != 0;
+        if self.unsure >= JOINED && !is_split {
+            self.weigh(took);
+            let enough = if self.unsure == JOINED { ALONE_JOINED } else { ALONE };
+            if self.evidence >= enough {
+                self.settle_as(EVIDENT);
+            }
+            return;
+        }
         // Without a figure from before, nothing but silence tells: two callers who began together are as
         // calm as one, for as long as they are even, and each gets the other's answer.
-        if (self.mixed != 0 || self.split != 0) && (self.usual_us == 0 || !self.is_usual(took)) {
+        if is_split && (self.usual_us == 0 || !self.is_usual(took)) {
             self.calm = 0;
             return;
         }
-        let enough = if self.mixed != 0 {
-            CALM_USUAL
-        } else if self.joined == JOINED {
-            CALM_JOINED
-        } else {
-            CALM_EXCHANGES
-        };
+        let enough = if self.mixed != 0 { CALM_USUAL } else { CALM_EXCHANGES };
         self.calm = self.calm.saturating_add(1);
         if self.calm >= enough && now.saturating_sub(self.doubted_ns) >= DOUBT_NS {
-            self.mixed = 0;
-            self.doubted_ns = 0;
-            self.split = 0;
-            if self.joined == JOINED {
-                self.joined = JOINED_CALM;
-            }
+            self.settle_as(self.unsure);
         }
+    }
+
+    /// Is this the answer to the open request, or to an earlier one, as all are for ever once one is owed?
+    ///
+    /// An answer that is owed comes when it comes, however late the open request was: a late one leaves it
+    /// less time, by as much as the distance to the request before is longer. So the time that it seems to
+    /// take becomes steadier with half of that distance added, whether one is owed or several. An answer to
+    /// the open request comes later with it, and its time is steadier as it is. By what factor one time is
+    /// nearer to its mean than the other is evidence, counted in powers of two. Where requests come evenly
+    /// there is none, and nothing is believed.
+    #[inline(always)]
+    fn weigh(&mut self, took: u64) {
+        if self.gap == u16::MAX {
+            return;
+        }
+        let alone = (ticks(took) | 1) as u32;
+        let owed = alone + self.gap as u32 / 2;
+        if self.mean_alone == 0 {
+            self.mean_alone = alone;
+            self.mean_owed = owed;
+            return;
+        }
+        let apart = [4 * bits(alone.abs_diff(self.mean_alone)), 4 * bits(owed.abs_diff(self.mean_owed))];
+        self.evidence = if apart[1] > apart[0] {
+            let more = apart[1] - apart[0];
+            self.evidence.saturating_add(if more > MOST_EVIDENCE { MOST_EVIDENCE } else { more } as u8)
+        } else {
+            self.evidence.saturating_sub((apart[0] - apart[1]) as u8)
+        };
+        self.mean_alone = nearer(self.mean_alone, alone);
+        self.mean_owed = nearer(self.mean_owed, owed);
     }
 
     /// Whether an exchange took about as long as the last one that was measured.
@@ -314,11 +358,32 @@ impl Exchange {
     }
 }
 
+/// In ticks, at most more than a second.
+#[inline(always)]
+const fn ticks(ns: u64) -> u16 {
+    let ticks = ns >> TICK_POWER;
+    if ticks > u16::MAX as u64 { u16::MAX } else { ticks as u16 }
+}
+
+/// A mean after one more value.
+#[inline(always)]
+const fn nearer(mean: u32, value: u32) -> u32 {
+    mean + value / 8 - mean / 8
+}
+
+/// How many bits a difference has, those that say nothing as if they were set.
+#[inline(always)]
+const fn bits(ticks: u32) -> u32 {
+    u32::BITS - (ticks | ((1 << FINEST_BITS) - 1)).leading_zeros()
+}
+
 impl Default for Exchange {
     fn default() -> Self {
         Self::new()
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

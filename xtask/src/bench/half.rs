@@ -40,6 +40,10 @@ pub struct Ground<'a> {
     pub placement: Placement,
     /// Who runs in which network namespace.
     pub site: &'a Site,
+    /// Connections of the load.
+    pub connections: u32,
+    /// One in so many connections is measured in full.
+    pub sample_one_in: u32,
     /// Load after the warm-up. **Unit**: s.
     pub seconds: f64,
     /// Configurations and logs.
@@ -169,7 +173,8 @@ impl Ground<'_> {
     /// # Errors
     /// As [`wait_measures`], or it does not start.
     pub fn start_agent(&self, addresses: &Addresses, set: Set) -> Result<Agent> {
-        let text = setting::agent(self.forwarder, addresses, set, self.site.node());
+        let sampling = self.sample_one_in;
+        let text = setting::agent(self.forwarder, addresses, set, sampling, self.site.node());
         let arguments = ["run".into(), "--config".into(), self.write("agent.toml", &text)?];
         let name = "insight-agent";
         let mut process = self.launcher().start_in(self.site.node(), name, &[], &self.agent, arguments)?;
@@ -203,7 +208,7 @@ impl Ground<'_> {
         if log.exists() {
             fs::remove_file(&log).with_context(|| format!("remove {}", log.display()))?;
         }
-        let arguments = load::arguments(target, self.seconds, &self.message(), &log);
+        let arguments = load::arguments(target, self.connections, self.seconds, &self.message(), &log);
         let (forwarder_before, agent_before) = (path.forwarder.cpu(), agent.and_then(Process::cpu));
         let began = Instant::now();
         let (far, cpus) = (self.site.far(), &self.placement.others);

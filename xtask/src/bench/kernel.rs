@@ -43,6 +43,12 @@ pub struct Args {
     /// What is measured
     #[arg(long, default_value = "nginx")]
     forwarder: Forwarder,
+    /// Connections of the load, each with one request under way
+    #[arg(long, default_value_t = load::CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    connections: u32,
+    /// The agent's kernel.sample_one_in: of more than 16 connections one in so many is measured in full
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    sample_one_in: u32,
     /// Load and origin in the forwarder's network namespace, as without root
     #[arg(long)]
     loopback: bool,
@@ -86,6 +92,8 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
         upstream: Upstream::Kept,
         placement,
         site: &site,
+        connections: args.connections,
+        sample_one_in: args.sample_one_in,
         seconds: args.seconds,
         folder: folder.path(),
         interrupt: &interrupt,
@@ -174,7 +182,8 @@ fn conditions(ground: &Ground<'_>, args: &Args, load_generator: String) -> Resul
         forwarder: args.forwarder.to_string(),
         forwarder_version: args.forwarder.version(&ground.forwarder_program),
         load_generator,
-        connections: load::CONNECTIONS,
+        connections: ground.connections,
+        sample_one_in: ground.sample_one_in,
         seconds: args.seconds,
         seed: args.seed,
         machine: Machine::here(&ground.agent)?,

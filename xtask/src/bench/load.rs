@@ -23,10 +23,16 @@ pub const EMPTY_MESSAGE: [u8; 5] = [0; 5];
 const MOST_FAILED: f64 = 0.001;
 
 /// The arguments of h2load. Its log is appended to what is at `log`.
-pub fn arguments(target: SocketAddr, seconds: f64, message: &Path, log: &Path) -> Vec<String> {
+pub fn arguments(
+    target: SocketAddr,
+    connections: u32,
+    seconds: f64,
+    message: &Path,
+    log: &Path,
+) -> Vec<String> {
     let whole_ms = (Duration::from_secs_f64(seconds) + WARM_UP).as_millis();
     vec![
-        format!("--clients={CONNECTIONS}"),
+        format!("--clients={connections}"),
         "--threads=1".into(),
         "--max-concurrent-streams=1".into(),
         format!("--duration={whole_ms}ms"),

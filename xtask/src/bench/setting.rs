@@ -185,7 +185,13 @@ pub fn origin(addresses: &Addresses, message: &Path) -> String {
 /// The agent's configuration: a set of measurements, the forwarder, a group on either side; `scope`
 /// is the file of the network namespace whose sockets count. The host is not read: what is measured
 /// is the cost of the kernel half.
-pub fn agent(forwarder: Forwarder, addresses: &Addresses, set: Set, scope: Option<&Path>) -> String {
+pub fn agent(
+    forwarder: Forwarder,
+    addresses: &Addresses,
+    set: Set,
+    sample_one_in: u32,
+    scope: Option<&Path>,
+) -> String {
     let Addresses { metrics, admin, grpc, callers, origin, .. } = addresses;
     let scope =
         scope.map_or(String::new(), |netns| format!("scope_namespaces = [\"{}\"]\n", netns.display()));
@@ -195,6 +201,7 @@ pub fn agent(forwarder: Forwarder, addresses: &Addresses, set: Set, scope: Optio
         .replace("{{grpc}}", &grpc.to_string())
         .replace("{{forwarder}}", forwarder.as_str())
         .replace("{{set}}", set.word())
+        .replace("{{sampling}}", &sample_one_in.to_string())
         .replace("{{scope}}\n", &scope)
         .replace("{{callers}}", &callers.to_string())
         .replace("{{origin}}", &origin.ip().to_string())
@@ -219,6 +226,7 @@ enabled = false
 [kernel]
 enabled = true
 measurements = ["{{set}}"]
+sample_one_in = {{sampling}}
 {{scope}}
 [[kernel.peer]]
 name = "callers"
@@ -364,7 +372,7 @@ mod tests {
 
     #[test]
     fn the_agents_configuration_is_toml_with_both_groups() {
-        let text = agent(Forwarder::Haproxy, &Addresses::free().unwrap(), Set::Default, None);
+        let text = agent(Forwarder::Haproxy, &Addresses::free().unwrap(), Set::Default, 1, None);
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table["forwarder"][0]["process"].as_str(), Some("haproxy"));
         assert_eq!(table["kernel"]["peer"].as_array().unwrap().len(), 2);
@@ -376,9 +384,10 @@ mod tests {
     fn the_agents_configuration_has_the_set_and_the_scope() {
         let [node, callers, origin] = [1, 2, 3].map(|last| Ipv4Addr::new(198, 18, 0, last));
         let addresses = Addresses::apart(node, callers, origin);
-        let text = agent(Forwarder::Nginx, &addresses, Set::All, Some(Path::new("/run/netns/a")));
+        let text = agent(Forwarder::Nginx, &addresses, Set::All, 8, Some(Path::new("/run/netns/a")));
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table["kernel"]["measurements"][0].as_str(), Some("all"));
+        assert_eq!(table["kernel"]["sample_one_in"].as_integer(), Some(8));
         assert_eq!(table["kernel"]["scope_namespaces"][0].as_str(), Some("/run/netns/a"));
         assert_eq!(table["kernel"]["peer"][0]["networks"][0].as_str(), Some("198.18.0.2"));
         assert_eq!(table["kernel"]["peer"][1]["ports"][0].as_str(), Some("5052"));

@@ -15,6 +15,7 @@ use crate::bench::agent::memory::Memory;
 use crate::bench::apart::{Apart, Site};
 use crate::bench::half::{Agent, Ground};
 use crate::bench::http::Connection;
+use crate::bench::load;
 use crate::bench::machine::Machine;
 use crate::bench::ready::Set;
 use crate::bench::scrapes::{pause, scrape};
@@ -125,6 +126,8 @@ fn soak(root: &Path, args: &Args) -> Result<Report> {
         upstream: Upstream::PerRequest,
         placement,
         site: &site,
+        connections: load::CONNECTIONS,
+        sample_one_in: 1,
         seconds: args.duration.as_secs_f64(),
         folder: folder.path(),
         interrupt: &interrupt,

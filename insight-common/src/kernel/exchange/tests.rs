@@ -48,7 +48,9 @@ fn the_first_exchanges_of_a_connection_are_left_out() {
     exchange.ask(1_000 * MS);
     assert_eq!(exchange.answer(1_001 * MS, 1), Answer::Opening);
     exchange.ask(1_100 * MS);
-    assert_eq!(exchange.answer(1_101 * MS, 1), Answer::Took(MS));
+    assert_eq!(exchange.answer(1_101 * MS, 1), Answer::Overlapped, "or to a request of the opening");
+    exchange.ask(1_101 * MS + QUIET_NS);
+    assert_eq!(exchange.answer(1_102 * MS + QUIET_NS, 1), Answer::Took(MS));
 }
 
 #[test]
@@ -71,6 +73,42 @@ fn a_second_caller_during_the_opening_is_believed_after_silence_alone() {
     assert_eq!(false_ones, 0);
     exchange.ask(5_000 * MS);
     assert_eq!(exchange.answer(5_024 * MS, 1), Answer::Took(24 * MS));
+}
+
+#[test]
+fn the_answer_to_a_request_that_came_with_the_settings_is_waited_for() {
+    // As a work-stealing proxy began: SETTINGS with a request at 0 ms, the other side's after 6, and eight
+    // callers who ask 17 ms after each other and are answered after 24.
+    let (mut exchange, mut events) = (Exchange::new(), std::vec![(1_000, true), (1_006, false)]);
+    events.extend((0..200).flat_map(|nth| [(1_000 + 17 * nth, true), (1_024 + 17 * nth, false)]).skip(1));
+    events.sort_unstable();
+    for (at, is_ask) in events {
+        if is_ask {
+            exchange.ask(at * MS);
+        } else {
+            assert!(!matches!(exchange.answer(at * MS, 1), Answer::Took(_)), "at {at}");
+        }
+    }
+}
+
+#[test]
+fn one_caller_whose_answer_comes_behind_the_settings_is_measured_from_the_second_request_on() {
+    let mut exchange = Exchange::new();
+    exchange.ask(1_000 * MS);
+    assert_eq!(exchange.answer(1_006 * MS, 1), Answer::Opening);
+    assert_eq!(exchange.answer(1_024 * MS, 1), Answer::Nothing, "it was owed");
+    exchange.ask(1_030 * MS);
+    assert_eq!(exchange.answer(1_054 * MS, 1), Answer::Took(24 * MS));
+}
+
+#[test]
+fn one_caller_who_was_greeted_is_measured_from_the_second_request_on() {
+    let mut exchange = Exchange::new();
+    assert_eq!(exchange.answer(1_000 * MS, 1), Answer::Nothing, "settings");
+    exchange.ask(1_000 * MS + 100_000);
+    assert_eq!(exchange.answer(1_034 * MS, 1), Answer::Opening);
+    exchange.ask(1_040 * MS);
+    assert_eq!(exchange.answer(1_064 * MS, 1), Answer::Took(24 * MS));
 }
 
 #[test]
@@ -212,23 +250,39 @@ fn an_even_stream_of_more_than_one_request_at_once_is_never_measured() {
     assert_eq!(seen, []);
 }
 
-/// Asks and answers `count` times, 20 ms each with 5 ms between. Gives how many were measured.
+/// Asks and answers `count` times, 20 ms each with 3 to 22 ms between. Gives how many were measured.
 fn answered_alone(exchange: &mut Exchange, from: u64, count: u64) -> usize {
+    let mut at = from;
     let measured = (0..count).filter(|nth| {
-        let at = from + 25 * MS * nth;
         exchange.ask(at);
-        exchange.answer(at + 20 * MS, 1) == Answer::Took(20 * MS)
+        at += (23 + 7 * nth % 20) * MS;
+        exchange.answer(at - (3 + 7 * nth % 20) * MS, 1) == Answer::Took(20 * MS)
     });
     measured.count()
 }
 
 #[test]
-fn a_connection_joined_in_the_middle_is_measured_after_so_many_calm_exchanges() {
+fn a_connection_joined_in_the_middle_is_measured_on_evidence() {
     let mut exchange = Exchange::joined(1_000 * MS, 1);
     assert_eq!(exchange.answer(1_010 * MS, 1), Answer::Nothing, "of a request that nobody saw");
-    let calm = u64::from(CALM_JOINED);
-    assert_eq!(answered_alone(&mut exchange, 1_020 * MS, calm), 0);
-    assert_eq!(answered_alone(&mut exchange, 1_020 * MS + calm * 25 * MS, 5), 5, "and no opening");
+    // The first distance is not known, the second one is what others are compared with.
+    let least = u64::from(ALONE_JOINED) / u64::from(MOST_EVIDENCE) + 2;
+    assert_eq!(answered_alone(&mut exchange, 1_020 * MS, least), 0);
+    let mut exchange = Exchange::joined(1_000 * MS, 1);
+    let measured = answered_alone(&mut exchange, 1_020 * MS, 100);
+    assert!((80..=100 - least as usize).contains(&measured), "{measured}");
+}
+
+#[test]
+fn what_is_perfectly_even_is_believed_after_silence_alone_once_joined() {
+    let mut exchange = Exchange::joined(1_000 * MS, 1);
+    for nth in 0..2_000 {
+        let at = (1_020 + 25 * nth) * MS;
+        exchange.ask(at);
+        assert_eq!(exchange.answer(at + 20 * MS, 1), Answer::Overlapped, "or every second one is owed");
+    }
+    exchange.ask(60_000 * MS);
+    assert_eq!(exchange.answer(60_020 * MS, 1), Answer::Took(20 * MS));
 }
 
 #[test]
@@ -270,7 +324,7 @@ fn of_two_users_who_seem_to_take_turns_next_to_nothing_is_measured_once_joined()
 #[test]
 fn housekeeping_is_known_by_its_size_and_with_tls_only_where_there_is_tls() {
     for size in [9, 13, 17, 22, 26, 30, 34] {
-        assert!(Control::Plain.is(size) && Control::Tls.is(size) && Control::Tls.is(size + TLS_RECORD));
+        assert!(Control::Plain.is(size) && Control::Tls.is(size) && Control::Tls.is(size + 22));
         assert!(!Control::Nothing.is(size));
     }
     for size in [31, 35, 39, 44, 48, 52, 56] {

@@ -23,6 +23,8 @@ pub struct Conditions {
     pub load_generator: String,
     /// Connections, each with one request under way.
     pub connections: u32,
+    /// One in so many is measured in full, beyond the first 16 of each role and peer group.
+    pub sample_one_in: u32,
     /// Load of each half after the warm-up.
     pub seconds: f64,
     /// Of the order and of the intervals.
@@ -135,6 +137,7 @@ mod tests {
                 forwarder_version: "nginx version: nginx/1.22.1".into(),
                 load_generator: "h2load nghttp2/1.52.0".into(),
                 connections: 16,
+                sample_one_in: 1,
                 seconds: 3.0,
                 seed: 1,
                 machine: Machine::example(),

@@ -51,12 +51,13 @@ impl Report {
             }
         };
         let mut text = format!(
-            "h2load -> {} -> origin: {} connections with one request each, {} rounds of {HALVES} x {} s, seed {}\n\
+            "h2load -> {} -> origin: {} connections with one request each{}, {} rounds of {HALVES} x {} s, seed {}\n\
              {} on {}, load ({}) and origin on {},\n\
              agent ({} build) anywhere; {}\n\
              {place}\n",
             c.forwarder,
             c.connections,
+            sampling(c.sample_one_in),
             self.rounds.len(),
             c.seconds,
             c.seed,
@@ -185,6 +186,11 @@ impl Report {
         }
         text.trim_end().to_owned()
     }
+}
+
+/// What of the connections is measured, where that is not everything.
+fn sampling(one_in: u32) -> String {
+    if one_in > 1 { format!(", one in {one_in} of them measured in full") } else { String::new() }
 }
 
 fn named<'a>(programs: &'a [ProgramCost], name: &str) -> Option<&'a ProgramCost> {

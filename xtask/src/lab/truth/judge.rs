@@ -171,7 +171,7 @@ pub fn durations(evidence: &Evidence, known: Known) -> Verdict {
     let Some((low, high)) = median(samples) else {
         return Verdict::Wrong("samples without buckets".to_owned());
     };
-    let found = milliseconds(f64::midpoint(low, high));
+    let found = between(low, high);
     let measured = samples.count / all;
     let rest = match measured < 0.9 && lost_sum > 0.0 {
         true => format!(" ({} measured; {})", percent(measured), losses(lost, all)),
@@ -238,8 +238,7 @@ pub fn cluster(samples: &Histogram, known: Known, least: f64, most: f64) -> Verd
     let (allowed_low, allowed_high) = known.allowed();
     let (low, high) = mean_inside(samples, first, last);
     if high < allowed_low || low > allowed_high {
-        let mean = milliseconds(f64::midpoint(low, high));
-        return Verdict::Wrong(format!("{mean} on average, of {}", known.text()));
+        return Verdict::Wrong(format!("{} on average, of {}", between(low, high), known.text()));
     }
     Verdict::Right(what)
 }
@@ -328,6 +327,15 @@ fn mean_inside(samples: &Histogram, first: usize, last: usize) -> (f64, f64) {
     let bucket_low = first.checked_sub(1).map_or(0.0, |at| samples.buckets[at].0);
     let bucket_high = samples.buckets[last].0;
     ((least / inside).max(bucket_low), (most / inside).min(bucket_high))
+}
+
+/// A value that lies somewhere between these: one figure where they are close, for the middle of a bucket
+/// looks like a measurement. **Unit**: s.
+fn between(low: f64, high: f64) -> String {
+    match high <= low * (1.0 + SHARE_OFF) {
+        true => milliseconds(f64::midpoint(low, high)),
+        false => format!("{} to {}", milliseconds(low), milliseconds(high)),
+    }
 }
 
 /// Samples in every bucket that shares values with `least` to `most`.
