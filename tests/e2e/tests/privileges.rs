@@ -142,8 +142,8 @@ fn without_bpf_or_perfmon_all_kernel_measurements_fail_and_the_rest_runs() {
     for left in [&["perfmon", "net_admin"][..], &["bpf", "net_admin"], &[]] {
         let site = Site::new();
         let agent = start(&site, left, &config(BY_NAME, ""));
-        // Nothing measures: there is nothing to seed.
-        assert_states(&agent, &all, ("disabled", "off"));
+        // It was asked for, like the others.
+        assert_states(&agent, &all, ("failed", "permission"));
         assert_held(&agent, &[]);
         assert!(agent.log().contains("grant CAP_BPF"), "{}", agent.log());
     }
