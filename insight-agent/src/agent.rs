@@ -12,8 +12,11 @@
 //! The prober and the gRPC server have a thread each, because both report durations of their own
 //! thread; everything else shares the runtime that [`Agent::run`] is called on.
 
+mod asked;
+mod changes;
 mod correlator;
 mod error;
+pub mod file_watch;
 mod files;
 mod grpc;
 mod host;
@@ -21,6 +24,7 @@ mod kernel;
 mod nodes;
 mod peers;
 pub mod privileges;
+mod reconcile;
 mod reload;
 mod report;
 mod status;
@@ -31,34 +35,37 @@ pub use error::AgentError;
 pub use files::check_files;
 pub use host::DUPLICATE_ADVICE;
 pub use kernel::configured as kernel_settings;
-pub use reload::{Reloaded, Reloader};
+pub use reload::{Reloader, Trigger};
 
 use crate::clock::AgentClock;
-use crate::collect::nodes::{Lost, Outlet, Poller};
+use crate::collect::nodes::{Lost, Outlet};
 use crate::collect::probe::{Prober, ReadyProbes};
 use crate::config::{self, Config};
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window::Aggregator;
-use crate::model::plan::ProbePlan;
 use crate::model::series::lost::Loss;
 use crate::publish::metrics::{AgentLabels, Metrics};
-use crate::publish::web::{self, AdminListener, MetricsListener, Readiness, WebConfig};
+use crate::publish::web::{self, AdminListener, MetricsListener, Readiness, ReloadSource, WebConfig};
 use crate::secret::Secret;
 use crate::serve::Reports;
-use correlator::Correlator;
+use asked::{AskChange, Asked, Askers, Places};
+use changes::{Change, Conductor, Handed, Known};
+use correlator::{ByName, Correlator};
 use host::HostView;
 use kernel::States;
 use nodes::NodeBoard;
 use privileges::Privileges;
+use reconcile::Planned;
+use reload::Running;
 use report::OwnReport;
 use status::Board;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tonic::transport::ServerTlsConfig;
 
 /// Events that may wait for the correlator. At 1,000 samples a second it holds four seconds; with
@@ -72,7 +79,7 @@ const NODE_EVENTS_QUEUED: usize = 256;
 /// An agent whose listeners are bound and whose files are read, but which does not run yet.
 pub struct Agent {
     config: Config,
-    plans: Vec<Arc<ProbePlan>>,
+    planned: Vec<Planned>,
     probes: ReadyProbes,
     metrics: Arc<Metrics>,
     board: Arc<Board>,
@@ -84,11 +91,14 @@ pub struct Agent {
     web_config: Option<WebConfig>,
     token: Option<Secret>,
     report_token: Option<Secret>,
-    pollers: Vec<Poller>,
+    asked: Vec<Asked>,
+    askers: AskChange,
     node_board: Arc<NodeBoard>,
     kernel_states: States,
     host: Arc<HostView>,
     kernel_changes: (Sender<config::Kernel>, Receiver<config::Kernel>),
+    changes: (mpsc::Sender<Handed<Change>>, mpsc::Receiver<Handed<Change>>),
+    reloader: Option<Arc<Reloader>>,
 }
 
 impl Agent {
@@ -104,8 +114,11 @@ impl Agent {
         let web_config = config.metrics.web_config_file.as_deref().map(WebConfig::load).transpose()?;
         let (token, report_token) = files::expected_tokens(&config)?;
         let grpc_tls = grpc::load_tls(&config)?;
-        let pollers = nodes::pollers(&config).into_iter().collect::<Result<_, _>>()?;
-        let plans: Vec<_> = config.probe_plans().into_iter().map(Arc::new).collect();
+        let asked: Vec<_> = Asked::all(&config).into_iter().collect::<Result<_, _>>()?;
+        let pollers = asked.iter().map(|one| Ok((one.place().clone(), one.poller(&config)?)));
+        let askers = AskChange { stop: Vec::new(), start: pollers.collect::<Result<_, AgentError>>()? };
+        let planned: Vec<_> = config.probe_plans().into_iter().map(Planned::new).collect();
+        let plans: Vec<_> = planned.iter().map(|planned| Arc::clone(&planned.plan)).collect();
         let probes = ReadyProbes::new(&plans)?;
         let labels = AgentLabels {
             name: config.agent.name.clone(),
@@ -127,7 +140,7 @@ impl Agent {
         let node_board = Arc::new(NodeBoard::new(&config, Arc::new(own)));
         Ok(Self {
             config,
-            plans,
+            planned,
             probes,
             metrics,
             board,
@@ -139,17 +152,31 @@ impl Agent {
             web_config,
             token,
             report_token,
-            pollers,
+            asked,
+            askers,
             node_board,
             kernel_states,
             host,
             kernel_changes: std::sync::mpsc::channel(),
+            changes: mpsc::channel(1),
+            reloader: None,
         })
     }
 
-    /// Where new configurations of this agent go while it runs.
-    pub fn reloader(&self) -> Reloader {
-        Reloader::new(self.config.clone(), self.kernel_changes.0.clone())
+    /// From now on this agent takes new configurations out of this file, on request: by what is returned,
+    /// or by `POST /-/reload` on its admin listener.
+    pub fn follow(&mut self, path: PathBuf) -> Arc<Reloader> {
+        let running =
+            Running { config: self.config.clone(), probes: self.planned.clone(), asked: self.asked.clone() };
+        let reloader = Arc::new(Reloader::new(
+            path,
+            running,
+            self.changes.0.clone(),
+            self.kernel_changes.0.clone(),
+            Arc::clone(&self.metrics),
+        ));
+        self.reloader = Some(Arc::clone(&reloader));
+        reloader
     }
 
     /// What the gRPC listener tells of this node and its region. **None**: nothing.
@@ -200,11 +227,16 @@ impl Agent {
         let lost = Arc::clone(&self.metrics);
         let lost = Lost(Arc::new(move || lost.lost("report", Loss::Dropped, 1)));
         let outlet = Outlet { events: node_events, lost };
-        let mut pollers: JoinSet<_> =
-            self.pollers.into_iter().map(|poller| poller.run(outlet.clone())).collect();
-        drop(outlet);
+        let mut askers = Askers::new(outlet);
+        askers.apply(self.askers);
+        let (known, known_changes) = mpsc::channel(1);
+        let conductor = Conductor { correlator: known, prober: prober.control(), askers };
+        let mut conductor = tokio::spawn(conductor.run(self.changes.1));
+        let plans: Vec<_> = self.planned.into_iter().map(|planned| planned.plan).collect();
         let correlator = Correlator {
-            aggregator: Aggregator::new(self.plans, Instant::now()),
+            known: Known { plans: plans.clone(), places: Places::of(&self.config, &self.asked) },
+            by_name: ByName::new(),
+            aggregator: Aggregator::new(plans, Instant::now()),
             nodes: NodeWindows::default(),
             metrics: Arc::clone(&self.metrics),
             board: Arc::clone(&self.board),
@@ -213,7 +245,7 @@ impl Agent {
             kernel_states: self.kernel_states,
             host: Arc::clone(&self.host),
         };
-        let mut correlator = tokio::spawn(correlator.run(received, nodes_received));
+        let mut correlator = tokio::spawn(correlator.run(received, nodes_received, known_changes));
         let exposition = Arc::clone(&self.metrics);
         let mut metrics = tokio::spawn(web::serve_metrics(
             self.metrics_listener,
@@ -235,6 +267,7 @@ impl Agent {
                 }),
                 readiness: Arc::clone(&self.readiness),
                 token: self.token,
+                reload: self.reloader.map(reload_on_request),
             },
             stopped(stopping),
         ));
@@ -259,9 +292,9 @@ impl Agent {
             _ = &mut correlator => ended("the correlator"),
             _ = &mut metrics => ended("the metrics listener"),
             _ = &mut admin => ended("the admin listener"),
-            Some(_) = pollers.join_next() => ended("a poller of node reports"),
+            _ = &mut conductor => ended("a poller of node reports"),
         };
-        pollers.abort_all();
+        conductor.abort();
         self.readiness.set_not_ready("stopping");
         stop.send_replace(true);
         // Joining a thread blocks; the prober's takes some milliseconds.
@@ -282,6 +315,14 @@ impl Agent {
         }
         result
     }
+}
+
+/// What the admin listener's `POST /-/reload` does.
+fn reload_on_request(reloader: Arc<Reloader>) -> ReloadSource {
+    Arc::new(move || {
+        let reloader = Arc::clone(&reloader);
+        Box::pin(async move { reloader.reload(Trigger::Request).await })
+    })
 }
 
 /// Completes when the agent stops.

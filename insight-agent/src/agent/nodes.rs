@@ -6,7 +6,7 @@ use crate::collect::nodes::{Place, Poller, Target};
 use crate::config::Config;
 use crate::model::region::{KnownNode, NodeEvent, PollFailure};
 use crate::model::report::Polled;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,11 @@ pub(super) fn pollers(config: &Config) -> Vec<Result<Poller, AgentError>> {
     targets.map(|target| Ok(Poller::new(target?, config.probing.window)?)).collect()
 }
 
-fn targets(config: &Config) -> Vec<Result<Target, AgentError>> {
+/// Everyone who is asked. Blocking: reads small files.
+///
+/// # Errors
+/// Each for itself.
+pub(super) fn targets(config: &Config) -> Vec<Result<Target, AgentError>> {
     let mut targets = Vec::new();
     for node in &config.nodes {
         let token = node.token_file.as_deref();
@@ -70,6 +74,15 @@ impl NodeBoard {
     pub(super) fn new(config: &Config, own: Arc<OwnReport>) -> Self {
         let nodes = config.nodes.iter().map(|node| (node.name.clone(), Known::default()));
         Self { own, nodes: Mutex::new(nodes.collect()) }
+    }
+
+    /// Takes other nodes of this region from now on; what is known of those that stay stays.
+    pub(super) fn set_nodes(&self, names: &BTreeSet<String>) {
+        let mut nodes = self.nodes();
+        nodes.retain(|name, _| names.contains(name));
+        for name in names {
+            nodes.entry(name.clone()).or_default();
+        }
     }
 
     /// This node's own report.

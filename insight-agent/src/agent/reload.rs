@@ -1,77 +1,265 @@
 //! A new configuration while the agent runs: what of it counts at once, and what after a restart?
 //!
-//! `[kernel]` counts at once where the running one says `reloadable`: its programs are loaded anew, which
-//! costs the reports one window. Peer groups keep their names and number, which other figures rest on.
+//! Probes, routes and nodes count at once, and so does `[kernel]` where the running one says `reloadable`:
+//! its programs are loaded anew, which costs the reports one window. Everything that can fail is done
+//! before anything changes: a file that cannot be used changes nothing at all.
 
+use super::asked::{AskChange, Asked, Places};
+use super::changes::{Change, Handed, Known, hand_over};
+use super::reconcile::{Planned, Steps, steps};
+use crate::collect::probe::{ProbeChange, ReadyProbes};
 use crate::config::{self, Config};
+use crate::model::plan::ProbePlan;
+use crate::model::reload::{ConfigState, ReloadSummary};
+use crate::publish::metrics::Metrics;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::SystemTime;
+use tokio::sync::{Mutex, mpsc};
 
-/// Takes new configurations of a running agent.
-#[derive(Debug)]
-pub struct Reloader {
-    running: Config,
-    kernel: Sender<config::Kernel>,
+/// What asked for a reload, as the log names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The signal.
+    Hangup,
+    /// `POST /-/reload`.
+    Request,
+    /// The file is another one than before.
+    FileChange,
 }
 
-/// What became of a new configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reloaded {
-    /// It says what the running one says.
-    Same,
-    /// The kernel measurements begin anew as it says. **Names** the sections that wait for a restart.
-    Kernel(Vec<&'static str>),
-    /// Nothing counts before a restart; with the reason why.
-    Nothing(&'static str),
+impl Trigger {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::Request => "POST /-/reload",
+            Self::FileChange => "the configuration file has changed",
+        }
+    }
+}
+
+/// Takes new configurations of a running agent, one at a time.
+pub struct Reloader {
+    path: PathBuf,
+    running: Mutex<Running>,
+    changes: mpsc::Sender<Handed<Change>>,
+    kernel: StdMutex<Sender<config::Kernel>>,
+    metrics: Arc<Metrics>,
+}
+
+/// What the agent runs with.
+#[derive(Clone)]
+pub(super) struct Running {
+    /// What of the file counts: sections that take a restart are those of the start.
+    pub(super) config: Config,
+    pub(super) probes: Vec<Planned>,
+    pub(super) asked: Vec<Asked>,
+}
+
+/// A new configuration whose files are read.
+struct Prepared {
+    running: Running,
+    new: Config,
+    steps: Steps,
+    change: Change,
 }
 
 impl Reloader {
-    pub(super) fn new(running: Config, kernel: Sender<config::Kernel>) -> Self {
-        Self { running, kernel }
+    pub(super) fn new(
+        path: PathBuf,
+        running: Running,
+        changes: mpsc::Sender<Handed<Change>>,
+        kernel: Sender<config::Kernel>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { path, running: Mutex::new(running), changes, kernel: StdMutex::new(kernel), metrics }
     }
 
-    /// Makes what can be made of a new configuration.
-    pub fn apply(&mut self, new: Config) -> Reloaded {
-        let others: Vec<_> = changed(&self.running, &new);
-        let (had, wanted) = (&self.running.kernel, new.kernel);
-        if text(had) == text(&wanted) {
-            return if others.is_empty() {
-                Reloaded::Same
-            } else {
-                Reloaded::Nothing("only [kernel] counts without a restart")
-            };
+    /// The file that is read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file and makes of it what can be made. Logged, and shown in the metrics. Goes on when the
+    /// caller does not wait for it; a second one waits for the first.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, or with a file that it names, a line each; nothing has
+    /// changed then.
+    pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> Result<ReloadSummary, String> {
+        let reloader = Arc::clone(self);
+        let reloading = tokio::spawn(async move { reloader.reload_alone(trigger).await });
+        reloading.await.unwrap_or_else(|_| Err("the reload broke: see the agent's log".to_owned()))
+    }
+
+    async fn reload_alone(&self, trigger: Trigger) -> Result<ReloadSummary, String> {
+        let mut running = self.running.lock().await;
+        let result = self.replace(&mut running).await;
+        let trigger = trigger.as_str();
+        match &result {
+            Ok(summary) if summary.restart_required.is_empty() => tracing::info!("{trigger}: {summary}"),
+            Ok(summary) => tracing::warn!("{trigger}: {summary}"),
+            Err(why) => tracing::error!("{trigger}: the agent goes on as it was: {why}"),
+        }
+        self.metrics.publish_config(|before| match &result {
+            Ok(summary) => ConfigState {
+                successful: true,
+                success: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok(),
+                restart_required: !summary.restart_required.is_empty(),
+            },
+            Err(_) => ConfigState { successful: false, ..before },
+        });
+        result
+    }
+
+    async fn replace(&self, running: &mut Running) -> Result<ReloadSummary, String> {
+        let (path, now) = (self.path.clone(), running.clone());
+        let prepared = tokio::task::spawn_blocking(move || prepare(&path, now)).await;
+        let prepared = prepared.map_err(|_| "reading it broke: see the agent's log".to_owned())??;
+        let Prepared { running: mut next, new, steps, change } = prepared;
+        let mut summary =
+            ReloadSummary { kept: steps.kept, stopped: steps.stop.clone(), ..Default::default() };
+        let names = |plans: &[Arc<ProbePlan>]| plans.iter().map(|plan| plan.name.clone()).collect();
+        summary.started = names(&steps.start);
+        summary.replaced = names(&steps.replace);
+        let is_change = !steps.is_empty() || next.asked != running.asked;
+        if is_change && hand_over(&self.changes, change).await.is_none() {
+            return Err("the agent is stopping".to_owned());
+        }
+        let kernel_waits = self.replace_kernel(&mut next.config, &new, &mut summary);
+        summary.restart_required = waiting(&next.config, &new);
+        summary.restart_required.extend(kernel_waits.map(|why| format!("[kernel] ({why})")));
+        *running = next;
+        Ok(summary)
+    }
+
+    /// Gives the kernel thread what it has to load, if that is another thing. Gives why it has to wait.
+    fn replace_kernel(
+        &self,
+        running: &mut Config,
+        new: &Config,
+        summary: &mut ReloadSummary,
+    ) -> Option<&'static str> {
+        let (had, wanted) = (&running.kernel, &new.kernel);
+        if text(had) == text(wanted) {
+            return None;
         }
         if !had.reloadable {
-            return Reloaded::Nothing("kernel.reloadable is off: what loads programs has been given up");
+            return Some("kernel.reloadable is off: what loads programs has been given up");
         }
         let names = |of: &config::Kernel| of.peers.iter().map(|peer| peer.name.clone()).collect::<Vec<_>>();
-        if names(had) != names(&wanted) {
-            return Reloaded::Nothing("other peer groups than before take a restart");
+        if names(had) != names(wanted) {
+            return Some("other peer groups than before take a restart");
         }
         // Whether they are kept was decided at the start.
-        let wanted = config::Kernel { reloadable: had.reloadable, ..wanted };
-        if self.kernel.send(wanted.clone()).is_err() {
-            return Reloaded::Nothing("kernel measurements do not run: kernel.enabled is read at the start");
+        let kept = config::Kernel { reloadable: had.reloadable, ..wanted.clone() };
+        let is_reloadable_alone = text(&kept) == text(had);
+        if !is_reloadable_alone {
+            let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+            if kernel.send(kept.clone()).is_err() {
+                return Some("kernel measurements do not run: kernel.enabled is read at the start");
+            }
+            summary.kernel = true;
+            running.kernel = kept;
         }
-        self.running.kernel = wanted;
-        Reloaded::Kernel(others)
+        (!wanted.reloadable).then_some("kernel.reloadable is decided at the start")
     }
 }
 
-/// The other sections that differ.
-fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
+/// Everything that can fail, before anything changes. Blocking: reads files. Call it within a runtime.
+fn prepare(path: &Path, running: Running) -> Result<Prepared, String> {
+    let loaded = Config::load(path).map_err(|errors| errors.to_string())?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let new = loaded.config;
+    let config = counting(&running.config, &new);
+    let wanted = config.probe_plans().into_iter().map(Planned::new).collect();
+    let steps = steps(&running.probes, wanted);
+    let mut errors = Vec::new();
+    let begin: Vec<_> = steps.start.iter().chain(&steps.replace).map(Arc::clone).collect();
+    let start = ReadyProbes::all(&begin).map_err(|found| errors.extend(found.iter().map(described)));
+    let mut asked = Vec::new();
+    for one in Asked::all(&config) {
+        match one {
+            Ok(one) => asked.push(one),
+            Err(error) => errors.push(described(&error)),
+        }
+    }
+    let ask = AskChange::between(&running.asked, &asked, &config)
+        .map_err(|found| errors.extend(found.iter().map(described)));
+    let (Ok(start), Ok(ask), true) = (start, ask, errors.is_empty()) else {
+        errors.dedup();
+        return Err(format!("{}: {}", path.display(), errors.join("\n")));
+    };
+    let change = Change {
+        probes: ProbeChange { stop: steps.stop.clone(), start },
+        asked: ask,
+        known: Known {
+            plans: steps.all.iter().map(|planned| Arc::clone(&planned.plan)).collect(),
+            places: Places::of(&config, &asked),
+        },
+    };
+    let running = Running { config, probes: steps.all.clone(), asked };
+    Ok(Prepared { running, new, steps, change })
+}
+
+/// What of a new configuration counts at once, beside what of the running one goes on. `[kernel]` is apart:
+/// its thread may refuse it.
+fn counting(running: &Config, new: &Config) -> Config {
+    // Probes, routes and nodes are made of the agent's name and region: they go together.
+    if waits_whole(running, new) {
+        return running.clone();
+    }
+    let mut next = running.clone();
+    next.probing = config::Probing { window: running.probing.window, ..new.probing };
+    next.nodes.clone_from(&new.nodes);
+    next.routes.clone_from(&new.routes);
+    next.probes.clone_from(&new.probes);
+    next
+}
+
+fn waits_whole(running: &Config, new: &Config) -> bool {
+    (&running.agent.name, &running.agent.region) != (&new.agent.name, &new.agent.region)
+}
+
+/// The sections that say something else than what runs, but `[kernel]`.
+fn waiting(running: &Config, new: &Config) -> Vec<String> {
     let sections = [
-        ("agent", text(&old.agent) == text(&new.agent)),
-        ("metrics", text(&old.metrics) == text(&new.metrics)),
-        ("admin", text(&old.admin) == text(&new.admin)),
-        ("grpc", text(&old.grpc) == text(&new.grpc)),
-        ("probing", text(&old.probing) == text(&new.probing)),
-        ("host", text(&old.host) == text(&new.host)),
-        ("forwarder", text(&old.forwarders) == text(&new.forwarders)),
-        ("node", text(&old.nodes) == text(&new.nodes)),
-        ("route", text(&old.routes) == text(&new.routes)),
-        ("probe", text(&old.probes) == text(&new.probes)),
+        ("[agent]", text(&running.agent) == text(&new.agent)),
+        ("[metrics]", text(&running.metrics) == text(&new.metrics)),
+        ("[admin]", text(&running.admin) == text(&new.admin)),
+        ("[grpc]", text(&running.grpc) == text(&new.grpc)),
+        ("[probing] window", running.probing.window == new.probing.window),
+        ("[host]", text(&running.host) == text(&new.host)),
+        ("[[forwarder]]", text(&running.forwarders) == text(&new.forwarders)),
     ];
-    sections.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+    let of_probes = [
+        ("[probing]", text(&running.probing) == text(&new.probing)),
+        ("[[node]]", text(&running.nodes) == text(&new.nodes)),
+        ("[[route]]", text(&running.routes) == text(&new.routes)),
+        ("[[probe]]", text(&running.probes) == text(&new.probes)),
+    ];
+    let whole = waits_whole(running, new);
+    let differ = sections.into_iter().chain(of_probes.into_iter().filter(|_| whole));
+    differ.filter(|(_, same)| !same).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// An error with its causes on one line, each once.
+fn described(error: &impl Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// All that a section says.
@@ -80,54 +268,4 @@ fn text(section: &impl std::fmt::Debug) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::{Receiver, channel};
-
-    fn config(kernel: &str, more: &str) -> Config {
-        let text = format!("[agent]\nregion = \"eu\"\nname = \"node\"\n[kernel]\n{kernel}\n{more}");
-        Config::parse(&text, "insight.toml").unwrap().config
-    }
-
-    fn reloader(kernel: &str) -> (Reloader, Receiver<config::Kernel>) {
-        let (sender, receiver) = channel();
-        (Reloader::new(config(kernel, ""), sender), receiver)
-    }
-
-    const ON: &str = "reloadable = true";
-
-    #[test]
-    fn kernel_measurements_are_replaced_and_other_sections_are_named() {
-        let (mut reloader, wanted) = reloader(ON);
-        assert_eq!(reloader.apply(config(ON, "")), Reloaded::Same);
-        let fewer = format!("{ON}\nmeasurements = [\"connect\"]");
-        let host = "[host]\nperiod = \"7s\"\n";
-        assert_eq!(reloader.apply(config(&fewer, host)), Reloaded::Kernel(vec!["host"]));
-        assert_eq!(wanted.try_recv().unwrap().measurements.len(), 1);
-        assert_eq!(reloader.apply(config(&fewer, "")), Reloaded::Same, "it is the running one now");
-    }
-
-    #[test]
-    fn what_takes_a_restart_changes_nothing_and_says_so() {
-        let (mut fixed, wanted) = reloader("");
-        assert!(matches!(fixed.apply(config("http2 = false", "")), Reloaded::Nothing(_)));
-        assert!(matches!(fixed.apply(config("", "[host]\nperiod = \"7s\"\n")), Reloaded::Nothing(_)));
-        assert!(wanted.try_recv().is_err());
-
-        let (mut reloader, wanted) = reloader(ON);
-        let peer = "[[kernel.peer]]\nname = \"a\"\nnetworks = [\"10.0.0.0/8\"]\n";
-        assert!(matches!(reloader.apply(config(ON, peer)), Reloaded::Nothing(_)));
-        assert!(wanted.try_recv().is_err());
-        drop(wanted);
-        let off = format!("{ON}\nhttp2 = false");
-        assert!(matches!(reloader.apply(config(&off, "")), Reloaded::Nothing(_)), "nobody listens");
-    }
-
-    #[test]
-    fn giving_the_capabilities_up_is_decided_at_the_start() {
-        let (mut reloader, wanted) = reloader(ON);
-        let off = "reloadable = false\nhttp2 = false";
-        assert_eq!(reloader.apply(config(off, "")), Reloaded::Kernel(vec![]));
-        assert!(wanted.try_recv().unwrap().reloadable);
-    }
-}
+mod tests;

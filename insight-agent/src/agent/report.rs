@@ -15,6 +15,7 @@ use crate::clock::{AgentClock, second};
 use crate::collect::kernel::{seeding, spec};
 use crate::config::Config;
 use crate::model::kernel::{KernelSnapshot, State};
+use crate::model::plan::ProbePlan;
 use crate::model::report::{Distribution, FLOOR_SECONDS, MeasurementReport, NodeReport, SeriesKey};
 use crate::model::sample::ProbeSample;
 use crate::model::status::{LossStatus, MeasurementState};
@@ -22,7 +23,7 @@ use crate::publish::metrics::Metrics;
 use crate::serve::ServiceTimes;
 use ring::rand::{SecureRandom, SystemRandom};
 use series::{count, key, of_kernel};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -108,6 +109,14 @@ impl OwnReport {
         let second = second(self.clock.uptime_at(sample.finished));
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         links.entry(key("link_handshake", &[("to", &ends.to)])).or_default().record(ns, second);
+    }
+
+    /// Leaves out what is of other links than those of these plans. A reader takes what is missing for
+    /// no handshakes.
+    pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) {
+        let ends = plans.iter().filter_map(|plan| plan.link());
+        let keys: BTreeSet<_> = ends.map(|ends| key("link_handshake", &[("to", &ends.to)])).collect();
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keys.contains(key));
     }
 
     /// Keeps a reading of the kernel's maps, and how everything else stands beside it.

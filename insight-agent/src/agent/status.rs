@@ -11,7 +11,7 @@ use crate::model::status::{
 use crate::model::window::{LedgerWindow, SegmentWindow, Window};
 use crate::publish::metrics::AgentLabels;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The board that the correlator writes on and the status page is read from.
@@ -19,12 +19,12 @@ pub(super) struct Board {
     labels: AgentLabels,
     window: Duration,
     listeners: BTreeMap<String, String>,
-    probing: bool,
     started: Instant,
     shown: Mutex<Shown>,
 }
 
 struct Shown {
+    probing: bool,
     totals: Totals,
     window: Option<Window>,
     measurements: Vec<MeasurementStatus>,
@@ -38,8 +38,8 @@ impl Board {
         probing: bool,
     ) -> Self {
         let measurements = measurement_states(&labels.name, None, probing);
-        let shown = Shown { totals: Totals::default(), window: None, measurements };
-        Self { labels, window, listeners, probing, started: Instant::now(), shown: Mutex::new(shown) }
+        let shown = Shown { probing, totals: Totals::default(), window: None, measurements };
+        Self { labels, window, listeners, started: Instant::now(), shown: Mutex::new(shown) }
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -52,14 +52,29 @@ impl Board {
     }
 
     pub(super) fn is_probing(&self) -> bool {
-        self.probing
+        self.shown().probing
+    }
+
+    /// Takes other plans from now on: what is shown of all others is gone. Gives what is left of the last
+    /// window.
+    pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) -> Option<Window> {
+        let mut shown = self.shown();
+        shown.probing = !plans.is_empty();
+        shown.totals.set_plans(plans);
+        shown.window = shown.window.take().map(|window| window.narrowed(plans));
+        shown.window.clone()
+    }
+
+    /// Replaces the measurements' states.
+    pub(super) fn show_states(&self, measurements: Vec<MeasurementStatus>) {
+        self.shown().measurements = measurements;
     }
 
     pub(super) fn record(&self, sample: &ProbeSample) {
         self.shown().totals.record(sample);
     }
 
-    pub(super) fn skip(&self, plan: &ProbePlan, connection: Connection) {
+    pub(super) fn skip(&self, plan: &Arc<ProbePlan>, connection: Connection) {
         self.shown().totals.skip(plan, connection);
     }
 

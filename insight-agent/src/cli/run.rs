@@ -1,11 +1,13 @@
 //! `insight-agent run --config FILE`: the daemon.
 
 use super::print_error;
-use crate::agent::{Agent, AgentError, Reloaded, Reloader, privileges};
+use crate::agent::file_watch::{Seen, watch};
+use crate::agent::{Agent, AgentError, Reloader, Trigger, privileges};
 use crate::config::{Config, LogFormat};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -30,6 +32,8 @@ pub struct RunArgs {
 
 /// Runs the agent; the exit code is documented in `--help`.
 pub fn run(args: RunArgs) -> ExitCode {
+    // Before it is read: a change from then on is noticed.
+    let seen = Seen::at(&args.config);
     let loaded = match Config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -50,8 +54,13 @@ pub fn run(args: RunArgs) -> ExitCode {
         .map_err(|source| AgentError::Thread { part: "the runtime", source });
     let result = runtime.and_then(|runtime| {
         runtime.block_on(async {
-            let agent = Agent::prepare(loaded.config)?;
-            tokio::spawn(reload_on_hangup(args.config, agent.reloader()));
+            let watched = loaded.config.agent.watch_config;
+            let mut agent = Agent::prepare(loaded.config)?;
+            let reloader = agent.follow(args.config);
+            if watched {
+                tokio::spawn(watch(Arc::clone(&reloader), seen));
+            }
+            tokio::spawn(reload_on_hangup(reloader));
             agent.run(stop_signal()).await
         })
     });
@@ -74,31 +83,12 @@ fn start_logging(config: &Config) {
 }
 
 /// Reads the file again at each SIGHUP. One that is not usable changes nothing.
-async fn reload_on_hangup(path: PathBuf, mut reloader: Reloader) {
+async fn reload_on_hangup(reloader: Arc<Reloader>) {
     // Without a handler the signal's default action ends the process.
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
     while hangups.recv().await.is_some() {
-        let loaded = match Config::load(&path) {
-            Ok(loaded) => loaded,
-            Err(errors) => {
-                tracing::error!("SIGHUP: the agent goes on as it was: {errors}");
-                continue;
-            }
-        };
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        match reloader.apply(loaded.config) {
-            Reloaded::Same => tracing::info!("SIGHUP: the configuration is the same"),
-            Reloaded::Nothing(why) => {
-                tracing::warn!("SIGHUP: the agent goes on as it was: {why}: restart it")
-            }
-            Reloaded::Kernel(others) if others.is_empty() => tracing::info!("SIGHUP: [kernel] is replaced"),
-            Reloaded::Kernel(others) => tracing::warn!(
-                "SIGHUP: [kernel] is replaced; what {} say counts after a restart",
-                others.join(", ")
-            ),
-        }
+        // What became of it is logged.
+        let _ = reloader.reload(Trigger::Hangup).await;
     }
 }
 

@@ -7,4 +7,4 @@ pub mod nodes;
 pub mod probe;
 mod tls;
 
-pub use tls::TlsError;
+pub use tls::{TlsError, TlsFiles};

@@ -1,6 +1,7 @@
 //! TLS towards a next hop or another agent: rustls with the ring provider, ALPN `h2` only.
 
 use crate::model::plan::TlsPlan;
+use ring::digest;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -44,6 +45,31 @@ pub enum TlsError {
         /// The name.
         name: String,
     },
+}
+
+/// What the PEM files of a plan hold, to see whether they are the same later. It tells nothing of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles([u8; digest::SHA256_OUTPUT_LEN]);
+
+impl TlsFiles {
+    /// As they are now. Blocking: a few small files. A file that cannot be read counts as one of its own:
+    /// whoever uses it says so. The system's own authorities are not looked at.
+    pub fn of(plan: &TlsPlan) -> Self {
+        let identity = plan.client_identity.iter().flat_map(|(chain, key)| [chain, key]);
+        let mut context = digest::Context::new(&digest::SHA256);
+        for path in plan.ca_file.iter().chain(identity) {
+            match std::fs::read(path) {
+                Ok(content) => {
+                    context.update(&[1]);
+                    context.update(digest::digest(&digest::SHA256, &content).as_ref());
+                }
+                Err(_) => context.update(&[0]),
+            }
+        }
+        let mut files = [0; digest::SHA256_OUTPUT_LEN];
+        files.copy_from_slice(context.finish().as_ref());
+        Self(files)
+    }
 }
 
 /// TLS, ready to connect with.

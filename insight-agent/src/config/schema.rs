@@ -170,6 +170,7 @@ pub const SECTIONS: &[Section] = &[
             key("name", Kind::Text, Derived("the host name"), "\"eu-1\""),
             key("log", Kind::Text, Value("\"info\""), "\"info\""),
             key("log_format", Kind::Choice(&["text", "json"]), Value("\"text\""), "\"json\""),
+            key("watch_config", Kind::Flag, Value("false"), "true"),
         ],
     },
     Section {

@@ -49,6 +49,8 @@ pub struct Agent {
     pub log: String,
     /// How log lines are written.
     pub log_format: LogFormat,
+    /// Whether a change of the file alone has it read again while the agent runs.
+    pub watch_config: bool,
 }
 
 /// How log lines are written.

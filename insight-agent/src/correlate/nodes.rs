@@ -82,6 +82,15 @@ impl NodeWindows {
         }
     }
 
+    /// Forgets every node for which `asked` (region, node) is not true, and every region for which nobody
+    /// is asked any more (no node).
+    pub fn retain(&mut self, asked: impl Fn(&str, Option<&str>) -> bool) {
+        self.regions.retain(|name, region| {
+            region.nodes.retain(|node, _| asked(name, Some(node)));
+            asked(name, None)
+        });
+    }
+
     /// The last window of a node, if it ended at most `fresh` ago.
     pub fn window(&self, region: &str, node: &str, now: Instant, fresh: Duration) -> Option<&RecentWindow> {
         let recent = self.node(region, node)?.recent.as_ref()?;

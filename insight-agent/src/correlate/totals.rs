@@ -7,6 +7,7 @@ use crate::model::status::{LastFailure, LatencyStatus, PhaseStatus, ProbeStatus,
 use crate::model::window::ProbeWindow;
 use insight_common::histogram::QuantileHistogram;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Totals of all probes. Bounded by the number of configured probes.
@@ -17,6 +18,8 @@ pub struct Totals {
 
 #[derive(Debug, Default)]
 struct ProbeTotals {
+    /// The plan of the first of them. **None**: there is none yet.
+    of: Option<Arc<ProbePlan>>,
     sent: u64,
     ok: u64,
     late: u64,
@@ -57,8 +60,18 @@ impl Totals {
     }
 
     /// Counts a scheduled sample that was never started.
-    pub fn skip(&mut self, plan: &ProbePlan, connection: Connection) {
+    pub fn skip(&mut self, plan: &Arc<ProbePlan>, connection: Connection) {
         self.entry(plan, connection).skipped += 1;
+    }
+
+    /// Forgets what is of none of these plans. A plan that shares its series with one before goes on counting.
+    pub fn set_plans(&mut self, plans: &[Arc<ProbePlan>]) {
+        let plans: HashMap<_, _> = plans.iter().map(|plan| (plan.name.as_str(), plan)).collect();
+        self.probes.retain(|(name, connection), totals| {
+            let plan = plans.get(name.as_str());
+            let of = totals.of.as_ref();
+            plan.zip(of).is_some_and(|(plan, of)| plan.shares_series(of, *connection))
+        });
     }
 
     /// The status of one probe; phases come from its last complete window.
@@ -93,8 +106,10 @@ impl Totals {
         }
     }
 
-    fn entry(&mut self, plan: &ProbePlan, connection: Connection) -> &mut ProbeTotals {
-        self.probes.entry((plan.name.clone(), connection)).or_default()
+    fn entry(&mut self, plan: &Arc<ProbePlan>, connection: Connection) -> &mut ProbeTotals {
+        let totals = self.probes.entry((plan.name.clone(), connection)).or_default();
+        totals.of.get_or_insert_with(|| Arc::clone(plan));
+        totals
     }
 }
 
@@ -125,7 +140,6 @@ mod tests {
     use crate::correlate::nodes::NodeWindows;
     use crate::correlate::window::Aggregator;
     use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
-    use std::sync::Arc;
 
     #[test]
     fn every_sample_is_counted_once_and_only_good_ones_have_latency() {

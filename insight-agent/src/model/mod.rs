@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod plan;
 pub mod region;
+pub mod reload;
 pub mod report;
 pub mod sample;
 pub mod series;

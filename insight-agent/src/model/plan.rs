@@ -50,7 +50,9 @@ impl Connection {
 }
 
 /// One probe: its name, what it asks, and how often.
-#[derive(Debug, Clone)]
+///
+/// Two plans are equal if they measure the same in the same way.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProbePlan {
     /// The configured name, unique within the agent; the `probe` label.
     pub name: String,
@@ -97,6 +99,16 @@ impl ProbePlan {
             Call::Unary { request, .. } => request.len() <= SMALL_PAYLOAD_BYTES,
             Call::Link(_) => true,
         }
+    }
+
+    /// Whether a sample of `other` on this connection counts in the same series as this plan's: they have
+    /// the same labels.
+    pub fn shares_series(&self, other: &Self, connection: Connection) -> bool {
+        self.name == other.name
+            && self.source == other.source
+            && self.target == other.target
+            && self.mode == other.mode
+            && self.connections.contains(&connection)
     }
 
     /// The link that it measures. **None**: it makes an RPC.
@@ -164,7 +176,7 @@ impl Call {
 }
 
 /// Where a probe's connection goes, and what tells the forwarding layer the way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RoutePlan {
     /// The route's configured name; the target's address for a direct probe.
     pub name: String,

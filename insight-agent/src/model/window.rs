@@ -1,8 +1,9 @@
 //! What one aggregation window held: the figures behind gauges and the status page.
 
 use super::ledger::{Evidence, HopHost, LedgerKind, Population};
-use super::plan::{Connection, ProbePlan};
+use super::plan::{Connection, Mode, ProbePlan};
 use super::series::lost::Loss;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,34 @@ pub struct Window {
     pub paths: Vec<PathWindow>,
     /// One entry per probe and connection kind, in the order of the configuration.
     pub probes: Vec<ProbeWindow>,
+}
+
+impl Window {
+    /// The same without what is of none of these plans, which are the very ones (the same `Arc`) that stay.
+    /// A path whose latency may be that of others keeps its name and loses the figure.
+    pub fn narrowed(&self, plans: &[Arc<ProbePlan>]) -> Self {
+        let stay: HashSet<_> = plans.iter().map(Arc::as_ptr).collect();
+        let stays = |probe: &&ProbeWindow| stay.contains(&Arc::as_ptr(&probe.plan));
+        let names: HashSet<_> =
+            self.probes.iter().filter(stays).map(|probe| probe.plan.name.as_str()).collect();
+        let of_path = |plan: &ProbePlan, path: &PathWindow| {
+            plan.mode != Mode::Link && plan.source == path.source && plan.target == path.target
+        };
+        let gone: Vec<_> = self.probes.iter().filter(|probe| !stays(probe)).collect();
+        let paths = self.paths.iter().filter(|path| plans.iter().any(|plan| of_path(plan, path)));
+        let paths = paths.map(|path| {
+            let mixed = gone.iter().any(|probe| of_path(&probe.plan, path));
+            let ledgers = path.ledgers.iter().filter(|ledger| names.contains(ledger.probe.as_str()));
+            PathWindow {
+                source: path.source.clone(),
+                target: path.target.clone(),
+                cross_region_latency: path.cross_region_latency.filter(|_| !mixed),
+                ledgers: ledgers.cloned().collect(),
+            }
+        });
+        let probes = self.probes.iter().filter(stays).cloned().collect();
+        Self { ended: self.ended, length: self.length, paths: paths.collect(), probes }
+    }
 }
 
 /// One pair of regions.

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 GET at a time, on the standard library alone.
+//! One HTTP/1.1 request at a time, on the standard library alone.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,16 +23,29 @@ pub struct Answer {
 /// # Errors
 /// The connection failed, or what came is no HTTP/1.1 answer.
 pub fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
+    ask("GET", address, path, headers)
+}
+
+/// The same as a POST without a body.
+///
+/// # Errors
+/// As [`get`].
+pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
+    ask("POST", address, path, &[headers, &[("content-length", "0")]].concat())
+}
+
+fn ask(method: &str, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    let mut request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
     stream.write_all((request + "\r\n").as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    parse(&bytes).ok_or_else(|| io::Error::other(format!("no HTTP/1.1 answer to GET {path} from {address}")))
+    parse(&bytes)
+        .ok_or_else(|| io::Error::other(format!("no HTTP/1.1 answer to {method} {path} from {address}")))
 }
 
 fn parse(bytes: &[u8]) -> Option<Answer> {

@@ -26,7 +26,7 @@ use tokio::time::MissedTickBehavior;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Who is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Place {
     /// The agent on a node of this region.
     Node {
@@ -43,7 +43,7 @@ pub enum Place {
 }
 
 /// Who is asked, where, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Who.
     pub place: Place,

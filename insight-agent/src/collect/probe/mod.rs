@@ -16,7 +16,7 @@ mod session;
 mod tcp_info;
 
 pub use link::LinkProbe;
-pub use schedule::{Prober, ProberError, ReadyProbes};
+pub use schedule::{ProbeChange, ProbeControl, Prober, ProberError, ReadyProbes};
 pub use session::{Probe, ProbeError};
 
 #[cfg(test)]

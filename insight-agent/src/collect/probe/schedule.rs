@@ -5,18 +5,21 @@ use super::session::{Probe, ProbeError};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{ProbeEvent, ProbeSample};
 use crate::model::series::lost::Loss;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// The probing thread. Dropping it without [`Prober::stop`] asks it to stop and does not wait.
 #[derive(Debug)]
 pub struct Prober {
     stop: watch::Sender<bool>,
+    control: ProbeControl,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,6 +40,44 @@ impl ReadyProbes {
     /// The first probe that cannot be started.
     pub fn new(plans: &[Arc<ProbePlan>]) -> Result<Self, ProberError> {
         Ok(Self(plans.iter().map(|plan| Work::new(plan).map(Arc::new)).collect::<Result<_, _>>()?))
+    }
+
+    /// The same, with all errors.
+    ///
+    /// # Errors
+    /// Every probe that cannot be started.
+    pub fn all(plans: &[Arc<ProbePlan>]) -> Result<Self, Vec<ProberError>> {
+        let mut errors = Vec::new();
+        let made = plans.iter().map(Work::new);
+        let ready = made.filter_map(|work| work.map_err(|error| errors.push(error.into())).ok());
+        let ready = Self(ready.map(Arc::new).collect());
+        if errors.is_empty() { Ok(ready) } else { Err(errors) }
+    }
+}
+
+/// Which probes go and which come, all at once.
+#[derive(Debug)]
+pub struct ProbeChange {
+    /// Names of probes that are not scheduled any more. What is under way of them may end within its
+    /// deadline and drain time, and is cut off then; their connections are closed behind it.
+    pub stop: Vec<String>,
+    /// Probes that begin, each within its first interval. One whose name runs already takes its place.
+    pub start: ReadyProbes,
+}
+
+/// Where changes go while the prober runs.
+#[derive(Debug, Clone)]
+pub struct ProbeControl(mpsc::Sender<(ProbeChange, oneshot::Sender<()>)>);
+
+impl ProbeControl {
+    /// Hands a change over, and returns when it counts: nothing more is started of what goes. Probes that
+    /// the change does not name notice nothing.
+    pub async fn apply(&self, change: ProbeChange) {
+        let (done, counts) = oneshot::channel();
+        // Without a receiver the prober has gone, and all of its probes with it.
+        if self.0.send((change, done)).await.is_ok() {
+            let _ = counts.await;
+        }
     }
 }
 
@@ -66,21 +107,35 @@ impl Prober {
     ) -> Result<Self, ProberError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopped) = watch::channel(false);
+        let (control, mut changes) = mpsc::channel::<(ProbeChange, oneshot::Sender<()>)>(1);
         let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
             runtime.block_on(async move {
-                let report = Report { events, lost };
-                let mut schedules = JoinSet::new();
-                for (probe, connection, phase) in staggered(&probes) {
-                    schedules.spawn(run(Arc::clone(probe), connection, phase, report.clone()));
+                let mut running = Running::new(Report { events, lost });
+                running.start(probes);
+                loop {
+                    tokio::select! {
+                        // A closed channel is a dropped Prober.
+                        _ = stopped.wait_for(|stop| *stop) => break,
+                        Some((change, done)) = changes.recv() => {
+                            running.change(change);
+                            // Whoever asked may have given up waiting.
+                            let _ = done.send(());
+                        }
+                        // Schedules end only when they are retired.
+                        Some(_) = running.schedules.join_next() => {}
+                    }
                 }
-                // Schedules never end by themselves; a closed channel is a dropped Prober.
-                let _ = stopped.wait_for(|stop| *stop).await;
-                schedules.shutdown().await;
+                running.schedules.shutdown().await;
             });
             // A resolver that hangs must not hold up the stop: its thread is left to itself.
             runtime.shutdown_background();
         })?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, control: ProbeControl(control), thread: Some(thread) })
+    }
+
+    /// Where changes go. It does not keep the prober running.
+    pub fn control(&self) -> ProbeControl {
+        self.control.clone()
     }
 
     /// What [`ReadyProbes::new`] would refuse these plans for; nothing is started. Blocking: reads the
@@ -98,6 +153,41 @@ impl Prober {
         {
             tracing::error!("the probing thread ended in a panic");
         }
+    }
+}
+
+/// What the probing thread runs.
+struct Running {
+    report: Report,
+    schedules: JoinSet<()>,
+    /// By name; dropping a sender retires the schedules of that probe.
+    probes: HashMap<String, watch::Sender<()>>,
+}
+
+impl Running {
+    fn new(report: Report) -> Self {
+        Self { report, schedules: JoinSet::new(), probes: HashMap::new() }
+    }
+
+    /// Holds none of them itself: what a retired probe has goes with its schedules.
+    fn start(&mut self, probes: Vec<Arc<Work>>) {
+        for probe in &probes {
+            let (alive, _) = watch::channel(());
+            // One of the same name retires by this.
+            self.probes.insert(probe.plan().name.clone(), alive);
+        }
+        for (probe, connection, phase) in staggered(&probes) {
+            let Some(alive) = self.probes.get(&probe.plan().name) else { continue };
+            let (retired, report) = (alive.subscribe(), self.report.clone());
+            self.schedules.spawn(run(Arc::clone(probe), connection, phase, report, retired));
+        }
+    }
+
+    fn change(&mut self, ProbeChange { stop, start: ReadyProbes(probes) }: ProbeChange) {
+        for name in stop {
+            self.probes.remove(&name);
+        }
+        self.start(probes);
     }
 }
 
@@ -168,14 +258,28 @@ impl Report {
 ///
 /// After a time in which this thread did not run (a suspended host) the missed samples start at
 /// once, as far as `max_in_flight` lets them, and the others are skipped and counted.
-async fn run(probe: Arc<Work>, connection: Connection, phase: Duration, report: Report) {
+///
+/// Ends when nobody sends `retired` any more, behind the samples that are under way then: within their
+/// deadline and drain time.
+async fn run(
+    probe: Arc<Work>,
+    connection: Connection,
+    phase: Duration,
+    report: Report,
+    mut retired: watch::Receiver<()>,
+) {
     let plan = Arc::clone(probe.plan());
     let mut scheduled = Instant::now() + phase;
     let in_flight = Arc::new(AtomicUsize::new(0));
     let most_in_flight = plan.most_in_flight(connection);
     let mut samples = JoinSet::new();
     loop {
-        tokio::time::sleep_until(scheduled.into()).await;
+        tokio::select! {
+            // A retired schedule that is due at the same moment starts nothing.
+            biased;
+            _ = retired.changed() => break,
+            () = tokio::time::sleep_until(scheduled.into()) => {}
+        }
         while samples.try_join_next().is_some() {}
         if in_flight.load(Ordering::Relaxed) >= most_in_flight {
             report.send(ProbeEvent::Skipped(Arc::clone(&plan), connection));
@@ -194,5 +298,10 @@ async fn run(probe: Arc<Work>, connection: Connection, phase: Duration, report: 
             });
         }
         scheduled += plan.interval;
+    }
+    let patience = plan.deadline + plan.drain;
+    let drained = timeout(patience, async { while samples.join_next().await.is_some() {} });
+    if drained.await.is_err() {
+        samples.shutdown().await;
     }
 }

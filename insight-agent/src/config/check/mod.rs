@@ -111,12 +111,14 @@ fn agent(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Agent> {
         "json" => Ok(LogFormat::Json),
         _ => Ok(LogFormat::Text),
     });
+    let watch_config = table.flag("watch_config", findings);
     Some(Agent {
         region: region?.value,
         // A name that was refused is an error already; an absent one is the host's.
         name: name.map_or_else(host_name, |name| name.value),
         log: log?.value,
         log_format: log_format?.value,
+        watch_config: watch_config?.value,
     })
 }
 

@@ -15,7 +15,7 @@ use crate::model::window::{ProbeWindow, Window};
 use ledgers::LedgerSums;
 use path::PathLatencies;
 use service::ServiceSums;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,22 @@ impl Aggregator {
             handshakes: HashMap::new(),
             links: HashMap::new(),
         }
+    }
+
+    /// Takes other plans from now on. What the window holds of a plan that stays (the same `Arc`) stays;
+    /// what it holds of all others goes, since it would be mixed with figures of another path.
+    pub fn set_plans(&mut self, plans: Vec<Arc<ProbePlan>>) {
+        let old: HashSet<_> = self.plans.iter().map(Arc::as_ptr).collect();
+        let kept: Vec<_> = plans.iter().filter(|plan| old.contains(&Arc::as_ptr(plan))).collect();
+        let names: HashSet<_> = kept.iter().map(|plan| plan.name.as_str()).collect();
+        let routes: HashSet<_> = kept.iter().map(|plan| plan.route.name.as_str()).collect();
+        let links: HashSet<_> = kept.iter().filter_map(|plan| plan.link()).collect();
+        self.probes.retain(|(name, _), _| names.contains(name.as_str()));
+        self.ledgers.retain(|name, _| names.contains(name.as_str()));
+        self.handshakes.retain(|route, _| routes.contains(route.as_str()));
+        self.links.retain(|ends, _| links.contains(ends));
+        self.latencies.retain(&names);
+        self.plans = plans;
     }
 
     /// Adds one sample. Returns how many hops it named that are not on its route: they are left

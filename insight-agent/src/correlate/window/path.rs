@@ -4,16 +4,17 @@ use super::{carries_path, median};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::window::{LedgerWindow, PathWindow};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Latencies of the window, by source and target.
+/// Latencies of the window, by probe: those of one that goes can be left out.
 #[derive(Debug, Default)]
 pub(super) struct PathLatencies {
-    by_path: BTreeMap<(String, String), ByMode>,
+    by_probe: HashMap<String, Vec<f64>>,
 }
 
+/// Those of all probes of a path.
 #[derive(Debug, Default)]
 struct ByMode {
     white_box: Vec<f64>,
@@ -24,15 +25,12 @@ impl PathLatencies {
     /// Adds a sample that carries its path.
     pub(super) fn add(&mut self, sample: &ProbeSample) {
         let Some(total) = sample.total() else { return };
-        let plan = &sample.plan;
-        let by_mode = self.by_path.entry((plan.source.clone(), plan.target.clone())).or_default();
-        let latencies = match plan.mode {
-            Mode::WhiteBox => &mut by_mode.white_box,
-            Mode::BlackBox => &mut by_mode.black_box,
-            // No request, so no latency.
-            Mode::Link => return,
-        };
-        latencies.push(total.as_secs_f64());
+        self.by_probe.entry(sample.plan.name.clone()).or_default().push(total.as_secs_f64());
+    }
+
+    /// Forgets what is not of these probes.
+    pub(super) fn retain(&mut self, names: &HashSet<&str>) {
+        self.by_probe.retain(|name, _| names.contains(name.as_str()));
     }
 
     /// One entry per configured pair of regions, with the ledgers of its probes.
@@ -41,10 +39,16 @@ impl PathLatencies {
         plans: &[Arc<ProbePlan>],
         mut ledgers_of: impl FnMut(&Arc<ProbePlan>) -> Ledgers,
     ) -> Vec<PathWindow> {
-        let mut paths: BTreeMap<(String, String), Vec<LedgerWindow>> = BTreeMap::new();
+        let mut paths: BTreeMap<(String, String), (ByMode, Vec<LedgerWindow>)> = BTreeMap::new();
         // A link is a piece of a path: its far end's region makes no pair.
         for plan in plans.iter().filter(|plan| plan.mode != Mode::Link) {
-            let ledgers = paths.entry((plan.source.clone(), plan.target.clone())).or_default();
+            let (by_mode, ledgers) = paths.entry((plan.source.clone(), plan.target.clone())).or_default();
+            let latencies = self.by_probe.remove(&plan.name).unwrap_or_default();
+            match plan.mode {
+                Mode::WhiteBox => by_mode.white_box.extend(latencies),
+                // A link has no request, and so none.
+                Mode::BlackBox | Mode::Link => by_mode.black_box.extend(latencies),
+            }
             let reused = plan.connections.contains(&Connection::Reused);
             if reused && carries_path(plan, Connection::Reused) {
                 ledgers.extend(ledgers_of(plan));
@@ -52,10 +56,8 @@ impl PathLatencies {
         }
         paths
             .into_iter()
-            .map(|(path, ledgers)| {
-                let cross_region = path.0 != path.1;
-                let latency = self.by_path.remove(&path).filter(|_| cross_region).and_then(ByMode::median);
-                let (source, target) = path;
+            .map(|((source, target), (by_mode, ledgers))| {
+                let latency = if source == target { None } else { by_mode.median() };
                 PathWindow { source, target, cross_region_latency: latency, ledgers }
             })
             .collect()

@@ -75,8 +75,43 @@ pub const WINDOW: Series = Series {
     bound: "1",
 };
 
+/// Whether the last reload succeeded; named as Prometheus names its own.
+pub const RELOAD_SUCCESSFUL: Series = Series {
+    name: "insight_config_last_reload_successful",
+    help: "1 if the configuration that was read last is used, 0 if it was refused and nothing has changed.",
+    kind: Kind::Gauge,
+    labels: &[],
+    bound: "1",
+};
+
+/// When a configuration was used last.
+pub const RELOAD_SUCCESS_TIME: Series = Series {
+    name: "insight_config_last_reload_success_timestamp_seconds",
+    help: "When a configuration was last read and used, in seconds since the Unix epoch; at first, at the start.",
+    kind: Kind::Gauge,
+    labels: &[],
+    bound: "1",
+};
+
+/// Whether the agent runs otherwise than its file says.
+pub const RESTART_REQUIRED: Series = Series {
+    name: "insight_config_restart_required",
+    help: "1 if the configuration that was used last says something that counts only after a restart, else 0.",
+    kind: Kind::Gauge,
+    labels: &[],
+    bound: "1",
+};
+
 /// This file's families.
-pub const SERIES: &[Series] = &[BUILD_INFO, MEASUREMENT_STATE, START_TIME, WINDOW];
+pub const SERIES: &[Series] = &[
+    BUILD_INFO,
+    MEASUREMENT_STATE,
+    START_TIME,
+    WINDOW,
+    RELOAD_SUCCESSFUL,
+    RELOAD_SUCCESS_TIME,
+    RESTART_REQUIRED,
+];
 
 #[cfg(test)]
 mod tests {

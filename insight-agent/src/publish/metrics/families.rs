@@ -32,7 +32,7 @@ impl<const N: usize> CounterRow<N> {
         let opts = Opts::new(self.0.name, self.0.help);
         let vec = IntCounterVec::new(opts, &label_names(self.0)).expect(VALID);
         registry.register(Box::new(vec.clone())).expect(VALID);
-        Counters { vec }
+        Counters { vec, series: self.0 }
     }
 }
 
@@ -72,12 +72,24 @@ impl<const N: usize> CounterFamily<N> {
 #[derive(Debug, Clone)]
 pub(super) struct Counters<const N: usize> {
     vec: IntCounterVec,
+    series: &'static Series,
 }
 
 impl<const N: usize> Counters<N> {
     /// The counter with these label values, in the row's order; made with 0 if it is new.
     pub(super) fn with(&self, values: [&str; N]) -> IntCounter {
         self.vec.with_label_values(&values)
+    }
+
+    /// Removes every series whose label values, in the row's order, are not to stay. Handles of a removed
+    /// one count into nothing.
+    ///
+    /// **Cost**: that of a scrape of this family.
+    pub(super) fn retain(&self, stays: impl Fn(&[&str]) -> bool) {
+        for values in gone(self.series, &self.vec.collect(), stays) {
+            // Nobody else removes any.
+            let _ = self.vec.remove_label_values(&values);
+        }
     }
 }
 
@@ -103,7 +115,7 @@ impl<const N: usize> HistogramRow<N> {
         let opts = HistogramOpts::new(self.series.name, self.series.help).buckets(self.bounds.to_vec());
         let vec = HistogramVec::new(opts, &label_names(self.series)).expect(VALID);
         registry.register(Box::new(vec.clone())).expect(VALID);
-        Histograms { vec }
+        Histograms { vec, series: self.series }
     }
 }
 
@@ -111,12 +123,20 @@ impl<const N: usize> HistogramRow<N> {
 #[derive(Debug, Clone)]
 pub(super) struct Histograms<const N: usize> {
     vec: HistogramVec,
+    series: &'static Series,
 }
 
 impl<const N: usize> Histograms<N> {
     /// The histogram with these label values, in the row's order; made empty if it is new.
     pub(super) fn with(&self, values: [&str; N]) -> Histogram {
         self.vec.with_label_values(&values)
+    }
+
+    /// As [`Counters::retain`].
+    pub(super) fn retain(&self, stays: impl Fn(&[&str]) -> bool) {
+        for values in gone(self.series, &self.vec.collect(), stays) {
+            let _ = self.vec.remove_label_values(&values);
+        }
     }
 }
 
@@ -171,6 +191,17 @@ pub(super) fn family_of(series: &Series, kind: MetricType, metrics: Vec<Metric>)
     family.set_field_type(kind);
     family.set_metric(metrics);
     family
+}
+
+/// The label values, in the row's order, of what is not to stay.
+fn gone(series: &Series, families: &[MetricFamily], stays: impl Fn(&[&str]) -> bool) -> Vec<Vec<String>> {
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
+    let values = metrics.map(|metric| {
+        let value = |name| metric.get_label().iter().find(|pair| pair.name() == name).map(LabelPair::value);
+        series.labels.iter().filter_map(|label| value(label.name)).collect::<Vec<_>>()
+    });
+    let gone = values.filter(|values| !stays(values));
+    gone.map(|values| values.into_iter().map(str::to_owned).collect()).collect()
 }
 
 fn label_names(series: &Series) -> Vec<&'static str> {

@@ -9,6 +9,8 @@ use super::families::GaugeRow;
 use super::numbers::NumberFamily;
 use crate::model::hop::ServiceLoad;
 use crate::model::ledger::{Evidence, LedgerKind, UNEXPLAINED};
+use crate::model::plan::ProbePlan;
+use crate::model::reload::ConfigState;
 use crate::model::series::{agent, link, path, probe, service};
 use crate::model::status::MeasurementStatus;
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, Window};
@@ -38,6 +40,9 @@ const BUILD_INFO: GaugeRow<3> = GaugeRow::of(&agent::BUILD_INFO);
 const MEASUREMENT_STATE: GaugeRow<4> = GaugeRow::of(&agent::MEASUREMENT_STATE);
 const START_TIME: GaugeRow<0> = GaugeRow::of(&agent::START_TIME);
 const WINDOW: GaugeRow<0> = GaugeRow::of(&agent::WINDOW);
+const RELOAD_SUCCESSFUL: GaugeRow<0> = GaugeRow::of(&agent::RELOAD_SUCCESSFUL);
+const RELOAD_SUCCESS_TIME: GaugeRow<0> = GaugeRow::of(&agent::RELOAD_SUCCESS_TIME);
+const RESTART_REQUIRED: GaugeRow<0> = GaugeRow::of(&agent::RESTART_REQUIRED);
 
 /// The families of what services say of themselves.
 const SERVICE_ROWS: [GaugeRow<5>; 4] =
@@ -68,15 +73,20 @@ pub(super) struct Gauges {
 }
 
 /// The last published snapshots.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Shown {
     window: Option<Arc<Window>>,
     measurements: Arc<[MeasurementStatus]>,
+    config: ConfigState,
 }
 
 impl Gauges {
     pub(super) fn new(agent: AgentLabels, window: Duration) -> Self {
-        Self { agent, started: SystemTime::now(), window, shown: Mutex::default() }
+        let started = SystemTime::now();
+        let success = started.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let config = ConfigState { successful: true, success, restart_required: false };
+        let shown = Shown { window: None, measurements: Arc::default(), config };
+        Self { agent, started, window, shown: Mutex::new(shown) }
     }
 
     /// Replaces the shown window.
@@ -89,9 +99,22 @@ impl Gauges {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).measurements = measurements;
     }
 
+    /// Leaves out of the shown window what is of none of these plans.
+    pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.window = shown.window.take().map(|window| Arc::new(window.narrowed(plans)));
+    }
+
+    /// Replaces what is known of the configuration, made from what was.
+    pub(super) fn show_config(&self, change: impl FnOnce(ConfigState) -> ConfigState) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.config = change(shown.config);
+    }
+
     fn families(&self) -> Vec<MetricFamily> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = self.agent_families(&shown.measurements);
+        families.extend(config_families(shown.config));
         if let Some(window) = shown.window.filter(|w| is_fresh(w, Instant::now())) {
             families.extend(window_families(&window));
         }
@@ -112,6 +135,19 @@ impl Gauges {
         }
         vec![build.into_proto(), start.into_proto(), length.into_proto(), state.into_proto()]
     }
+}
+
+fn config_families(config: ConfigState) -> [MetricFamily; 3] {
+    let single = |row: GaugeRow<0>, value: Option<f64>| {
+        let mut family = row.family();
+        family.put([], value);
+        family.into_proto()
+    };
+    [
+        single(RELOAD_SUCCESSFUL, Some(f64::from(u8::from(config.successful)))),
+        single(RELOAD_SUCCESS_TIME, config.success.map(|since| since.as_secs_f64())),
+        single(RESTART_REQUIRED, Some(f64::from(u8::from(config.restart_required)))),
+    ]
 }
 
 /// Whether a window is young enough to be shown.
@@ -297,6 +333,9 @@ impl GaugeCollector {
             MEASUREMENT_STATE.desc(),
             START_TIME.desc(),
             WINDOW.desc(),
+            RELOAD_SUCCESSFUL.desc(),
+            RELOAD_SUCCESS_TIME.desc(),
+            RESTART_REQUIRED.desc(),
         ];
         Self { gauges, descs }
     }

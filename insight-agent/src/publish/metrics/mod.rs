@@ -20,6 +20,7 @@ pub use gauges::AgentLabels;
 use crate::model::host::HostSnapshot;
 use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
+use crate::model::reload::ConfigState;
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::series::host::netstat;
 use crate::model::series::lost::{self, Loss};
@@ -33,7 +34,7 @@ use kernel::{KernelCollector, Sockets};
 use links::Links;
 use probes::Probes;
 use prometheus::{IntCounter, Registry, TextEncoder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ pub struct Metrics {
     sockets: Arc<Sockets>,
     host: Arc<Host>,
     inconsistent: Counters<5>,
+    plans: Mutex<Vec<Arc<ProbePlan>>>,
     lost: Counters<2>,
     peer_lookup_failures: Counters<0>,
     /// The counters that exist, for [`Self::lost_snapshot`].
@@ -91,6 +93,7 @@ impl Metrics {
             probes: Probes::register(&registry, plans),
             links: Links::register(&registry, plans),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
+            plans: Mutex::new(plans.to_vec()),
             lost: LOST.register(&registry),
             peer_lookup_failures: PEER_LOOKUP_FAILURES.register(&registry),
             losses: Mutex::default(),
@@ -121,6 +124,37 @@ impl Metrics {
                 self.lost("hop_headers", loss, u64::from(count));
             }
         }
+    }
+
+    /// Takes other plans from now on: series that no plan makes any more are gone, those of new ones are
+    /// there with 0, and those with the same labels as before go on. Gauges of a plan that is not the very
+    /// same (the same `Arc`) are absent until the next window.
+    ///
+    /// **Cost**: that of a scrape.
+    pub fn set_plans(&self, plans: &[Arc<ProbePlan>]) {
+        let mut before = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        self.probes.set_plans(plans);
+        self.links.set_plans(plans);
+        self.gauges.set_plans(plans);
+        let old: HashMap<_, _> = before.iter().map(|plan| (plan.name.as_str(), plan)).collect();
+        // Its segments are named along the route: another route has others.
+        let stay: HashSet<[&str; 3]> = plans
+            .iter()
+            .filter(|plan| {
+                old.get(plan.name.as_str()).is_some_and(|old| {
+                    let (old, new) = (&old.route, &plan.route);
+                    old.origin == new.origin && old.hops == new.hops
+                })
+            })
+            .map(|plan| [plan.source.as_str(), &plan.target, &plan.name])
+            .collect();
+        self.inconsistent.retain(|values| values.first_chunk::<3>().is_some_and(|of| stay.contains(of)));
+        *before = plans.to_vec();
+    }
+
+    /// Shows how the running configuration stands to its file, made from what was shown before.
+    pub fn publish_config(&self, change: impl FnOnce(ConfigState) -> ConfigState) {
+        self.gauges.show_config(change);
     }
 
     /// Counts a look-up of a peer group's host that failed.

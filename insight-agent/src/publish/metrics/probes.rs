@@ -12,7 +12,7 @@ use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe;
 use prometheus::{Histogram, IntCounter, Registry};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 const RESULTS: CounterRow<6> = CounterRow::of(&probe::RESULTS);
 const FAILURES: CounterRow<6> = CounterRow::of(&probe::FAILURES);
@@ -27,7 +27,7 @@ const SCHEDULE_LAG: HistogramRow<5> = HistogramRow::of(&probe::SCHEDULE_LAG);
 pub(super) struct Probes {
     families: Families,
     /// By name, then by connection kind.
-    prepared: HashMap<String, Vec<Handles>>,
+    prepared: RwLock<HashMap<String, Vec<Handles>>>,
 }
 
 /// The registered families.
@@ -55,19 +55,43 @@ impl Probes {
             phase: PHASE.register(registry),
             lag: SCHEDULE_LAG.register(registry),
         };
-        let prepared = plans
-            .iter()
-            .map(|plan| {
-                let handles = plan.connections.iter().map(|&c| Handles::prepare(&families, plan, c));
-                (plan.name.clone(), handles.collect())
-            })
-            .collect();
+        let prepared = RwLock::new(families.prepare(plans));
         Self { families, prepared }
+    }
+
+    /// Removes the series of all other plans than these, and prepares those of new ones. Series that a plan
+    /// shares with one before go on counting.
+    pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) {
+        let mut prepared = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tls_phase = HashMap::new();
+        for plan in plans {
+            for &connection in &plan.connections {
+                let labels: [&str; 5] =
+                    [&plan.source, &plan.target, &plan.name, plan.mode.as_str(), connection.as_str()];
+                let has_tls = plan.mode != Mode::Link && occurs("tls", connection, plan.route.tls.is_some());
+                tls_phase.insert(labels, has_tls);
+            }
+        }
+        let stays = |values: &[&str]| {
+            let has_tls = values.first_chunk::<5>().and_then(|labels| tls_phase.get(labels));
+            has_tls.is_some_and(|has_tls| *has_tls || values.get(5) != Some(&"tls"))
+        };
+        let Families { results, failures, late, skipped, connections, duration, phase, lag } = &self.families;
+        results.retain(stays);
+        failures.retain(stays);
+        late.retain(stays);
+        skipped.retain(stays);
+        connections.retain(stays);
+        duration.retain(stays);
+        phase.retain(stays);
+        lag.retain(stays);
+        *prepared = self.families.prepare(plans);
     }
 
     /// Counts a scheduled sample that was not sent.
     pub(super) fn skip(&self, plan: &ProbePlan, connection: Connection) {
-        let prepared = self.prepared.get(&plan.name).into_iter().flatten();
+        let prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
+        let prepared = prepared.get(&plan.name).into_iter().flatten();
         match prepared.into_iter().find(|h| h.are_of(plan, connection)) {
             Some(handles) => handles.skipped.inc(),
             None => Handles::prepare(&self.families, plan, connection).skipped.inc(),
@@ -77,12 +101,24 @@ impl Probes {
     /// Counts one sample.
     pub(super) fn observe(&self, sample: &ProbeSample) {
         let plan = &sample.plan;
-        let prepared = self.prepared.get(&plan.name).into_iter().flatten();
+        let prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
+        let prepared = prepared.get(&plan.name).into_iter().flatten();
         match prepared.into_iter().find(|h| h.are_of(plan, sample.connection)) {
             Some(handles) => handles.observe(&self.families, sample),
-            // A plan that was not there at the start: the same series, looked up by their labels.
+            // A plan that was not announced: the same series, looked up by their labels.
             None => Handles::prepare(&self.families, plan, sample.connection).observe(&self.families, sample),
         }
+    }
+}
+
+impl Families {
+    /// The handles of every plan; series that there are already stay as they are.
+    fn prepare(&self, plans: &[Arc<ProbePlan>]) -> HashMap<String, Vec<Handles>> {
+        let handles = plans.iter().map(|plan| {
+            let handles = plan.connections.iter().map(|&c| Handles::prepare(self, plan, c));
+            (plan.name.clone(), handles.collect())
+        });
+        handles.collect()
     }
 }
 

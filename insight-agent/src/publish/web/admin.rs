@@ -2,21 +2,29 @@
 
 use super::reply::{self, HEALTHY, NotDone, READY, Working};
 use super::{Readiness, Secret, accept, origin};
+use crate::model::reload::ReloadSummary;
 use crate::model::status::Status;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// Takes the agent's status now, from memory.
 pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
 
+/// Reads the configuration again; gives what became of it, or what is wrong with it.
+pub type ReloadSource =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<ReloadSummary, String>> + Send>> + Send + Sync>;
+
 const STATUS: &str = "/api/v1/status";
+/// As Prometheus has it.
+const RELOAD: &str = "/-/reload";
 
 /// What the admin listener serves and to whom.
 pub struct AdminListener {
@@ -27,9 +35,11 @@ pub struct AdminListener {
     /// The bearer token that everything but the two health checks asks for. **None**: no token;
     /// who reaches the address may read.
     pub token: Option<Secret>,
+    /// What `POST /-/reload` does. **None**: there is no file to read again, and it is not found.
+    pub reload: Option<ReloadSource>,
 }
 
-/// Serves `/api/v1/status`, `/-/healthy` and `/-/ready` until `shutdown` ends; then open requests
+/// Serves `/api/v1/status`, `/-/reload`, `/-/healthy` and `/-/ready` until `shutdown` ends; then open requests
 /// get two seconds. Requests of web pages are refused. The listener comes from [`super::bind()`].
 pub async fn serve_admin(listener: TcpListener, parts: AdminListener, shutdown: impl Future<Output = ()>) {
     // An address that cannot be read is taken for the stricter kind.
@@ -52,16 +62,25 @@ fn router(parts: AdminListener, loopback: bool) -> Router {
         let pretty = wants_pretty(&uri);
         async move { answered(working.run(move || write(&source(), pretty)).await) }
     };
-    Router::new()
+    let mut router = Router::new();
+    if let Some(reload) = parts.reload {
+        let reload = move || {
+            let reloading = reload();
+            async move { reloaded(reloading.await) }
+        };
+        router = router.route(RELOAD, post(reload));
+    }
+    router
         .route(STATUS, get(status))
         .route(HEALTHY, reply::healthy())
         .route(READY, reply::ready(parts.readiness))
         .fallback(|| async {
-            let message = format!("not found; there is {STATUS}, {HEALTHY} and {READY}");
+            let message = format!("not found; there is {STATUS}, {RELOAD}, {HEALTHY} and {READY}");
             refused(StatusCode::NOT_FOUND, &message)
         })
-        .method_not_allowed_fallback(|| async {
-            refused(StatusCode::METHOD_NOT_ALLOWED, "method not allowed; use GET or HEAD")
+        .method_not_allowed_fallback(|uri: Uri| async move {
+            let wanted = if uri.path() == RELOAD { "POST" } else { "GET or HEAD" };
+            refused(StatusCode::METHOD_NOT_ALLOWED, &format!("method not allowed; use {wanted}"))
         })
         .layer(from_fn_with_state(Arc::new(Guard { loopback, token: parts.token }), check))
 }
@@ -124,6 +143,18 @@ fn answered(written: Result<Result<String, serde_json::Error>, NotDone>) -> Resp
         Err(NotDone::Broken) => {
             refused(StatusCode::INTERNAL_SERVER_ERROR, "the status broke: see the agent's log")
         }
+    }
+}
+
+fn reloaded(result: Result<ReloadSummary, String>) -> Response {
+    match result.map(|summary| serde_json::to_string(&summary)) {
+        Ok(Ok(body)) => json(StatusCode::OK, body + "\n"),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "write what a reload did as JSON");
+            let message = "the configuration is reloaded, but what changed cannot be written";
+            refused(StatusCode::INTERNAL_SERVER_ERROR, message)
+        }
+        Err(why) => refused(StatusCode::INTERNAL_SERVER_ERROR, &why),
     }
 }
 

@@ -16,7 +16,7 @@ mod tests;
 mod web_config;
 
 pub use crate::secret::Secret;
-pub use admin::{AdminListener, StatusSource, serve_admin};
+pub use admin::{AdminListener, ReloadSource, StatusSource, serve_admin};
 pub use bind::{BindError, bind};
 pub use metrics::{Exposition, MetricsListener, serve_metrics};
 pub use web_config::{WebConfig, WebConfigError};

@@ -2,6 +2,7 @@
 
 mod host;
 mod links;
+mod plans;
 mod samples;
 mod sockets;
 mod table;

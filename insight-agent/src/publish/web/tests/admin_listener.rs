@@ -1,6 +1,7 @@
 //! The JSON API: status, token, and what web pages get.
 
 use super::*;
+use crate::model::reload::ReloadSummary;
 use crate::model::status::{AgentStatus, Status};
 
 fn status() -> Status {
@@ -22,11 +23,16 @@ fn status() -> Status {
 }
 
 async fn start_admin(token: Option<&str>) -> Server {
+    start_with(token, Some(Arc::new(|| Box::pin(async { Ok(ReloadSummary::default()) })))).await
+}
+
+async fn start_with(token: Option<&str>, reload: Option<ReloadSource>) -> Server {
     let readiness = Arc::new(Readiness::not_yet("starting"));
     let parts = AdminListener {
         status: Arc::new(status),
         readiness: Arc::clone(&readiness),
         token: token.map(|t| Secret::from_text(t.as_bytes()).unwrap()),
+        reload,
     };
     start(readiness, |listener, stopped| serve_admin(listener, parts, async { drop(stopped.await) })).await
 }
@@ -97,4 +103,40 @@ async fn web_pages_are_refused_whatever_they_know() {
     let rebound = ask(server.connect().await, "GET /-/healthy", &["Host: attacker.example"]).await;
     assert_eq!(rebound.status, 403);
     assert!(error(&rebound).contains("localhost"), "{rebound:?}");
+}
+
+#[tokio::test]
+async fn a_reload_is_a_post_that_answers_with_what_changed() {
+    let server = start_admin(None).await;
+    for request in ["GET /-/reload", "HEAD /-/reload", "PUT /-/reload"] {
+        let answer = server.ask(request, &[]).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, "POST"), "{request}");
+    }
+    let answer = server.ask("POST /-/reload", &[]).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    let summary: ReloadSummary = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(summary, ReloadSummary::default());
+}
+
+#[tokio::test]
+async fn a_reload_that_failed_is_500_and_says_why() {
+    let why = "insight.toml:3: probe[0].interval = 7: expected a duration";
+    let source: ReloadSource = Arc::new(move || Box::pin(async move { Err(why.to_owned()) }));
+    let answer = start_with(None, Some(source)).await.ask("POST /-/reload", &[]).await;
+    assert_eq!((answer.status, error(&answer).as_str()), (500, why));
+}
+
+#[tokio::test]
+async fn nobody_reloads_without_the_token_or_from_a_web_page() {
+    let server = start_admin(Some("s3cret")).await;
+    assert_eq!(server.ask("POST /-/reload", &[]).await.status, 401);
+    let bearer = "Authorization: Bearer s3cret";
+    assert_eq!(server.ask("POST /-/reload", &[bearer]).await.status, 200);
+    let page = server.ask("POST /-/reload", &[bearer, "Origin: http://example.com"]).await;
+    assert_eq!(page.status, 403);
+}
+
+#[tokio::test]
+async fn an_agent_without_a_file_has_nothing_to_reload() {
+    assert_eq!(start_with(None, None).await.ask("POST /-/reload", &[]).await.status, 404);
 }
