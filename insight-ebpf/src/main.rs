@@ -12,6 +12,8 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod entries;
+#[cfg(target_arch = "bpf")]
 mod globals;
 #[cfg(target_arch = "bpf")]
 mod hooks;

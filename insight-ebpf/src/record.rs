@@ -9,7 +9,7 @@ use core::arch::asm;
 use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, bucket_of};
 use insight_common::kernel::floor::{self, FLOOR_WORDS, FloorRing};
 use insight_common::kernel::layout::{
-    COUNTERS, Counter, DISTRIBUTIONS, Distribution, ENTRY_COUNTERS, HISTOGRAM_HEAD, HistogramWords,
+    COUNTERS, Counter, DISTRIBUTIONS, Distribution, HISTOGRAM_HEAD, HistogramWords,
 };
 use insight_common::kernel::loss::{LOSS_COUNTERS, Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PAIR_COUNTERS, PairOutcome};
@@ -30,10 +30,6 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNTERS, 0);
 /// Events, kind by kind, peer by peer. The loader sets how many.
 #[map]
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
-
-/// Entries that came and went: the kernel does not count those that it keeps with its objects.
-#[map]
-static ENTRIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(ENTRY_COUNTERS, 0);
 
 /// A forwarder's writes without a residence, by direction and by what was read before them.
 #[map]
@@ -83,14 +79,6 @@ pub fn count_nth(first: Counter, nth: u32, all: u32) {
     if nth < all
         && let Some(counter) = COUNTS.get_ptr_mut(slot)
     {
-        add(counter, 1);
-    }
-}
-
-/// Counts an entry that came or went, by [`Table::entered`] or [`Table::left`].
-#[inline(always)]
-pub fn entry(counter: u32) {
-    if let Some(counter) = ENTRIES.get_ptr_mut(counter) {
         add(counter, 1);
     }
 }

@@ -101,7 +101,7 @@ fn on_open(sk: Object, tcp: *mut c_void, now: u64) {
     sampling::on_peer_known(&mut socket);
     let entered = sockets::join(tcp, &socket);
     if entered != Some(true) {
-        sampling::on_end(&socket);
+        sampling::on_end(&mut socket);
     }
     let Some(entered) = entered else { return };
     if entered {

@@ -11,6 +11,7 @@
 //!   what is missed so is made up for at the next event of the socket.
 //! - **Leaves** when it is destroyed. It can have been closed for long before; but what ends a
 //!   connection, such as a reset, comes after `→ CLOSE`, and belongs to its peer still.
+//! - **Counted** by walking, see `entries`: the kernel frees sockets of which no event says that they end.
 //! - **Lost**: `map_full` when the kernel has no memory for an entry, or the socket no allowance
 //!   (`net.core.optmem_max`); `unreadable` when its addresses are.
 //! - **Memory**: 104 bytes and about 250 of the kernel's own per socket, allocated as it opens.
@@ -18,16 +19,14 @@
 use crate::globals;
 use crate::memory::{Object, member, trusted};
 use crate::record::lose;
-use crate::{accept_wait, connect, lines, record, sampling, scope, socket_rtt};
+use crate::{accept_wait, connect, lines, sampling, scope, socket_rtt};
 use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use core::ffi::c_void;
-use insight_common::kernel::layout::{
-    COUNTED, GONE, LISTENER, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket, Table, UNCOUNTED,
-};
+use insight_common::kernel::layout::{LISTENER, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
 
 /// Sockets in scope.
@@ -105,7 +104,7 @@ pub fn on_state(sk: Object, old: i32, new: i32, now: u64) {
                 if old == SYN_SENT {
                     connect::on_failed(sk, socket);
                 }
-                leave(socket);
+                sampling::on_end(socket);
             }
         }
         _ => {}
@@ -129,17 +128,6 @@ pub fn know_peer(sk: Object, socket: &mut Socket) {
         let peer = peer_of(sk, socket.role);
         socket.peer = peer;
         sampling::on_peer_known(socket);
-        arrive(socket);
-    }
-}
-
-/// A socket is known to be one: counted once. One that is accepted can be dropped before it is established,
-/// without an event.
-#[inline(always)]
-fn arrive(socket: &mut Socket) {
-    if socket.counted == UNCOUNTED {
-        socket.counted = COUNTED;
-        record::entry(Table::Sockets.entered());
     }
 }
 
@@ -148,17 +136,8 @@ fn arrive(socket: &mut Socket) {
 pub fn on_destroy(sk: Object) {
     // The kernel frees the entry with it.
     if let Some(socket) = entry(sk) {
-        leave(socket);
-    }
-}
-
-/// A socket is closed: counted once, at whichever of its ends is seen.
-#[inline(always)]
-fn leave(socket: &mut Socket) {
-    if socket.counted == COUNTED {
-        socket.counted = GONE;
+        // Unless its change to CLOSE was seen.
         sampling::on_end(socket);
-        record::entry(Table::Sockets.left());
     }
 }
 
@@ -171,19 +150,15 @@ pub fn open(sk: Object, role: u8, now: u64) -> Option<&'static mut Socket> {
     }
     let mut socket = Socket::opening(role);
     connect::on_begin(&mut socket, now);
-    let entered = match entry(sk) {
-        None => enter(sk.cast_mut(), &socket)?,
+    match entry(sk) {
+        None => enter(sk.cast_mut(), &socket),
         Some(entry) => {
             // It was used before, for another connection.
-            leave(entry);
+            sampling::on_end(entry);
             *entry = socket;
-            entry
+            Some(entry)
         }
-    };
-    if role != Role::Accepted as u8 {
-        arrive(entered);
     }
-    Some(entered)
 }
 
 /// Enters a socket of a walk that is not new, unless it has an entry. Gives whether it had none.
@@ -192,10 +167,7 @@ pub fn open(sk: Object, role: u8, now: u64) -> Option<&'static mut Socket> {
 pub fn join(sk: *mut c_void, socket: &Socket) -> Option<bool> {
     match entry_of(sk) {
         Some(_) => Some(false),
-        None => enter(sk, socket).map(|entry| {
-            arrive(entry);
-            true
-        }),
+        None => enter(sk, socket).map(|_| true),
     }
 }
 

@@ -111,6 +111,9 @@ impl Watch {
         for state in found.iter().filter(|state| state.state == MeasurementState::Failed) {
             tracing::warn!(measurement = state.name, reason = state.reason, "{}", state.detail);
         }
+        if let Some(problem) = loaded.kernel.uncounted() {
+            tracing::warn!(reason = problem.state.reason(), "{}", problem.detail);
+        }
         *self.states.lock().unwrap_or_else(PoisonError::into_inner) = found;
         let mut floors = Floors::default();
         let mut reads = 0_u32;

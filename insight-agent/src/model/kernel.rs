@@ -184,10 +184,34 @@ pub struct KernelSnapshot {
     /// Sockets that were open before the programs and are measured since, by role. **Empty**: nothing
     /// was loaded.
     pub seeded: Vec<(Role, u64)>,
-    /// Entries that the programs keep now. **Empty**: nothing was loaded.
-    pub entries: Vec<(Table, u64)>,
+    /// Entries of sockets that are open now. **None**: nothing was loaded, or they cannot be counted.
+    pub entries: Option<Entries>,
     /// What each program has cost.
     pub programs: Vec<ProgramCost>,
+}
+
+/// Open sockets in the table of the programs, as a walk over it found them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// Sockets that connected, or still do.
+    pub connected: u64,
+    /// Sockets that were accepted, or are going to be.
+    pub accepted: u64,
+    /// Sockets that wait for connections.
+    pub listeners: u64,
+    /// Connections of which everything is measured, by role and peer group. **Empty**: there are none, or all
+    /// connections are measured so.
+    pub sampled: BTreeMap<(Role, u8), u64>,
+}
+
+impl Entries {
+    /// How many a table has.
+    pub fn of(&self, table: Table) -> u64 {
+        match table {
+            Table::Sockets => self.connected + self.accepted + self.listeners,
+            Table::Sampled => self.sampled.values().sum(),
+        }
+    }
 }
 
 /// Runs and time of one program since it was loaded, as far as the kernel counted.
@@ -251,7 +275,7 @@ impl KernelSnapshot {
             pairs: BTreeMap::new(),
             devices: Vec::new(),
             seeded: Vec::new(),
-            entries: Vec::new(),
+            entries: None,
             programs: Vec::new(),
         }
     }

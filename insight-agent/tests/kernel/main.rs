@@ -8,6 +8,7 @@
 mod agent;
 mod cost;
 mod drops;
+mod entries;
 mod exchange;
 mod forwarding;
 mod hold;

@@ -17,7 +17,7 @@ fn exchange((near, far): &mut (TcpStream, TcpStream)) {
 }
 
 fn sampled(bench: &Bench) -> u64 {
-    bench.snapshot().entries.iter().find(|(table, _)| *table == Table::Sampled).unwrap().1
+    bench.snapshot().entries.unwrap().of(Table::Sampled)
 }
 
 /// Of how many of these connections one exchange is a turnaround, or a response.

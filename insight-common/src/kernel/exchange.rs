@@ -28,7 +28,7 @@ pub const DOUBT_NS: u64 = 50_000_000;
 /// connection's exchanges took before it.
 pub const CALM_EXCHANGES: u8 = 2;
 
-/// Evidence that no answer is owed from the opening of a connection, see [`Exchange::weigh`].
+/// Evidence that no answer is owed from the opening of a connection.
 /// **Unit**: quarters of a bit.
 pub const ALONE: u8 = 4 * 16;
 

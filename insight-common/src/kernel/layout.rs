@@ -43,14 +43,6 @@ pub const PEER_KEY_BYTES: usize = 18;
 /// The role of a socket that waits for connections: no [`Role`], for it has no peer and no bytes.
 pub const LISTENER: u8 = 3;
 
-/// A socket is not counted yet. The kernel can make two for one handshake, when its end and what follows it
-/// come on two CPUs at once, and drops one of them without a word.
-pub const UNCOUNTED: u8 = 0;
-/// A socket is counted among those that entered.
-pub const COUNTED: u8 = 1;
-/// It is closed, and counted among those that left too.
-pub const GONE: u8 = 2;
-
 /// A network device's key: the number of its network namespace's inode, then its index, which is of
 /// that namespace only.
 #[inline(always)]
@@ -59,7 +51,7 @@ pub const fn device_key(namespace: u32, index: u32) -> u64 {
 }
 
 /// Who opened a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Role {
     /// This side called `connect`.
@@ -254,8 +246,24 @@ pub const fn sampled_counter(role: u8, peer: u8) -> Option<u32> {
     Some((role as u32 - 1) * MAX_PEERS + peer as u32)
 }
 
-/// Counters of the entries of all tables.
-pub const ENTRY_COUNTERS: u32 = 2 * Table::ALL.len() as u32;
+/// Words of what a walk over the table of sockets counts: open sockets by role, listeners among them, then
+/// open sampled connections as in [`sampled_counter`].
+pub const WALK_WORDS: usize = WALKED_SAMPLED + SAMPLED_COUNTERS as usize;
+
+/// What a walk counts.
+pub type WalkWords = [u64; WALK_WORDS];
+
+/// The first word of the sampled connections.
+pub const WALKED_SAMPLED: usize = LISTENER as usize;
+
+/// The word of open sockets with this role, [`LISTENER`] among them. **None**: it is no role.
+#[inline(always)]
+pub const fn walked_socket(role: u8) -> Option<usize> {
+    if role == 0 || role > LISTENER {
+        return None;
+    }
+    Some(role as usize - 1)
+}
 
 impl Table {
     /// Every table, by its number.
@@ -267,18 +275,6 @@ impl Table {
             Self::Sockets => "sockets",
             Self::Sampled => "sampled",
         }
-    }
-
-    /// Where the entries that were made are counted.
-    #[inline(always)]
-    pub const fn entered(self) -> u32 {
-        2 * self as u32
-    }
-
-    /// Where the entries that went are counted.
-    #[inline(always)]
-    pub const fn left(self) -> u32 {
-        2 * self as u32 + 1
     }
 }
 
@@ -319,8 +315,8 @@ pub struct Socket {
     pub burst: u32,
     /// Not 0: only what is counted once per connection is measured of it.
     pub unsampled: u8,
-    /// Whether it is counted: [`UNCOUNTED`], [`COUNTED`] or [`GONE`].
-    pub counted: u8,
+    /// Not 0: it is counted among the open connections of which everything is measured.
+    pub sampled: u8,
     /// Fills the entry up.
     pub unused: [u8; 2],
 }
@@ -345,7 +341,7 @@ impl Socket {
             copied_seq: 0,
             burst: 0,
             unsampled: 0,
-            counted: UNCOUNTED,
+            sampled: 0,
             unused: [0; 2],
         }
     }
@@ -370,6 +366,15 @@ mod tests {
         assert_eq!(sampled_counter(Role::Connected as u8, 0), Some(0));
         assert_eq!(sampled_counter(Role::Connected as u8, PEER_PENDING), None);
         assert_eq!(sampled_counter(LISTENER, PEER_OTHER), None);
+    }
+
+    #[test]
+    fn a_walk_has_a_word_for_each_role_and_each_group_of_sampled_connections() {
+        let roles = [Role::Connected as u8, Role::Accepted as u8, LISTENER].map(walked_socket);
+        assert_eq!(roles, [Some(0), Some(1), Some(2)]);
+        assert_eq!([0, LISTENER + 1].map(walked_socket), [None; 2]);
+        let last = sampled_counter(Role::Accepted as u8, MAX_PEERS as u8 - 1).unwrap();
+        assert_eq!((WALKED_SAMPLED, WALKED_SAMPLED + last as usize), (3, WALK_WORDS - 1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod data_read;
 mod data_ready;
+mod entry_walk;
 mod send;
 mod socket_destroy;
 mod socket_state;

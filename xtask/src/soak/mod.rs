@@ -33,7 +33,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use table::Table;
 
 /// Between two scrapes: what Prometheus would have in 15 s is had 15 times here.
 const EVERY: Duration = Duration::from_secs(1);
@@ -160,13 +159,12 @@ struct Watched {
 impl Soak<'_> {
     fn run(&self, machine: Machine) -> Result<Report> {
         let (site, interrupt) = (self.ground.site, self.ground.interrupt);
-        let pid = self.agent.process.pid();
-        let table = Table::of(pid)?;
         let _idle = site.at_far(|| open_idle(self.addresses.forwarder))??;
         let mut scraper = site.at_node(|| Connection::open(self.addresses.metrics))??;
         let mut watched = Watched::default();
         self.look(&mut scraper, &mut watched)?;
-        let start = Held { entries: self.settled(&table, None)?.0, open: self.open_sockets()? };
+        let start =
+            Held { entries: self.settled(&mut scraper, &mut watched, None)?.0, open: self.open_sockets()? };
 
         let (used, began) = (self.agent.process.cpu_time()?, Instant::now());
         let churn = site.at_far(|| Churn::start(self.addresses.forwarder, self.args.rate))??;
@@ -176,14 +174,14 @@ impl Soak<'_> {
         let seconds = began.elapsed().as_secs_f64();
         let agent_cpu = (self.agent.process.cpu_time()? - used).as_secs_f64() / seconds;
 
-        let after_load = table.entries()?;
+        // Kept connections are closed after ten idle seconds.
+        scraper = site.at_node(|| Connection::open(self.addresses.metrics))??;
+        let after_load = self.entries(&mut scraper, &mut watched)?;
         eprintln!("the load is over, {after_load} entries; waiting until all is closed");
-        let (entries, settled) = self.settled(&table, Some(start.entries))?;
+        let (entries, settled) = self.settled(&mut scraper, &mut watched, Some(start.entries))?;
         let end = Held { entries, open: self.open_sockets()? };
         // What was counted last is on the page after the next reading of the maps.
         pause(2 * EVERY, interrupt)?;
-        // Kept connections are closed after ten idle seconds.
-        scraper = site.at_node(|| Connection::open(self.addresses.metrics))??;
         let text = self.look(&mut scraper, &mut watched)?;
         Ok(Report {
             seconds,
@@ -238,11 +236,21 @@ impl Soak<'_> {
         self.ground.site.at_node(table::open_sockets)?
     }
 
+    /// What the agent says is in its table of sockets.
+    fn entries(&self, scraper: &mut Connection, watched: &mut Watched) -> Result<usize> {
+        table::entries(&self.look(scraper, watched)?)
+    }
+
     /// Entries once they stay the same for three seconds and, if that is known, are `wanted`; or
     /// when [`SETTLE_WITHIN`] is over. Also how long it took.
-    fn settled(&self, table: &Table, wanted: Option<usize>) -> Result<(usize, Duration)> {
+    fn settled(
+        &self,
+        scraper: &mut Connection,
+        watched: &mut Watched,
+        wanted: Option<usize>,
+    ) -> Result<(usize, Duration)> {
         let began = Instant::now();
-        let (mut entries, mut since) = (table.entries()?, Instant::now());
+        let (mut entries, mut since) = (self.entries(scraper, watched)?, Instant::now());
         loop {
             let is_wanted = wanted.is_none_or(|wanted| entries <= wanted);
             let is_still = since.elapsed() >= Duration::from_secs(3);
@@ -250,7 +258,7 @@ impl Soak<'_> {
                 return Ok((entries, since - began));
             }
             pause(Duration::from_millis(200), self.ground.interrupt)?;
-            let now = table.entries()?;
+            let now = self.entries(scraper, watched)?;
             if now != entries {
                 (entries, since) = (now, Instant::now());
             }

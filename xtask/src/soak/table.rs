@@ -1,68 +1,20 @@
-//! Counts what is in the agent's table of sockets, from outside.
+//! What the agent says is in its table of sockets, and what the kernel lists beside it.
 
-use crate::bench::programs;
-use anyhow::{Context, Result, bail};
-use aya::maps::{Map, MapData, MapInfo, PerCpuArray};
-use aya::programs::{ProgramError, loaded_programs};
-use insight_common::kernel::layout::Table as Kept;
-use std::collections::BTreeSet;
+use anyhow::{Context, Result};
 use std::fs;
-use std::io::ErrorKind;
 
-/// The map's name in the object: how many entries came, and how many went.
-const ENTRIES: &str = "ENTRIES";
+/// The line of the page with the number of sockets in the table, which the agent counts by walking them.
+const ENTRIES: &str = "insight_bpf_table_entries{table=\"sockets\"} ";
 
-/// The table of sockets of one agent.
-pub struct Table(PerCpuArray<MapData, u64>);
-
-impl Table {
-    /// That which the programs of the process `pid` use. Nothing is pinned for it: programs tell
-    /// the ids of their maps.
-    ///
-    /// # Errors
-    /// Not root, the process has no such map, or the map has another layout than this build.
-    pub fn of(pid: u32) -> Result<Self> {
-        let held = programs::held_by(pid)?;
-        let mut maps = BTreeSet::new();
-        for program in loaded_programs() {
-            let program = match program {
-                Ok(program) => program,
-                // Unloaded between the list and the look at it.
-                Err(ProgramError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => {
-                    continue;
-                }
-                Err(error) => return Err(error).context("list the kernel's programs: needs root"),
-            };
-            if held.contains_key(&program.id()) {
-                maps.extend(program.map_ids().context("ask a program for its maps")?.unwrap_or_default());
-            }
-        }
-        for id in maps {
-            let info = MapInfo::from_id(id).with_context(|| format!("ask for the map {id}"))?;
-            if info.name_as_str() == Some(ENTRIES) {
-                let map = MapData::from_id(id).with_context(|| format!("open the map {id}"))?;
-                let map = PerCpuArray::try_from(Map::PerCpuArray(map));
-                return Ok(Self(
-                    map.with_context(|| format!("read the map {ENTRIES}: build the agent anew"))?,
-                ));
-            }
-        }
-        bail!("the programs of process {pid} use no map {ENTRIES}")
-    }
-
-    /// Entries now.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn entries(&self) -> Result<usize> {
-        let count = |counter: u32| -> Result<u64> {
-            let values = self.0.get(&counter, 0).with_context(|| format!("read the map {ENTRIES}"))?;
-            Ok(values.iter().sum())
-        };
-        // Those that left first: more can have come than left, never the other way round.
-        let left = count(Kept::Sockets.left())?;
-        Ok(usize::try_from(count(Kept::Sockets.entered())? - left)?)
-    }
+/// Sockets in the agent's table, by its page of metrics.
+///
+/// # Errors
+/// The page does not say: the kernel does not let the agent walk its table, or nothing is loaded.
+pub fn entries(page: &str) -> Result<usize> {
+    let value = page.lines().find_map(|line| line.strip_prefix(ENTRIES));
+    let value = value.with_context(|| format!("read {ENTRIES}off the agent's page: it is not there"))?;
+    let value: f64 = value.trim().parse().with_context(|| format!("read {ENTRIES}{value}"))?;
+    Ok(value as usize)
 }
 
 /// TCP connections in the network namespace of the calling thread, without listeners and TIME_WAIT,
@@ -90,6 +42,14 @@ fn count_open(list: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_says_how_many_sockets_are_in_the_table_or_nothing() {
+        let page = "insight_bpf_table_entries{table=\"sampled\"} 7\n\
+                    insight_bpf_table_entries{table=\"sockets\"} 1234\nup 1\n";
+        assert_eq!(entries(page).unwrap(), 1_234);
+        assert!(entries("up 1\n").unwrap_err().to_string().contains("not there"));
+    }
 
     #[test]
     fn connections_count_and_listeners_and_time_wait_do_not() {

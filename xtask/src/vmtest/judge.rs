@@ -153,6 +153,15 @@ pub fn judge(console: &Console) -> Result<Vec<Cell>, String> {
     if cells.is_empty() {
         return Err("the agent tells no state of any kernel measurement".to_owned());
     }
+    // The table that they rest on has no state of its own, and listeners and connections at any time.
+    let entries = page::sum(last, "insight_bpf_table_entries", &[("table", "sockets")]);
+    let is_counted = entries.is_some_and(|entries| entries > 0.0);
+    cells.push(Cell {
+        measurement: "sockets".to_owned(),
+        injected: None,
+        text: if is_counted { "counted" } else { "not counted" }.to_owned(),
+        problem: None,
+    });
     cells.sort_by(|one, other| one.measurement.cmp(&other.measurement));
     Ok(cells)
 }
@@ -254,9 +263,10 @@ mod tests {
          insight_measurement_state{node=\"near\",measurement=\"probe\",state=\"active\",reason=\"\"} 1\n";
 
     fn only(console: &Console) -> Cell {
-        let mut cells = judge(console).unwrap();
-        assert_eq!(cells.len(), 1, "{cells:?}");
-        cells.remove(0)
+        let cells = judge(console).unwrap();
+        let names: Vec<_> = cells.iter().map(|cell| cell.measurement.as_str()).collect();
+        assert_eq!(names, ["response", "sockets"], "{cells:?}");
+        cells.into_iter().next().unwrap()
     }
 
     #[test]
@@ -280,6 +290,17 @@ mod tests {
         let state = ACTIVE.replacen("active\",reason=\"", "disabled\",reason=\"hook_absent", 1);
         let cell = only(&console([0; 3], [0; 3], &state));
         assert_eq!((cell.text.as_str(), cell.problem), ("disabled: `hook_absent`", None));
+    }
+
+    #[test]
+    fn the_table_of_sockets_is_counted_where_the_page_says_how_many_are_in_it() {
+        let entries = |line: &str| {
+            let cells = judge(&console([0; 3], [0; 3], &format!("{ACTIVE}{line}"))).unwrap();
+            cells.into_iter().find(|cell| cell.measurement == "sockets").unwrap().text
+        };
+        let line = |count| format!("insight_bpf_table_entries{{table=\"sockets\"}} {count}\n");
+        assert_eq!(entries(&line(12)), "counted");
+        assert_eq!([entries(&line(0)), entries("")], ["not counted"; 2]);
     }
 
     #[test]

@@ -320,7 +320,7 @@ pub fn problem_of(what: &str, error: &dyn std::error::Error, permission: bool) -
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::collect::kernel::hooks;
     use crate::collect::kernel::settings::{Device, PeerGroup};
@@ -342,6 +342,13 @@ mod tests {
         assert_eq!(groups(&[Measurement::QdiscWait, Measurement::RunqueueWait]), [1, 2, 2]);
         assert_eq!(groups(&[Measurement::Resets, Measurement::Drops]), [0; 0]);
         assert_eq!(groups(&Measurement::ALL).len(), DISTRIBUTIONS as usize);
+    }
+
+    /// The object with its maps and no program loaded, and the kernel's types. None: it has none.
+    pub fn bare() -> Option<(Ebpf, aya::Btf)> {
+        let btf = aya::Btf::from_sys_fs().ok()?;
+        let loaded = EbpfLoader::new().btf(Some(&btf)).load(&object());
+        Some((loaded.unwrap(), btf))
     }
 
     fn refusal(hook: Option<Hook>, reason: Reason) -> Refused {

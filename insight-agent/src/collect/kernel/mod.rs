@@ -8,6 +8,7 @@
 mod attached;
 pub mod btf;
 pub mod cost;
+pub mod entries;
 pub mod examine;
 mod forwarders;
 pub mod hooks;
@@ -34,6 +35,7 @@ insight_common::measurements!(modules);
 use crate::model::kernel::{KernelSnapshot, Reason, State};
 use aya::Ebpf;
 use aya::maps::MapError;
+use entries::Walks;
 use insight_common::kernel::drops::REASONS;
 use insight_common::kernel::layout::{Distribution, Groups};
 use insight_common::kernel::loss::Measurement;
@@ -143,6 +145,11 @@ impl Kernel {
         self.seeding.as_ref().copied()
     }
 
+    /// Why the entries of the table of sockets are not counted. **None**: they are, or nothing runs.
+    pub fn uncounted(&self) -> Option<&Problem> {
+        self.loaded.as_ref().and_then(|(_, reader)| reader.walks_problem())
+    }
+
     /// Everything counted so far. **None**: nothing runs, or the maps cannot be read.
     pub fn snapshot(&self) -> Option<KernelSnapshot> {
         let mut snapshot = self.loaded.as_ref().and_then(|(_, reader)| reader.read().ok())?;
@@ -247,7 +254,8 @@ fn prepare(
     let devices = settings.devices.iter().map(|device| device.name.clone()).collect();
     let rows = load::rows(settings, active);
     let groups = load::groups_of(settings);
-    let reader = Reader::new(&mut ebpf, load::banks(), rows, groups, active.clone(), devices)
+    let walks = Walks::open(&mut ebpf, &btf);
+    let reader = Reader::new(&mut ebpf, load::banks(), rows, groups, active.clone(), devices, walks)
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
     forwarders::follow(&mut ebpf, settings.forwarders.as_deref().unwrap_or_default())
         .map_err(|error| failed(Reason::Refused, format!("enter the forwarders: {error}")))?;

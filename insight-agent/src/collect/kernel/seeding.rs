@@ -5,13 +5,12 @@
 //! scope, in the agent's own namespace. What fails here fails no measurement: sockets that open
 //! later are measured all the same.
 
-use super::Problem;
 use super::btf::Btf;
-use super::hooks;
 use super::load::problem_of;
 use super::offsets::{self, NAMESPACE, Offsets};
 use super::settings::Scope;
 use super::spec::Offset;
+use super::{Problem, entries, hooks};
 use crate::model::kernel::{Reason, State};
 use aya::Ebpf;
 use aya::programs::iter::IterLink;
@@ -20,7 +19,7 @@ use insight_common::kernel::loss::Measurement;
 use nix::sched::{CloneFlags, setns};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -33,10 +32,6 @@ const PROGRAM: &str = "socket_walk";
 
 /// What the walk reads, beside what the socket table does.
 pub const OFFSETS: [Offset; 2] = hooks::TCP;
-
-/// How often a walk may be told to go on without having come to its end: each time it has seen a
-/// million sockets.
-const RESUMPTIONS: u32 = 64;
 
 /// Whether a measurement is of sockets, so that those that are open already are worth a walk.
 pub fn serves(measurement: Measurement) -> bool {
@@ -134,22 +129,9 @@ fn walk(program: &mut Iter, namespace: Option<(&Path, &[u32])>) -> Result<(), Pr
     entered.map_err(absent)
 }
 
-/// Reads the walk to its end, which is what makes the kernel walk. The program writes nothing.
+/// Walks, where this thread is.
 fn read(link: IterLink) -> io::Result<()> {
-    let mut walk = link.into_file().map_err(io::Error::other)?;
-    let mut buffer = [0; 64];
-    let mut resumptions = 0;
-    loop {
-        match walk.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && resumptions < RESUMPTIONS => {
-                resumptions += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    entries::read(link.into_file().map_err(io::Error::other)?)
 }
 
 fn failed(reason: Reason, detail: &str) -> Problem {

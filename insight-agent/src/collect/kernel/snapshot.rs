@@ -1,11 +1,13 @@
 //! Copies the maps out.
 
+use super::Problem;
+use super::entries::Walks;
 use crate::model::kernel::{Durations, KernelSnapshot};
 use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{
-    Counter, Distribution, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role, Rows, Table,
+    Counter, Distribution, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role, Rows,
 };
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -30,7 +32,8 @@ pub struct Reader {
     counts: PerCpuArray<MapData, u64>,
     pairs: PerCpuArray<MapData, u64>,
     seeded: Array<MapData, u64>,
-    entries: PerCpuArray<MapData, u64>,
+    /// **Err**: entries are not counted.
+    walks: Result<Walks, Problem>,
     /// **None**: the loaded object writes none.
     #[cfg(feature = "kernel-log")]
     lines: Option<super::lines::Lines>,
@@ -64,6 +67,7 @@ impl Reader {
         groups: u32,
         active: BTreeSet<Measurement>,
         devices: Vec<String>,
+        walks: Result<Walks, Problem>,
     ) -> Result<Self, MapError> {
         #[cfg(feature = "kernel-log")]
         let lines = super::lines::Lines::open(ebpf);
@@ -79,13 +83,18 @@ impl Reader {
             counts: PerCpuArray::try_from(take("COUNTS")?)?,
             pairs: PerCpuArray::try_from(take("PAIRS")?)?,
             seeded: Array::try_from(take("SEEDED")?)?,
-            entries: PerCpuArray::try_from(take("ENTRIES")?)?,
+            walks,
             banks,
             rows,
             groups,
             active,
             devices,
         })
+    }
+
+    /// Why entries are not counted. **None**: they are.
+    pub fn walks_problem(&self) -> Option<&Problem> {
+        self.walks.as_ref().err()
     }
 
     /// Reads everything. Programs go on counting meanwhile: a histogram's buckets can be a few ahead
@@ -127,12 +136,7 @@ impl Reader {
                 }
             }
         }
-        for table in Table::ALL {
-            // Those that left first: what leaves between the two is counted as still there.
-            let left: u64 = self.entries.get(&table.left(), 0)?.iter().sum();
-            let entered: u64 = self.entries.get(&table.entered(), 0)?.iter().sum();
-            snapshot.entries.push((table, entered.saturating_sub(left)));
-        }
+        snapshot.entries = self.walks.as_ref().ok().and_then(Walks::entries);
         for measurement in Measurement::ALL {
             for loss in Loss::ALL {
                 let count: u64 = self.lost.get(&loss.counter(measurement), 0)?.iter().sum();

@@ -30,7 +30,7 @@ const PROGRAM: Label = configured("program", "the programs of the active measure
 /// What the programs keep.
 pub const ENTRIES: Series = Series {
     name: "insight_bpf_table_entries",
-    help: "Entries that the kernel half keeps now: of sockets, one for each that is open and in scope; sampled, connections that are measured in full, 0 where all are.",
+    help: "Entries of the kernel half, counted by walking them: sockets, those in scope that are not closed, listeners and connections that open or close included; sampled, open connections that are measured in full, 0 where all are. Absent where the kernel walks no such table.",
     kind: Kind::Gauge,
     labels: &[TABLE],
     bound: "tables (2)",

@@ -9,7 +9,7 @@ use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::series::kernel::{Figure, OTHER, SHOWN, Shown};
 use crate::model::series::{Kind, Label, Series, residence, socket_rtt, sockets};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
-use insight_common::kernel::layout::{Groups, PEER_OTHER};
+use insight_common::kernel::layout::{Groups, PEER_OTHER, Table};
 use insight_common::kernel::loss::{Loss, Measurement};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Histogram, Metric, MetricFamily, MetricType};
@@ -101,8 +101,9 @@ impl Reading {
     /// What the programs themselves take.
     fn own_cost(&self) -> [MetricFamily; 4] {
         let mut entries = ENTRIES.family();
-        for &(table, count) in &self.snapshot.entries {
-            entries.put([table.name()], Some(count as f64));
+        for table in Table::ALL {
+            let count = self.snapshot.entries.as_ref().map(|entries| entries.of(table));
+            entries.put([table.name()], count.map(|count| count as f64));
         }
         let (mut runs, mut seconds, mut misses) =
             (PROGRAM_RUNS.family(), PROGRAM_SECONDS.family(), PROGRAM_MISSES.family());

@@ -122,7 +122,7 @@ page() {
   sleep 0.7
   say "page $1 at $(uptime_s)"
   metrics $NEAR_PAGE >/tmp/page || fail "read /metrics"
-  grep -E '^insight_(measurement_state|lost_total|socket_|sockets_|forward_)' /tmp/page
+  grep -E '^insight_(measurement_state|lost_total|socket_|sockets_|forward_|bpf_table_)' /tmp/page
   say "end $1"
 }
 

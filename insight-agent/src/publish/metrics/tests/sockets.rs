@@ -1,10 +1,10 @@
 //! What the programs in the kernel counted, as a scrape shows it.
 
 use super::*;
-use crate::model::kernel::{Durations, KernelSnapshot, ProgramCost};
+use crate::model::kernel::{Durations, Entries, KernelSnapshot, ProgramCost};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
 use insight_common::kernel::floor::Floor;
-use insight_common::kernel::layout::{Counter, DISTRIBUTIONS, Distribution, Role, Table};
+use insight_common::kernel::layout::{Counter, DISTRIBUTIONS, Distribution, Role};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 
@@ -34,7 +34,8 @@ pub(super) fn snapshot() -> KernelSnapshot {
     snapshot.pairs.insert((Direction::Up, PairOutcome::Paired), 7);
     snapshot.pairs.insert((Direction::Down, PairOutcome::SameRole), 0);
     snapshot.seeded = vec![(Role::Connected, 4), (Role::Accepted, 0)];
-    snapshot.entries = vec![(Table::Sockets, 34)];
+    let sampled = [((Role::Accepted, 1), 5), ((Role::Connected, 0), 2)].into();
+    snapshot.entries = Some(Entries { connected: 20, accepted: 11, listeners: 3, sampled });
     let (runs, time_ns, recursion_misses) = (1_000, 1_500_000, 2);
     snapshot.programs = vec![ProgramCost { program: "bytes_sent", runs, time_ns, recursion_misses }];
     snapshot.lost.insert((Measurement::Response, KernelLoss::Overlapped), 3);
@@ -81,7 +82,8 @@ fn connections_from_before_the_programs_are_counted_by_role() {
 #[test]
 fn what_the_programs_keep_and_take_is_shown() {
     let shown = shown();
-    assert_eq!(shown.value("insight_bpf_table_entries", &[("table", "sockets")]), Some(34.0));
+    let entries = |shown: &Exposition, table| shown.value("insight_bpf_table_entries", &[("table", table)]);
+    assert_eq!((entries(&shown, "sockets"), entries(&shown, "sampled")), (Some(34.0), Some(7.0)));
     let of = |what: &str| {
         shown.value(&format!("insight_bpf_program_{what}_total"), &[("program", "bytes_sent")]).unwrap()
     };
