@@ -87,6 +87,9 @@ fn fetch(root: &Path) -> Result<()> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));
     let wanted = read(&ours)?;
     if !theirs.exists() || fs::read(&seed).ok().as_ref() != Some(&wanted) {
+        // Nothing has been built here on a fresh checkout.
+        let folder = root.join(super::FOLDER);
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         for path in [&theirs, &seed] {
             fs::write(path, &wanted).with_context(|| format!("write {}", path.display()))?;
         }

@@ -173,8 +173,11 @@ fn two_agents_on_one_node_count_the_same_and_the_end_of_one_is_no_loss_of_the_ot
     let metrics = [nodes.lab.agent(NODE).unwrap().metrics, second.metrics];
     let both = counts(&mut nodes.lab, &metrics);
     println!("turnarounds, round trips, pairs: {both:?}");
-    for (one, another) in both[0].iter().zip(both[1]) {
-        assert!(*one > 50.0 && (one / another - 1.0).abs() < 0.05, "{both:?}");
+    // How many turnarounds are beyond doubt, with others' requests in between, is a matter of chance: but
+    // the same chance for both.
+    for ((one, another), least) in both[0].iter().zip(both[1]).zip([5.0, 50.0, 50.0]) {
+        let differ = (one - another).abs();
+        assert!(*one > least && (differ <= 2.0 || differ / another < 0.05), "{both:?}");
     }
 
     SENDERS.iter().for_each(|sender| nodes.lab.restart(sender).unwrap());
@@ -184,12 +187,14 @@ fn two_agents_on_one_node_count_the_same_and_the_end_of_one_is_no_loss_of_the_ot
     // On the same connections, whose flags both agents had asked for.
     wait_until("the first one's figures to rise on", PATIENCE, || {
         let more = Counted::of(&scrape(metrics[0])).unwrap().since(before.1);
-        if more.iter().all(|more| *more > 50.0) { Ok(()) } else { Err(format!("{more:?}")) }
+        let enough = more.iter().zip([5.0, 50.0, 50.0]).all(|(more, enough)| *more > enough);
+        if enough { Ok(()) } else { Err(format!("{more:?}")) }
     });
     assert_nobody_noticed(&nodes.lab, before.0, 50);
     let alone = counts(&mut nodes.lab, &metrics[..1]);
     println!("alone: {alone:?}");
-    for (one, another) in both[0].iter().zip(alone[0]) {
+    assert!(alone[0][0] > 5.0, "turnarounds alone: {alone:?}");
+    for (one, another) in both[0].iter().zip(alone[0]).skip(1) {
         // The load is random, and of starting to send it takes more or less of the time.
         assert!((one / another - 1.0).abs() < 0.25, "with another one {both:?}, alone {alone:?}");
     }
