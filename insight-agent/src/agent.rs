@@ -31,7 +31,7 @@ mod status;
 mod token;
 mod worker;
 
-pub use error::AgentError;
+pub use error::{AgentError, error_text};
 pub use files::check_files;
 pub use host::DUPLICATE_ADVICE;
 pub use kernel::configured as kernel_settings;

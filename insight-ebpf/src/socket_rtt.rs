@@ -17,6 +17,7 @@
 //!   kernel may want it on a socket that is none of ours.
 
 use crate::hooks::now;
+use crate::memory::Object;
 use crate::record::{duration, floor, lose};
 use crate::tcp::Tcp;
 use crate::{globals, sampling, sockets};
@@ -55,18 +56,21 @@ pub fn on_event(ctx: &SockOpsContext) {
 /// When the segment that made a callback was taken up. **Unit**: ns.
 #[inline(always)]
 fn arrival_of(ctx: &SockOpsContext) -> u64 {
-    // SAFETY: as in `entry`.
-    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
-    let tcp = if sk.is_null() { None } else { Tcp::of(sk.cast()) };
-    tcp.map_or_else(now, Tcp::arrival_ns)
+    socket_of(ctx).and_then(|sk| Tcp::of(sk)).map_or_else(now, Tcp::arrival_ns)
 }
 
 /// The entry of the socket that a callback is about.
 #[inline(always)]
 fn entry(ctx: &SockOpsContext) -> Option<&'static mut Socket> {
+    socket_of(ctx).and_then(|sk| sockets::entry_of(sk.cast_mut()))
+}
+
+/// The socket that a callback is about.
+#[inline(always)]
+fn socket_of(ctx: &SockOpsContext) -> Option<Object> {
     // SAFETY: the context is valid as long as the program runs.
     let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
-    if sk.is_null() { None } else { sockets::entry_of(sk.cast()) }
+    if sk.is_null() { None } else { Some(sk.cast()) }
 }
 
 #[inline(always)]
@@ -76,7 +80,7 @@ fn on_established(ctx: &SockOpsContext) {
         return;
     }
     ask_for_samples(ctx);
-    // SAFETY: as in `entry`. At this time the average is of one sample: the handshake's.
+    // SAFETY: as in `socket_of`. At this time the average is of one sample: the handshake's.
     socket.handshake_us = unsafe { (*ctx.ops).srtt_us } >> 3;
     if socket.peer != PEER_PENDING {
         on_peer_known(socket, arrival_of(ctx));
@@ -105,13 +109,13 @@ fn on_sample(ctx: &SockOpsContext) {
     }
     let sample_us = ctx.arg(0);
     if sample_us == 0 {
-        // SAFETY: as in `entry`.
+        // SAFETY: as in `socket_of`.
         let average_us = unsafe { (*ctx.ops).srtt_us } >> 3;
         lose(Measurement::SocketRtt, Loss::Smoothed);
         record(socket, arrival_of(ctx), average_us, false);
         return;
     }
-    // SAFETY: as in `entry`.
+    // SAFETY: as in `socket_of`.
     let in_flight = unsafe { (*ctx.ops).packets_out };
     record(socket, arrival_of(ctx), sample_us, in_flight >= CLEAN_IN_FLIGHT);
 }

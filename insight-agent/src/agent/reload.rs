@@ -6,13 +6,13 @@
 
 use super::asked::{AskChange, Asked, Places};
 use super::changes::{Change, Handed, Known, hand_over};
+use super::error::error_text;
 use super::reconcile::{Planned, Steps, steps};
 use crate::collect::probe::{ProbeChange, ReadyProbes};
 use crate::config::{self, Config};
 use crate::model::plan::ProbePlan;
 use crate::model::reload::{ConfigState, ReloadSummary};
 use crate::publish::metrics::Metrics;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -180,16 +180,17 @@ fn prepare(path: &Path, running: Running) -> Result<Prepared, String> {
     let steps = steps(&running.probes, wanted);
     let mut errors = Vec::new();
     let begin: Vec<_> = steps.start.iter().chain(&steps.replace).map(Arc::clone).collect();
-    let start = ReadyProbes::all(&begin).map_err(|found| errors.extend(found.iter().map(described)));
+    let start =
+        ReadyProbes::all(&begin).map_err(|found| errors.extend(found.iter().map(|error| error_text(error))));
     let mut asked = Vec::new();
     for one in Asked::all(&config) {
         match one {
             Ok(one) => asked.push(one),
-            Err(error) => errors.push(described(&error)),
+            Err(error) => errors.push(error_text(&error)),
         }
     }
     let ask = AskChange::between(&running.asked, &asked, &config)
-        .map_err(|found| errors.extend(found.iter().map(described)));
+        .map_err(|found| errors.extend(found.iter().map(|error| error_text(error))));
     let (Ok(start), Ok(ask), true) = (start, ask, errors.is_empty()) else {
         errors.dedup();
         return Err(format!("{}: {}", path.display(), errors.join("\n")));
@@ -245,21 +246,6 @@ fn waiting(running: &Config, new: &Config) -> Vec<String> {
     let whole = waits_whole(running, new);
     let differ = sections.into_iter().chain(of_probes.into_iter().filter(|_| whole));
     differ.filter(|(_, same)| !same).map(|(name, _)| name.to_owned()).collect()
-}
-
-/// An error with its causes on one line, each once.
-fn described(error: &impl Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// All that a section says.

@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod probe;
 pub mod run;
 
+use crate::agent::error_text;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -42,19 +43,4 @@ impl Cli {
 /// Prints an error with its causes: `insight-agent: what: why: why`.
 fn print_error(error: &dyn std::error::Error) {
     eprintln!("insight-agent: {}", error_text(error));
-}
-
-/// An error with its causes, each once.
-fn error_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
