@@ -188,7 +188,8 @@ fn two_agents_on_one_node_count_the_same_and_the_end_of_one_is_no_loss_of_the_ot
     wait_until("the first one's figures to rise on", PATIENCE, || {
         let more = Counted::of(&scrape(metrics[0])).unwrap().since(before.1);
         let enough = more.iter().zip([5.0, 50.0, 50.0]).all(|(more, enough)| *more > enough);
-        if enough { Ok(()) } else { Err(format!("{more:?}")) }
+        let answered = load(&nodes.lab).ok - before.0.ok;
+        if enough && answered > 50 { Ok(()) } else { Err(format!("{more:?}, {answered} answers")) }
     });
     assert_nobody_noticed(&nodes.lab, before.0, 50);
     let alone = counts(&mut nodes.lab, &metrics[..1]);

@@ -110,8 +110,10 @@ fn fifty_reloads_of_a_thousand_probes_touch_only_what_changes_and_leave_nothing(
     let skips = (skipped(&after) - skipped(&before)) / took.as_secs_f64();
     assert!(skips <= calm_skips * 1.5 + 0.5, "{skips}/s skipped, {calm_skips}/s without reloads");
     assert_eq!(sum_of(&after, "insight_probe_connections_total", "stable-"), STABLE as f64);
-    let opened = peer.connections() - opened_before;
-    assert_eq!(opened as usize, RELOADS * (PASSING + 2), "connections of unchanged probes were reopened");
+    // A probe that the next file no longer had may have ended before it connected.
+    let opened = (peer.connections() - opened_before) as usize;
+    assert!(opened <= RELOADS * (PASSING + 2), "connections of unchanged probes were reopened: {opened}");
+    assert!(opened > RELOADS * (PASSING + 2) / 2, "those of new probes are seen: {opened}");
     let changing = good(&after, "changing-");
     for (name, count) in good(&before, "changing-") {
         assert!(changing[&name] > count, "{name} goes on counting");
