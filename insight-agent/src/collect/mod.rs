@@ -1,5 +1,6 @@
 //! What is measured by asking: everything here produces values of `model` and nothing else.
 
+pub mod discovery;
 pub mod doctor;
 pub mod host;
 pub mod kernel;

@@ -1,0 +1,50 @@
+//! Who is there to be probed: sources that each watch one registry.
+
+mod backoff;
+
+pub use backoff::Backoff;
+
+use crate::model::discovery::{Endpoint, Found, LookupFailure};
+use std::future::Future;
+use std::pin::Pin;
+use tokio::sync::mpsc;
+
+/// A source at work.
+pub type Watching = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One registry, or one file, that is watched.
+pub trait Source: Send + std::fmt::Debug {
+    /// Tells the whole roster first, and again whenever it is another one, and every failure to learn it;
+    /// goes on in spite of failures, with growing pauses, and never ends by itself. Dropping the future ends
+    /// it and closes its connections. Nothing in it blocks.
+    fn watch(self: Box<Self>, outlet: Outlet) -> Watching;
+}
+
+/// Where a source tells what it has found.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    source: usize,
+    to: mpsc::Sender<(usize, Found)>,
+}
+
+impl Outlet {
+    /// **source**: the number that comes along with all it tells.
+    pub fn new(source: usize, to: mpsc::Sender<(usize, Found)>) -> Self {
+        Self { source, to }
+    }
+
+    /// Everyone who is there.
+    pub async fn roster(&self, endpoints: Vec<Endpoint>) {
+        self.tell(Found::roster(endpoints)).await;
+    }
+
+    /// Nobody knows at present.
+    pub async fn failed(&self, failure: LookupFailure) {
+        self.tell(Found::Failed(failure)).await;
+    }
+
+    async fn tell(&self, found: Found) {
+        // An error means that the agent stops.
+        let _ = self.to.send((self.source, found)).await;
+    }
+}
