@@ -12,6 +12,7 @@ mod kernel;
 mod links;
 mod numbers;
 mod probes;
+mod summaries;
 #[cfg(test)]
 mod tests;
 

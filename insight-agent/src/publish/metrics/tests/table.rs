@@ -44,6 +44,7 @@ fn exporter_shows_exactly_the_declared_families() {
             Kind::Gauge => Type::Gauge,
             Kind::Untyped => Type::Untyped,
             Kind::Histogram(_) => Type::Histogram,
+            Kind::Summary => Type::Summary,
         };
         assert_eq!(family.kind, kind, "{name}");
         assert_eq!(family.help.as_deref(), Some(row.help), "{name}");
