@@ -2,7 +2,8 @@
 
 use super::path::{SOURCE, TARGET};
 use super::{Kind, Label, Series, closed, configured};
-use crate::model::outcome::{FailureClass, GrpcStatus};
+use crate::model::connection_event::{EventKind, EventReason};
+use crate::model::outcome::{FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Connection, Mode};
 use crate::model::sample::Phases;
 
@@ -46,7 +47,7 @@ pub const PHASE: Series = Series {
 /// How probes ended.
 pub const RESULTS: Series = Series {
     name: "insight_probe_results_total",
-    help: "Probes that ended, by gRPC status; OK includes late and voided ones. Of link probes, fresh are the handshakes and reused the PINGs.",
+    help: "Probes that ended, by gRPC status; OK includes late and voided answers, while a failure that is voided is in none. Of link probes, fresh are the handshakes and reused the PINGs.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("status", &GrpcStatus::NAMES)],
     bound: "probes x connections (2) x statuses that occurred (17)",
@@ -55,10 +56,44 @@ pub const RESULTS: Series = Series {
 /// Who is named by failures.
 pub const FAILURES: Series = Series {
     name: "insight_probe_failures_total",
-    help: "Failed probes by failure class: who or what is named by the way in which they failed.",
+    help: "Failed probes by failure class, who or what is named by the way in which they failed, and by the phase in which they ended.",
     kind: Kind::Counter,
-    labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("class", &FailureClass::NAMES)],
-    bound: "probes x connections (2) x classes that occurred (15)",
+    labels: &[
+        SOURCE,
+        TARGET,
+        PROBE,
+        MODE,
+        CONNECTION,
+        closed("class", &FailureClass::NAMES),
+        closed("phase", &FailurePhase::NAMES),
+    ],
+    bound: "probes x connections (2) x pairs of class (15) and phase (8) that occurred, at most 30 of which go together",
+};
+
+/// What happened to connections, besides answers.
+pub const CONNECTION_EVENTS: Series = Series {
+    name: "insight_probe_connection_events_total",
+    help: "What next hops did to the probes' connections, besides answering: GOAWAY and RST_STREAM frames by error code, SETTINGS after the first ones by parameter, and requests that could not be sent at once by what held them.",
+    kind: Kind::Counter,
+    labels: &[
+        SOURCE,
+        TARGET,
+        PROBE,
+        MODE,
+        CONNECTION,
+        closed("event", &EventKind::NAMES),
+        closed("reason", &EventReason::NAMES),
+    ],
+    bound: "probes x connections (2) x events with their reasons that occurred (40)",
+};
+
+/// How far PINGs were backed off.
+pub const PING_INTERVAL: Series = Series {
+    name: "insight_probe_ping_interval_seconds",
+    help: "Least time between two PINGs of a probe whose next hop asked for fewer (GOAWAY with ENHANCE_YOUR_CALM), in seconds; doubled each time. Absent while none did.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, PROBE],
+    bound: "probes whose next hop objected",
 };
 
 /// Answers after the deadline.
@@ -119,5 +154,17 @@ pub const RULER: Series = Series {
 pub const RULERS: [&str; 4] = ["handshake", "ack", "ack_min", "ping"];
 
 /// This file's families.
-pub const SERIES: &[Series] =
-    &[DURATION, PHASE, RESULTS, FAILURES, LATE, SKIPPED, CONNECTIONS, SCHEDULE_LAG, SUCCESS_RATIO, RULER];
+pub const SERIES: &[Series] = &[
+    DURATION,
+    PHASE,
+    RESULTS,
+    FAILURES,
+    LATE,
+    SKIPPED,
+    CONNECTIONS,
+    CONNECTION_EVENTS,
+    PING_INTERVAL,
+    SCHEDULE_LAG,
+    SUCCESS_RATIO,
+    RULER,
+];

@@ -18,11 +18,12 @@ mod tests;
 
 pub use gauges::AgentLabels;
 
+use crate::model::connection_event::ConnectionEvent;
 use crate::model::host::HostSnapshot;
 use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::reload::ConfigState;
-use crate::model::sample::{Outcome, ProbeSample};
+use crate::model::sample::ProbeSample;
 use crate::model::series::host::netstat;
 use crate::model::series::kernel::Names;
 use crate::model::series::lost::{self, Loss};
@@ -117,7 +118,7 @@ impl Metrics {
     pub fn observe(&self, sample: &ProbeSample) {
         self.probes.observe(sample);
         self.links.observe(sample);
-        if sample.outcome == Outcome::Voided {
+        if sample.is_voided() {
             self.lost("probe", Loss::Voided, 1);
         }
         for (loss, counts) in [(Loss::Malformed, &sample.hops.malformed), (Loss::Capped, &sample.hops.capped)]
@@ -168,6 +169,22 @@ impl Metrics {
     pub fn skip(&self, plan: &ProbePlan, connection: Connection) {
         self.probes.skip(plan, connection);
         self.lost("probe", Loss::InFlight, 1);
+    }
+
+    /// Counts what happened on a probe's connections besides answers.
+    pub fn connection_event(
+        &self,
+        plan: &ProbePlan,
+        connection: Connection,
+        event: ConnectionEvent,
+        count: u64,
+    ) {
+        self.probes.connection_event(plan, connection, event, count);
+    }
+
+    /// Shows the least time between two PINGs of a probe whose next hop asked for fewer.
+    pub fn ping_interval(&self, plan: &Arc<ProbePlan>, interval: Duration) {
+        self.gauges.show_ping_interval(plan, interval);
     }
 
     /// Counts what a measurement lost. `measurement` is one of `series::lost::MEASUREMENTS`.

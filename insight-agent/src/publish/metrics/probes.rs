@@ -10,7 +10,8 @@
 
 use super::families::{CounterRow, Counters, HistogramRow, Histograms};
 use super::summaries::{Sum, Summaries, SummaryRow};
-use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::connection_event::ConnectionEvent;
+use crate::model::outcome::{Failure, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe;
@@ -20,7 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 const RESULTS: CounterRow<6> = CounterRow::of(&probe::RESULTS);
-const FAILURES: CounterRow<6> = CounterRow::of(&probe::FAILURES);
+const FAILURES: CounterRow<7> = CounterRow::of(&probe::FAILURES);
+const EVENTS: CounterRow<7> = CounterRow::of(&probe::CONNECTION_EVENTS);
 const LATE: CounterRow<5> = CounterRow::of(&probe::LATE);
 const SKIPPED: CounterRow<5> = CounterRow::of(&probe::SKIPPED);
 const CONNECTIONS: CounterRow<5> = CounterRow::of(&probe::CONNECTIONS);
@@ -40,7 +42,8 @@ pub(super) struct Probes {
 /// The registered families.
 struct Families {
     results: Counters<6>,
-    failures: Counters<6>,
+    failures: Counters<7>,
+    events: Counters<7>,
     late: Counters<5>,
     skipped: Counters<5>,
     connections: Counters<5>,
@@ -55,6 +58,7 @@ impl Probes {
         let families = Families {
             results: RESULTS.register(registry),
             failures: FAILURES.register(registry),
+            events: EVENTS.register(registry),
             late: LATE.register(registry),
             skipped: SKIPPED.register(registry),
             connections: CONNECTIONS.register(registry),
@@ -83,9 +87,11 @@ impl Probes {
             let has_tls = values.first_chunk::<5>().and_then(|labels| tls_phase.get(labels));
             has_tls.is_some_and(|has_tls| *has_tls || values.get(5) != Some(&"tls"))
         };
-        let Families { results, failures, late, skipped, connections, duration, phase, lag } = &self.families;
+        let Families { results, failures, events, late, skipped, connections, duration, phase, lag } =
+            &self.families;
         results.retain(stays);
         failures.retain(stays);
+        events.retain(stays);
         late.retain(stays);
         skipped.retain(stays);
         connections.retain(stays);
@@ -106,6 +112,20 @@ impl Probes {
             Some(handles) => handles.skipped.inc(),
             None => Handles::prepare(&self.families, plan, connection, self.shares()).skipped.inc(),
         }
+    }
+
+    /// Counts what happened on a probe's connections besides answers.
+    pub(super) fn connection_event(
+        &self,
+        plan: &ProbePlan,
+        connection: Connection,
+        event: ConnectionEvent,
+        count: u64,
+    ) {
+        let (mode, connection) = (plan.mode.as_str(), connection.as_str());
+        let (kind, reason) = (event.kind.as_str(), event.reason.as_str());
+        let labels = [&plan.source, &plan.target, &plan.name, mode, connection, kind, reason];
+        self.families.events.with(labels).inc_by(count);
     }
 
     /// Counts one sample.
@@ -168,8 +188,6 @@ struct Handles {
     connections: IntCounter,
     /// By [`GrpcStatus`].
     results: [OnceLock<IntCounter>; GrpcStatus::ALL.len()],
-    /// By [`FailureClass`].
-    failures: [OnceLock<IntCounter>; FailureClass::ALL.len()],
     /// In the order of [`Phases::NAMES`].
     phases: [OnceLock<Arc<Sum>>; Phases::NAMES.len()],
 }
@@ -198,7 +216,6 @@ impl Handles {
             skipped: families.skipped.with(labels),
             connections: families.connections.with(labels),
             results: Default::default(),
-            failures: Default::default(),
             phases: Default::default(),
         };
         handles.result(families, GrpcStatus::Ok);
@@ -223,9 +240,9 @@ impl Handles {
         self.lag.observe(sample.lag.as_secs_f64());
         self.connections.inc_by(u64::from(sample.opened));
         match &sample.outcome {
-            Outcome::Failed(Failure { status, class, .. }) => {
-                self.result(families, *status).inc();
-                self.failure(families, *class).inc();
+            Outcome::Failed(failure) => {
+                self.result(families, failure.status).inc();
+                self.failure(families, failure).inc();
             }
             Outcome::Late => {
                 self.result(families, GrpcStatus::Ok).inc();
@@ -233,7 +250,9 @@ impl Handles {
                     rpc.late.inc();
                 }
             }
-            Outcome::Ok | Outcome::Voided => self.result(families, GrpcStatus::Ok).inc(),
+            Outcome::Ok | Outcome::Voided(None) => self.result(families, GrpcStatus::Ok).inc(),
+            // Nobody answered, and nobody is to blame but this prober.
+            Outcome::Voided(Some(_)) => {}
         }
         let Some(rpc) = self.rpc.as_ref().filter(|_| sample.is_measurement()) else { return };
         if let Some(total) = sample.total() {
@@ -250,8 +269,10 @@ impl Handles {
         self.results[status as usize].get_or_init(|| families.results.with(self.labels_and(status.as_str())))
     }
 
-    fn failure(&self, families: &Families, class: FailureClass) -> &IntCounter {
-        self.failures[class as usize].get_or_init(|| families.failures.with(self.labels_and(class.as_str())))
+    /// Looked up each time: failures are rare, and pairs of class and phase are many.
+    fn failure(&self, families: &Families, failure: &Failure) -> IntCounter {
+        let [source, target, probe, mode, connection, class] = self.labels_and(failure.class.as_str());
+        families.failures.with([source, target, probe, mode, connection, class, failure.phase.as_str()])
     }
 
     fn phase(&self, families: &Families, index: usize) -> &Sum {

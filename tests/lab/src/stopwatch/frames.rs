@@ -189,7 +189,10 @@ mod tests {
         assert_eq!((headers.kind, headers.stream, headers.payload[0]), (HEADERS, 5, OK));
         let (data, more) = read(&bytes[length..]).unwrap();
         let message = MeasureResponse::decode(&data.payload[5..]).unwrap();
-        assert_eq!((message.receive_to_send_ns, message.applied_delay_ns, message.sequence), (8_000, 7_000, 3));
+        assert_eq!(
+            (message.receive_to_send_ns, message.applied_delay_ns, message.sequence),
+            (8_000, 7_000, 3)
+        );
         let (trailers, rest) = read(&bytes[length + more..]).unwrap();
         assert_eq!((trailers.flags, length + more + rest), (END_HEADERS | END_STREAM, bytes.len()));
     }

@@ -47,9 +47,7 @@ pub fn run(options: StopwatchOptions) -> Result<()> {
         TcpListener::bind(options.listen).with_context(|| format!("listen on {}", options.listen))?;
     listener.set_nonblocking(true).context("make the listener non-blocking")?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("make an epoll instance")?;
-    epoll
-        .add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))
-        .context("wait for connections")?;
+    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).context("wait for connections")?;
     let end = Instant::now() + options.lifetime;
     let mut all = Stopwatch { epoll, listener, connections: HashMap::new(), next: 1, due: BinaryHeap::new() };
     let mut events = [EpollEvent::empty(); EVENTS];
@@ -96,9 +94,14 @@ impl Stopwatch {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error).context("accept a connection: is the limit on open files reached?"),
+                Err(error) => {
+                    return Err(error).context("accept a connection: is the limit on open files reached?");
+                }
             };
-            ensure!(stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).is_ok(), "set a socket up");
+            ensure!(
+                stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).is_ok(),
+                "set a socket up"
+            );
             let number = self.next;
             self.next += 1;
             self.epoll

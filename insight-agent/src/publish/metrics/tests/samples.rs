@@ -1,6 +1,7 @@
 //! Counters and histograms from samples.
 
 use super::*;
+use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use crate::model::series::probe::HISTOGRAM_PROBES_MOST;
 
 const REUSED: [(&str, &str); 2] = [("probe", "checkout"), ("connection", "reused")];
@@ -46,7 +47,7 @@ fn configured_probe_has_counters_and_histograms_before_its_first_sample() {
 
 #[test]
 fn only_measurements_enter_the_latency_histograms() {
-    let (_, shown) = observed(vec![Outcome::Ok, Outcome::Late, Outcome::Voided, failed()]);
+    let (_, shown) = observed(vec![Outcome::Ok, Outcome::Late, Outcome::Voided(None), failed()]);
     let duration = shown.histogram("insight_probe_duration_seconds", &REUSED).unwrap();
     assert_eq!(duration.count, 2.0);
     assert!((duration.mean().unwrap() - 0.103).abs() < 1e-9, "{:?}", duration.mean());
@@ -93,14 +94,49 @@ fn with_many_probes_histograms_are_of_paths_and_with_few_again_of_probes() {
 
 #[test]
 fn every_sample_has_one_result_and_a_failure_its_class() {
-    let (metrics, shown) = observed(vec![Outcome::Ok, Outcome::Late, Outcome::Voided, failed(), failed()]);
+    let (metrics, shown) =
+        observed(vec![Outcome::Ok, Outcome::Late, Outcome::Voided(None), failed(), failed()]);
     assert_eq!(result(&shown, "OK"), Some(3.0));
     assert_eq!(result(&shown, "UNAVAILABLE"), Some(2.0));
     assert_eq!(result(&shown, "INTERNAL"), None, "a status that did not occur is absent");
     assert_eq!(shown.value("insight_probe_late_total", &REUSED), Some(1.0));
-    assert_eq!(shown.value("insight_probe_failures_total", &[("class", "refused")]), Some(2.0));
+    let refused = [("class", "refused"), ("phase", "connect")];
+    assert_eq!(shown.value("insight_probe_failures_total", &refused), Some(2.0));
     let voided = LossStatus { measurement: "probe".to_owned(), loss: "voided".to_owned(), count: 1 };
     assert_eq!(metrics.lost_snapshot(), [voided]);
+}
+
+#[test]
+fn a_voided_failure_is_counted_as_a_loss_and_nowhere_else() {
+    let Outcome::Failed(failure) = failed() else { panic!("no failure") };
+    let (_, shown) = observed(vec![Outcome::Voided(Some(failure))]);
+    assert_eq!(shown.value("insight_lost_total", &[("loss", "voided")]), Some(1.0));
+    assert_eq!(result(&shown, "OK"), Some(0.0));
+    assert_eq!(result(&shown, "UNAVAILABLE"), None);
+    assert!(!shown.families.contains_key("insight_probe_failures_total"));
+    assert_eq!(shown.histogram("insight_probe_duration_seconds", &REUSED).unwrap().count, 0.0);
+}
+
+#[test]
+fn what_happens_on_connections_is_counted_and_goes_with_its_plan() {
+    let plan = plan("checkout", "sg");
+    let metrics = Metrics::new(&agent(), WINDOW, std::slice::from_ref(&plan));
+    let interval = "insight_probe_ping_interval_seconds";
+    assert!(!scrape(&metrics).families.contains_key(interval), "nobody has objected");
+    let event = ConnectionEvent { kind: EventKind::Goaway, reason: EventReason::TooManyPings };
+    metrics.connection_event(&plan, Connection::Reused, event, 2);
+    metrics.connection_event(&plan, Connection::Reused, event, 1);
+    metrics.ping_interval(&plan, Duration::from_secs(2));
+    metrics.ping_interval(&plan, Duration::from_secs(4));
+    let shown = scrape(&metrics);
+    let labels = [("probe", "checkout"), ("event", "goaway"), ("reason", "too_many_pings")];
+    assert_eq!(shown.value("insight_probe_connection_events_total", &labels), Some(3.0));
+    assert_eq!(shown.value(interval, &[("probe", "checkout")]), Some(4.0));
+    // The same probe, begun anew, has not been told anything.
+    metrics.set_plans(&[Arc::new(ProbePlan::clone(&plan))]);
+    let shown = scrape(&metrics);
+    assert!(!shown.families.contains_key(interval));
+    assert_eq!(shown.value("insight_probe_connection_events_total", &labels), Some(3.0));
 }
 
 #[test]

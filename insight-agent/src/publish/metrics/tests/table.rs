@@ -2,6 +2,7 @@
 
 use super::exposition::{Labels, Type};
 use super::*;
+use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use crate::model::series::{self, Kind, Values};
 use crate::model::status::MeasurementState;
 use proptest::prelude::*;
@@ -13,6 +14,9 @@ fn full() -> Metrics {
     let metrics = Metrics::new(&agent(), WINDOW, &[Arc::clone(&plan), Arc::clone(&link)]);
     metrics.observe(&sample(&plan, Outcome::Ok));
     metrics.observe(&sample(&plan, failed()));
+    let event = ConnectionEvent { kind: EventKind::SendStall, reason: EventReason::Socket };
+    metrics.connection_event(&plan, Connection::Reused, event, 1);
+    metrics.ping_interval(&plan, Duration::from_secs(2));
     let mut window = window(&plan);
     window.probes.extend(super::window(&link).probes);
     let second = of_nodes(&window.paths[0].ledgers[0]);
