@@ -105,6 +105,8 @@ pub(super) struct CallEnd {
     pub(super) unprocessed: bool,
     /// Nothing at all was read from the connection while the RPC was under way.
     pub(super) silent: bool,
+    /// Wait and response ended when the kernel had the bytes, and not when this thread looked.
+    pub(super) stamped: bool,
 }
 
 /// How far an RPC has come.
@@ -145,7 +147,9 @@ pub(super) async fn call(
         losses: Vec::new(),
         unprocessed: false,
         silent: false,
+        stamped: false,
     };
+    let _asking = clock.asking();
     let mut progress = Progress::default();
     let request = Sending { plan, head, clock, sequence, start };
     let result = timeout_at(give_up.into(), exchange(request, send, &mut progress, &mut end)).await;
@@ -195,7 +199,8 @@ async fn exchange(
     end: &mut CallEnd,
 ) -> Result<(), Broken> {
     let Sending { plan, head, clock, sequence, start } = sending;
-    let mut send = send.ready().await?;
+    let (send, blocked) = noting_wait(send.ready()).await;
+    let mut send = send?;
     let (response, mut stream) = send.send_request(head.request(), false)?;
     let body = encode_request(&plan.call, sequence);
     tokio::pin!(response);
@@ -211,11 +216,15 @@ async fn exchange(
         Some(answer) => answer,
         None => response.await?,
     };
-    let answered = Instant::now();
+    let looked = Instant::now();
     progress.answered = true;
+    // What this process does before it writes is no part of the path, unless it had to wait for the peer.
+    let began = if blocked { start } else { clock.wrote_after(start).unwrap_or(start) };
+    let arrived = clock.arrived(began).filter(|arrived| *arrived <= looked);
+    let answered = arrived.unwrap_or(looked);
     let written = clock.flushed_after(queued).unwrap_or(queued).min(answered);
-    end.phases.request = Some(written - start);
-    end.phases.wait = Some(answered - written);
+    end.phases.request = Some(written.saturating_duration_since(began));
+    end.phases.wait = Some(answered - written.max(began));
 
     let (parts, body) = Response::into_parts(answer);
     let body = read_body(plan, body).await;
@@ -226,7 +235,10 @@ async fn exchange(
             return Err(error);
         }
     };
-    end.phases.response = Some(answered.elapsed());
+    let looked = Instant::now();
+    let ended = clock.arrived(answered).filter(|ended| *ended <= looked);
+    end.phases.response = Some(ended.unwrap_or(looked) - answered);
+    end.stamped = arrived.is_some() && ended.is_some();
     end.hops = read_hop_evidence(&parts.headers, trailers.as_ref(), &plan.route);
     failure::judge(plan, parts.status, &parts.headers, trailers.as_ref()).map_err(Broken::Answer)?;
     match decode_reply(&plan.call, sequence, &body) {
@@ -256,6 +268,18 @@ fn read_service_trailer(trailers: Option<&HeaderMap>, end: &mut CallEnd) {
             }
         }
     }
+}
+
+/// Runs `work`, and tells whether it had to wait.
+async fn noting_wait<T>(work: impl Future<Output = T>) -> (T, bool) {
+    let mut work = pin!(work);
+    let mut waited = false;
+    poll_fn(|cx| {
+        let polled = work.as_mut().poll(cx);
+        waited |= polled.is_pending();
+        polled.map(|output| (output, waited))
+    })
+    .await
 }
 
 /// Counts it if `sending` has to wait for the peer's HTTP/2 window.

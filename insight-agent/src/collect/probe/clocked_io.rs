@@ -3,13 +3,14 @@
 
 use super::event_log::EventLog;
 use super::frames::{FrameWatch, Seen};
+use super::stamped::{Clocks, on_steady_clock};
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
@@ -43,10 +44,39 @@ struct Noted {
     goaway: Option<EventReason>,
     frames: FrameWatch,
     last_read: Option<Instant>,
-    flushes: VecDeque<Instant>,
-    unflushed: bool,
+    /// When what was read last came to this host, by the kernel.
+    arrived: Option<Instant>,
+    flushes: VecDeque<Flush>,
+    /// When writing began of what is not flushed yet.
+    unflushed: Option<Instant>,
+    /// As of the last write.
+    clocks: Option<Clocks>,
+    /// Calls that may ask.
+    calls: usize,
     /// The last write found no room.
     full: bool,
+}
+
+/// Something was written, and all of it is on the socket.
+#[derive(Debug, Clone, Copy)]
+struct Flush {
+    began: Instant,
+    ended: Instant,
+}
+
+/// A call that may ask an [`IoClock`] about anything that was written since it began.
+#[derive(Debug)]
+pub(super) struct Asking<'a>(&'a IoClock);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut noted = self.0.noted();
+        noted.calls -= 1;
+        if noted.calls == 0 {
+            // An idle connection, of which there may be thousands, keeps next to nothing.
+            noted.flushes = VecDeque::new();
+        }
+    }
 }
 
 impl IoClock {
@@ -107,11 +137,28 @@ impl IoClock {
         }
     }
 
-    /// Takes the result of a write.
-    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+    /// A call begins.
+    pub(super) fn asking(&self) -> Asking<'_> {
+        self.noted().calls += 1;
+        Asking(self)
+    }
+
+    /// Takes when the bytes of a read came, by the kernel's stamp if there is one.
+    pub(super) fn note_arrival(&self, stamp: Option<SystemTime>) {
+        let now = Clocks::read();
+        let mut noted = self.noted();
+        noted.arrived =
+            stamp.zip(noted.clocks).and_then(|(stamp, before)| on_steady_clock(stamp, before, now));
+    }
+
+    /// Takes the result of a write that was begun at `began`.
+    pub(super) fn note_write(&self, began: Instant, result: &Poll<io::Result<usize>>) {
         let mut noted = self.noted();
         let was_full = std::mem::replace(&mut noted.full, result.is_pending());
-        noted.unflushed = true;
+        if noted.unflushed.is_none() {
+            noted.unflushed = Some(began);
+            noted.clocks = Some(Clocks::read());
+        }
         drop(noted);
         if result.is_pending() && !was_full {
             self.note_stall(EventReason::Socket);
@@ -121,7 +168,18 @@ impl IoClock {
     /// When the first flush at or after `since` had put everything written before it onto the
     /// socket. **None** when there was none, or it is too long ago to be remembered.
     pub(super) fn flushed_after(&self, since: Instant) -> Option<Instant> {
-        self.noted().flushes.iter().copied().find(|flushed| *flushed >= since)
+        self.noted().flushes.iter().map(|flush| flush.ended).find(|ended| *ended >= since)
+    }
+
+    /// When the first write at or after `since` began. **None** as of [`Self::flushed_after`].
+    pub(super) fn wrote_after(&self, since: Instant) -> Option<Instant> {
+        self.noted().flushes.iter().map(|flush| flush.began).find(|began| *began >= since)
+    }
+
+    /// When what was read last had come to this host. **None**: the kernel did not say, or it was before
+    /// `since`.
+    pub(super) fn arrived(&self, since: Instant) -> Option<Instant> {
+        self.noted().arrived.filter(|arrived| *arrived >= since)
     }
 
     /// Whether anything was read at or after `since`: a connection on which a whole deadline
@@ -168,19 +226,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClockedIo<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for ClockedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let began = Instant::now();
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.clock.note_write(&result);
+        self.clock.note_write(began, &result);
         result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         let mut noted = self.clock.noted();
-        if result.is_ok() && std::mem::take(&mut noted.unflushed) {
+        if result.is_ok()
+            && let Some(began) = noted.unflushed.take()
+        {
             if noted.flushes.len() == FLUSHES_KEPT {
                 noted.flushes.pop_front();
             }
-            noted.flushes.push_back(Instant::now());
+            noted.flushes.push_back(Flush { began, ended: Instant::now() });
         }
         drop(noted);
         Poll::Ready(result)
@@ -195,8 +256,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClockedIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let began = Instant::now();
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.clock.note_write(&result);
+        self.clock.note_write(began, &result);
         result
     }
 

@@ -4,6 +4,7 @@ use super::clocked_io::{Begun, ClockedIo, IoClock};
 use super::event_log::EventLog;
 use super::failure::{self, MAX_HEADER_BYTES, SetupPhase};
 use super::names;
+use super::stamped::StampedTcp;
 use super::tcp_info::read_tcp_info;
 use crate::collect::tls::RouteTls;
 use crate::model::outcome::Failure;
@@ -15,7 +16,7 @@ use h2::client::SendRequest;
 use h2::{PingPong, Reason};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -36,8 +37,8 @@ pub(super) struct Opened {
     pub(super) send: SendRequest<Bytes>,
     pub(super) ping: PingPong,
     pub(super) clock: Arc<IoClock>,
-    /// A second handle on the socket, for `TCP_INFO`.
-    pub(super) socket: OwnedFd,
+    /// The socket, for `TCP_INFO`.
+    pub(super) socket: Arc<TcpStream>,
     /// Setup phases only.
     pub(super) phases: Phases,
     /// The kernel's round trip of the TCP handshake.
@@ -141,11 +142,11 @@ async fn open_timed(
 ) -> Result<Opened, Failure> {
     let (stream, handshake) = connect_tcp(attempt, phases).await?;
     let plan = attempt.plan;
-    let socket = stream
-        .set_nodelay(true)
-        .and_then(|()| stream.as_fd().try_clone_to_owned())
-        .map_err(|error| failure::connect(plan, &error))?;
-    let setup = Setup { attempt, socket, handshake, events };
+    stream.set_nodelay(true).map_err(|error| failure::connect(plan, &error))?;
+    let socket = Arc::new(stream);
+    let clock = Arc::new(IoClock::new(Arc::clone(events)));
+    let stream = StampedTcp::new(Arc::clone(&socket), Arc::clone(&clock));
+    let setup = Setup { attempt, socket, handshake, clock };
     match tls {
         None => setup.http2(stream, phases).await,
         Some(tls) => {
@@ -229,9 +230,9 @@ async fn connect_any(
 /// What is known once the TCP connection stands.
 struct Setup<'a, 'b> {
     attempt: &'a Attempt<'b>,
-    socket: OwnedFd,
+    socket: Arc<TcpStream>,
     handshake: Option<Duration>,
-    events: &'a Arc<EventLog>,
+    clock: Arc<IoClock>,
 }
 
 impl Setup<'_, '_> {
@@ -242,7 +243,7 @@ impl Setup<'_, '_> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (attempt, plan) = (self.attempt, self.attempt.plan);
-        let clock = Arc::new(IoClock::new(Arc::clone(self.events)));
+        let clock = self.clock;
         let start = Instant::now();
         let mut builder = h2::client::Builder::new();
         builder

@@ -1,7 +1,8 @@
 //! The active half: probes, their schedule, connections, rulers and hop headers.
 //!
 //! All probing happens on one thread of its own with a single-threaded runtime: nothing else of
-//! the agent can delay a clock reading, and that thread's runqueue wait tells when the host did.
+//! the agent can delay a clock reading, and that thread's runqueue wait tells when the host did. When bytes
+//! arrived is told by the kernel, so that an answer which waits for this thread to look is no slower for it.
 
 mod call;
 mod clocked_io;
@@ -17,6 +18,7 @@ mod ping;
 mod schedule;
 mod session;
 mod stall;
+mod stamped;
 mod tcp_info;
 
 pub use link::LinkProbe;

@@ -18,10 +18,11 @@ use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
 use bytes::Bytes;
 use h2::client::SendRequest;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
@@ -86,7 +87,7 @@ pub enum ProbeError {
 struct Session {
     send: SendRequest<Bytes>,
     clock: Arc<IoClock>,
-    socket: OwnedFd,
+    socket: Arc<TcpStream>,
     pinger: Pinger,
     handshake: Option<Duration>,
     ended: Ended,
@@ -123,6 +124,8 @@ struct Cost {
     wait: Option<Duration>,
     took: Duration,
     stalled: Duration,
+    /// Whether the kernel says when the answer came.
+    stamped: bool,
 }
 
 impl Probe {
@@ -174,7 +177,8 @@ impl Probe {
         })
         .await;
         let wait = read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
-        let cost = Cost { lag: start.saturating_duration_since(scheduled), wait, took, stalled };
+        let lag = start.saturating_duration_since(scheduled);
+        let cost = Cost { lag, wait, took, stalled, stamped: attempt.end.stamped };
         self.assemble(connection, cost, attempt)
     }
 
@@ -208,7 +212,7 @@ impl Probe {
         let plan = &self.plan;
         sample.outcome = match (end.result, sample.total()) {
             (Err(failure), _) => judged(failure, plan, own_part(&sample), cost.took),
-            (Ok(()), Some(total)) if starved(own_part(&sample), total, plan.void_share) => {
+            (Ok(()), Some(total)) if starved(pollution(&sample, cost.stamped), total, plan.void_share) => {
                 Outcome::Voided(None)
             }
             (Ok(()), Some(total)) if total > plan.deadline => Outcome::Late,
@@ -422,6 +426,7 @@ fn not_opened(setup: Phases, failure: Failure, losses: Vec<(&'static str, Loss)>
             losses,
             unprocessed: false,
             silent: false,
+            stamped: false,
         },
     }
 }
@@ -430,6 +435,14 @@ fn not_opened(setup: Phases, failure: Failure, losses: Vec<(&'static str, Loss)>
 /// **None**: the kernel does not tell the first, and there was nothing of the second.
 pub(super) fn own_part(sample: &ProbeSample) -> Option<Duration> {
     sample.prober_wait.max(Some(sample.stalled).filter(|stalled| !stalled.is_zero()))
+}
+
+/// The part of a sample's latency that may be this prober's own. What the kernel timed is none: an answer
+/// that waited for this thread to look is as old as its stamp.
+fn pollution(sample: &ProbeSample, stamped: bool) -> Option<Duration> {
+    let own_part = own_part(sample)?;
+    let own_clock = sample.phases.setup() + sample.phases.request.unwrap_or_default();
+    Some(if stamped { own_part.min(own_clock) } else { own_part })
 }
 
 /// Whether the prober's own part explains more than `share` of a latency, or of a deadline.
