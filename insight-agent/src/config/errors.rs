@@ -111,19 +111,21 @@ pub(super) struct Stated<T> {
 pub(super) struct Findings<'t> {
     file: &'t str,
     text: &'t str,
+    /// Offsets of all line ends, in order: every value has a line, and a file may have 100,000 of them.
+    line_ends: Vec<usize>,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
 }
 
 impl<'t> Findings<'t> {
     pub fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, errors: Vec::new(), warnings: Vec::new() }
+        let line_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        Self { file, text, line_ends, errors: Vec::new(), warnings: Vec::new() }
     }
 
     /// The 1-based line of a byte offset.
     pub fn line(&self, offset: usize) -> usize {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        1 + self.line_ends.partition_point(|end| *end < offset)
     }
 
     /// A value as the file writes it, cut to what helps.

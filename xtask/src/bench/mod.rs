@@ -11,6 +11,7 @@ mod kernel;
 pub mod load;
 pub mod machine;
 pub mod page;
+mod probe;
 pub mod process;
 pub mod programs;
 pub mod ready;
@@ -33,6 +34,8 @@ pub enum Bench {
     Scrape(scrape::Args),
     /// What an idle agent with its kernel half holds and uses beside many connections (as root)
     Agent(agent::Args),
+    /// How wrong a probe is, and how many a core can make
+    Probe(probe::Args),
     /// Holds connections for `bench agent`
     #[command(hide = true)]
     Hold(agent::hold::Args),
@@ -78,6 +81,7 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Kernel(args) => kernel::run(root, args),
         Bench::Scrape(args) => scrape::run(root, args),
+        Bench::Probe(args) => probe::run(root, args),
         Bench::Agent(args) => agent::run(root, args),
         Bench::Hold(args) => agent::hold::run(args),
     }
