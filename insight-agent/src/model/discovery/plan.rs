@@ -1,6 +1,7 @@
 //! What is watched, and how: the checked form of a `[[discovery]]`.
 
-use std::net::SocketAddr;
+// An address is data, and `std::net` is sockets, which have no place here.
+use core::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
