@@ -8,7 +8,8 @@ const GUIDE: &str = include_str!("../../../docs/discovery.md");
 
 /// The blocks in a language that hold a word.
 fn blocks(language: &str, word: &str) -> Vec<&'static str> {
-    let blocks = GUIDE.split(&*format!("```{language}\n")).skip(1);
+    let start = format!("```{language}\n");
+    let blocks = GUIDE.split(start.as_str()).skip(1);
     blocks.filter_map(|rest| rest.split("```").next()).filter(|block| block.contains(word)).collect()
 }
 

@@ -90,7 +90,7 @@ fn write_zone(site: &Site, zone: &str) {
     let folder = site.path("");
     let text = format!(
         "server:\n  interface: {}@{}\n  access-control: 127.0.0.0/8 allow\n  do-daemonize: no\n  chroot: \"\"\n  \
-         username: \"\"\n  directory: \"{}\"\n  pidfile: \"\"\n  use-syslog: no\n  do-not-query-localhost: no\n  \
+         username: \"\"\n  directory: \"{}\"\n  pidfile: \"\"\n  use-syslog: no\n  do-not-query-localhost: yes\n  \
          module-config: \"iterator\"\n  num-threads: 1\n{zone}",
         listen.ip(),
         listen.port(),
@@ -190,6 +190,7 @@ fn a_name_server_that_fails_refuses_or_is_silent_keeps_the_roster_and_disturbs_n
     let agent = site.start(&config);
     wait_for_probes(&agent, &[&name, "written"]);
 
+    // Nobody whom it may ask, so SERVFAIL at once.
     let fails = format!("forward-zone:\n  name: \"lab.example.\"\n  forward-addr: {dead}@1\n");
     let denies = "  local-zone: \"lab.example.\" always_refuse\n".to_owned();
     let silent = "  local-zone: \"lab.example.\" always_deny\n".to_owned();
