@@ -106,6 +106,7 @@ impl Correlator {
                     connection = sample.connection.as_str(),
                     outcome = ?sample.outcome,
                     total = ?sample.total(),
+                    took = ?sample.took,
                     "sample"
                 );
                 self.metrics.observe(&sample);
@@ -124,6 +125,17 @@ impl Correlator {
             ProbeEvent::Skipped(plan, connection) => {
                 self.metrics.skip(&plan, connection);
                 self.board.skip(&plan, connection);
+            }
+            ProbeEvent::Connection(plan, connection, event, count) => {
+                if self.counts(&plan, connection) {
+                    self.metrics.connection_event(&plan, connection, event, count);
+                }
+            }
+            ProbeEvent::PingInterval(plan, interval) => {
+                let known = self.by_name.get(&plan.name);
+                if known.is_some_and(|known| Arc::ptr_eq(known, &plan)) {
+                    self.metrics.ping_interval(&plan, interval);
+                }
             }
             ProbeEvent::Lost(measurement, loss) => self.metrics.lost(measurement, loss, 1),
         }

@@ -87,6 +87,8 @@ pub(super) fn sample(plan: &Arc<ProbePlan>, finished: Instant, wait: Duration) -
         }),
         rulers: Rulers::default(),
         prober_wait: None,
+        took: Duration::ZERO,
+        stalled: Duration::ZERO,
     }
 }
 

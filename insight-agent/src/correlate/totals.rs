@@ -41,13 +41,15 @@ impl Totals {
                 totals.ok += 1;
                 totals.late += 1;
             }
-            Outcome::Voided => totals.voided += 1,
+            Outcome::Voided(_) => totals.voided += 1,
             Outcome::Failed(failure) => {
                 let class = failure.class.as_str();
                 *totals.failures.entry(class.to_owned()).or_default() += 1;
                 let text = LastFailure {
                     status: failure.status.as_str().to_owned(),
                     class: class.to_owned(),
+                    phase: failure.phase.as_str().to_owned(),
+                    took_seconds: sample.took.as_secs_f64(),
                     detail: failure.detail.clone(),
                     age_seconds: 0.0,
                 };
@@ -139,7 +141,7 @@ mod tests {
     use crate::correlate::fixtures::{link_plan, link_sample, ms, plan, sample};
     use crate::correlate::nodes::NodeWindows;
     use crate::correlate::window::Aggregator;
-    use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+    use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 
     #[test]
     fn every_sample_is_counted_once_and_only_good_ones_have_latency() {
@@ -148,9 +150,13 @@ mod tests {
         let mut totals = Totals::default();
         totals.record(&sample(&plan, now, ms(9)));
         totals.record(&ProbeSample { outcome: Outcome::Late, ..sample(&plan, now, ms(19)) });
-        totals.record(&ProbeSample { outcome: Outcome::Voided, ..sample(&plan, now, ms(999)) });
-        let failure =
-            Failure { status: GrpcStatus::Unavailable, class: FailureClass::Refused, detail: "why".into() };
+        totals.record(&ProbeSample { outcome: Outcome::Voided(None), ..sample(&plan, now, ms(999)) });
+        let failure = Failure {
+            status: GrpcStatus::Unavailable,
+            class: FailureClass::Refused,
+            phase: FailurePhase::Connect,
+            detail: "why".into(),
+        };
         totals.record(&ProbeSample { outcome: Outcome::Failed(failure), ..sample(&plan, now, ms(999)) });
         totals.skip(&plan, Connection::Reused);
         let window = Aggregator::new(vec![plan], now).rotate(now, &NodeWindows::default());

@@ -177,6 +177,51 @@ impl FailureClass {
     }
 }
 
+/// Where a probe was when it failed: the phases of a sample, and the PING that has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailurePhase {
+    /// Name lookup.
+    Dns,
+    /// TCP handshake.
+    Connect,
+    /// TLS handshake.
+    Tls,
+    /// HTTP/2 preface sent, the server's SETTINGS not yet read.
+    Http2,
+    /// The request is not yet wholly written, or the next hop's kernel does not take it.
+    Request,
+    /// The request is written, no response headers came.
+    Wait,
+    /// Response headers came; also every answer that is complete and not good.
+    Response,
+    /// A link probe's PING is unanswered.
+    Ping,
+}
+
+impl FailurePhase {
+    /// Every phase.
+    pub const ALL: [Self; 8] = [
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Http2,
+        Self::Request,
+        Self::Wait,
+        Self::Response,
+        Self::Ping,
+    ];
+
+    /// The names, in the order of [`Self::ALL`]: the closed set of a `phase` label.
+    pub const NAMES: [&'static str; 8] =
+        ["dns", "connect", "tls", "http2", "request", "wait", "response", "ping"];
+
+    /// The name used in labels and JSON.
+    pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
 /// A probe that got no good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -184,8 +229,25 @@ pub struct Failure {
     pub status: GrpcStatus,
     /// Who is named by it.
     pub class: FailureClass,
+    /// In which phase the probe ended.
+    pub phase: FailurePhase,
     /// What was attempted, where, and what was found. For people and logs; never a label.
     pub detail: String,
+}
+
+impl Failure {
+    /// Whether a prober that stood still could have made it by itself: its own timer ended it, or the
+    /// connection was lost, as peers close connections on which they hear nothing.
+    ///
+    /// What was answered (refused, a certificate, a status) was answered all the same.
+    pub fn may_be_a_stall(&self) -> bool {
+        use FailureClass::{ConnectTimeout, Deadline, Dns, Goaway, NoSettings, Reset, Tls};
+        match self.class {
+            ConnectTimeout | Deadline | Goaway | NoSettings | Reset => true,
+            Dns | Tls => self.status == GrpcStatus::DeadlineExceeded,
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -201,6 +263,9 @@ mod tests {
         assert_eq!(GrpcStatus::from_code(17), GrpcStatus::Unknown);
         for class in FailureClass::ALL {
             assert_eq!(format!("\"{}\"", class.as_str()), serde_json::to_string(&class).unwrap());
+        }
+        for phase in FailurePhase::ALL {
+            assert_eq!(format!("\"{}\"", phase.as_str()), serde_json::to_string(&phase).unwrap());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One probe's result: every instant that was timed, as durations.
 
+use super::connection_event::ConnectionEvent;
 use super::figure::Figure;
 use super::hop::HopEvidence;
 use super::outcome::Failure;
@@ -17,6 +18,10 @@ pub enum ProbeEvent {
     Skipped(Arc<ProbePlan>, Connection),
     /// Something else was lost.
     Lost(&'static str, Loss),
+    /// What happened on a probe's connections of this kind, and how often, since the event before.
+    Connection(Arc<ProbePlan>, Connection, ConnectionEvent, u64),
+    /// The least time between two PINGs of this probe is longer from now on.
+    PingInterval(Arc<ProbePlan>, Duration),
 }
 
 /// One sample of one probe on one kind of connection.
@@ -47,6 +52,13 @@ pub struct ProbeSample {
     /// How long this prober's thread was runnable but had no CPU while the sample was under
     /// way. **None**: the kernel does not tell.
     pub prober_wait: Option<Duration>,
+    /// From its start to its end, however it ended: of a failure, how long it took to be known, which
+    /// is no latency. Opening a reused connection is in it.
+    pub took: Duration,
+    /// How long this prober's own thread did not look although it should have, while the sample was
+    /// under way: stopped, starved or kept busy. At most `took`; a stall below about a quarter of it may
+    /// be missed.
+    pub stalled: Duration,
 }
 
 /// How a sample ended.
@@ -58,14 +70,20 @@ pub enum Outcome {
     Late,
     /// No good answer.
     Failed(Failure),
-    /// A good answer, but the prober's own wait explains too much of its latency.
-    Voided,
+    /// Not used, because the prober's own wait or stall explains too much of it: of its latency
+    /// (**None**, a good answer), or of the deadline that passed (the failure that nobody is blamed for).
+    Voided(Option<Failure>),
 }
 
 impl ProbeSample {
     /// Whether its latency belongs into latency figures.
     pub fn is_measurement(&self) -> bool {
         matches!(self.outcome, Outcome::Ok | Outcome::Late)
+    }
+
+    /// Whether it is not used because the prober itself was at fault.
+    pub fn is_voided(&self) -> bool {
+        matches!(self.outcome, Outcome::Voided(_))
     }
 
     /// From the start (of the first phase) to the trailers. **None** unless every phase that

@@ -158,7 +158,7 @@ pub struct ProbeStatus {
     pub ok: u64,
     /// Good answers after the deadline.
     pub late: u64,
-    /// Good answers not used because the prober itself was starved.
+    /// Answers, and deadlines that passed, not used because the prober itself was starved or stood still.
     pub voided: u64,
     /// Scheduled samples that were never started because too many were under way.
     pub skipped: u64,
@@ -183,6 +183,12 @@ pub struct LastFailure {
     pub status: String,
     /// Failure class.
     pub class: String,
+    /// The phase in which it ended.
+    #[serde(default)]
+    pub phase: String,
+    /// How long it took to be known.
+    #[serde(default)]
+    pub took_seconds: f64,
     /// What was attempted, where, and what was found.
     pub detail: String,
     /// How long ago.

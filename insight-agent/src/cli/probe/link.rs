@@ -2,6 +2,7 @@
 
 use super::report;
 use crate::collect::probe::LinkProbe;
+use crate::model::connection_event::ConnectionEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ pub(super) struct LinkReport {
     pings: Option<Vec<ProbeSample>>,
     /// PINGs left out because the peer asked for fewer.
     backed_off: usize,
+    /// What happened on the connection for PINGs besides, with how often.
+    events: Vec<(Connection, ConnectionEvent, u64)>,
 }
 
 /// Takes `count` samples of each ruler, one of each per `interval`.
@@ -24,7 +27,7 @@ pub(super) async fn measure(plan: ProbePlan, count: u32, interval: Duration) -> 
     let probe = LinkProbe::new(Arc::new(plan)).map_err(|error| error.to_string())?;
     let plan = Arc::clone(probe.plan());
     let pings = plan.ping.then(Vec::new);
-    let mut report = LinkReport { plan, handshakes: Vec::new(), pings, backed_off: 0 };
+    let mut report = LinkReport { plan, handshakes: Vec::new(), pings, backed_off: 0, events: Vec::new() };
     let mut scheduled = tokio::time::interval(interval.max(Duration::from_millis(1)));
     // A slow answer shall not be followed by a burst.
     scheduled.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -38,6 +41,8 @@ pub(super) async fn measure(plan: ProbePlan, count: u32, interval: Duration) -> 
             }
         }
     }
+    let events = probe.take_events(Connection::Reused);
+    report.events = events.into_iter().map(|(event, count)| (Connection::Reused, event, count)).collect();
     Ok(report)
 }
 
@@ -104,13 +109,18 @@ impl LinkReport {
         Some(Spread::of(self.pings.as_ref()?, |sample| sample.rulers.ping))
     }
 
-    /// Each different failure once: its ruler, status, class, text, and how often it occurred.
-    fn failures(&self) -> Vec<(&'static str, [&str; 3], usize)> {
-        let mut found: Vec<(&'static str, [&str; 3], usize)> = Vec::new();
+    /// Each different failure once: its ruler, status, class, phase, text, and how often it occurred.
+    fn failures(&self) -> Vec<(&'static str, [&str; 4], usize)> {
+        let mut found: Vec<(&'static str, [&str; 4], usize)> = Vec::new();
         for sample in self.samples() {
             let Outcome::Failed(failure) = &sample.outcome else { continue };
             let ruler = if sample.connection == Connection::Fresh { "handshake" } else { "ping" };
-            let words = [failure.status.as_str(), failure.class.as_str(), failure.detail.as_str()];
+            let words = [
+                failure.status.as_str(),
+                failure.class.as_str(),
+                failure.phase.as_str(),
+                failure.detail.as_str(),
+            ];
             match found.iter_mut().find(|known| known.0 == ruler && known.1 == words) {
                 Some(known) => known.2 += 1,
                 None => found.push((ruler, words, 1)),
@@ -120,7 +130,7 @@ impl LinkReport {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let failure = |(ruler, [status, class, detail], count): (&str, [&str; 3], usize)| json!({ "ruler": ruler, "status": status, "failure_class": class, "detail": detail, "count": count });
+        let failure = |(ruler, [status, class, phase, detail], count): (&str, [&str; 4], usize)| json!({ "ruler": ruler, "status": status, "failure_class": class, "failure_phase": phase, "detail": detail, "count": count });
         json!({
             "address": self.plan.route.name,
             "mode": self.plan.mode,
@@ -128,6 +138,7 @@ impl LinkReport {
             "connect": self.connect().to_json(),
             "ping": self.ping().map(|ping| ping.to_json()),
             "pings_backed_off": self.backed_off,
+            "connection_events": report::events_json(&self.events),
             "failures": self.failures().into_iter().map(failure).collect::<Vec<_>>(),
             "exit_code": self.exit_code(),
         })
@@ -143,8 +154,9 @@ impl LinkReport {
         if self.backed_off > 0 {
             let _ = writeln!(out, "  {} PINGs were left out: the peer asked for fewer", self.backed_off);
         }
-        for (ruler, [status, class, detail], count) in self.failures() {
-            let _ = writeln!(out, "  {count} × {ruler} failed {status} ({class}): {detail}");
+        for (ruler, [status, class, phase, detail], count) in self.failures() {
+            let _ =
+                writeln!(out, "  {count} × {ruler} failed {status} ({class}, in phase {phase}): {detail}");
         }
         out
     }
@@ -201,7 +213,7 @@ mod tests {
         assert_eq!(json["failures"][0]["failure_class"], "no_settings");
         assert_eq!(json["failures"][0]["count"], 2);
         assert!(
-            report.render().contains("  2 × ping failed DEADLINE_EXCEEDED (no_settings)"),
+            report.render().contains("  2 × ping failed DEADLINE_EXCEEDED (no_settings, in phase http2)"),
             "{}",
             report.render()
         );

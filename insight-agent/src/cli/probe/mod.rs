@@ -202,7 +202,11 @@ async fn measure(args: &ProbeArgs) -> Result<Found, String> {
         let tick = scheduled.tick().await;
         reused.push(probe.sample(Connection::Reused, tick.into_std()).await.0);
     }
-    Ok(Found::Rpc(Box::new(Report { plan: Arc::clone(probe.plan()), fell_back, fresh, reused })))
+    let events = [Connection::Fresh, Connection::Reused].into_iter().flat_map(|connection| {
+        probe.take_events(connection).into_iter().map(move |(event, count)| (connection, event, count))
+    });
+    let events = events.collect();
+    Ok(Found::Rpc(Box::new(Report { plan: Arc::clone(probe.plan()), fell_back, fresh, reused, events })))
 }
 
 fn start(plan: ProbePlan) -> Result<Probe, String> {

@@ -1,11 +1,12 @@
 //! What a one-shot probe found: the same content for people and for programs.
 
 use crate::correlate::ledger::probe_ledger;
+use crate::model::connection_event::ConnectionEvent;
 use crate::model::figure::Figure;
 use crate::model::hop::ServiceLoad;
 use crate::model::ledger::{PathLedger, Segment};
-use crate::model::outcome::GrpcStatus;
-use crate::model::plan::ProbePlan;
+use crate::model::outcome::{Failure, GrpcStatus};
+use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(super) struct Report {
     pub(super) fell_back: bool,
     pub(super) fresh: ProbeSample,
     pub(super) reused: Vec<ProbeSample>,
+    /// What happened on its connections besides, with how often.
+    pub(super) events: Vec<(Connection, ConnectionEvent, u64)>,
 }
 
 impl Report {
@@ -58,12 +61,13 @@ impl Report {
             "method": self.plan.call.method(),
             "fell_back_to_health": self.fell_back,
             "samples": self.samples().map(|sample| self.sample_json(sample)).collect::<Vec<_>>(),
+            "connection_events": events_json(&self.events),
             "exit_code": self.exit_code(),
         })
     }
 
     fn sample_json(&self, sample: &ProbeSample) -> Value {
-        let (outcome, status, class, detail) = outcome_words(&sample.outcome);
+        let OutcomeWords { outcome, status, failure } = outcome_words(&sample.outcome);
         let phases: serde_json::Map<_, _> = sample
             .phases
             .named()
@@ -75,8 +79,10 @@ impl Report {
             "connection": sample.connection,
             "outcome": outcome,
             "status": status,
-            "failure_class": class,
-            "detail": detail,
+            "failure_class": failure.map(|failure| failure.class.as_str()),
+            "failure_phase": failure.map(|failure| failure.phase.as_str()),
+            "detail": failure.map(|failure| &failure.detail),
+            "took_seconds": seconds(Some(sample.took)),
             "total_seconds": seconds(sample.total()),
             "phases": phases,
             "hops": sample.hops.hops.iter().map(|hop| json!({
@@ -99,6 +105,7 @@ impl Report {
                 "ping_seconds": seconds(rulers.ping),
             },
             "prober_wait_seconds": seconds(sample.prober_wait),
+            "prober_stalled_seconds": seconds(Some(sample.stalled)),
             "ledger": self.ledger(sample).map(|ledger| ledger_json(&ledger)),
         })
     }
@@ -118,19 +125,36 @@ pub(super) fn exit_code<'a>(samples: impl Iterator<Item = &'a ProbeSample>) -> u
     }
 }
 
-/// Outcome, gRPC status, failure class and text of a sample.
-pub(super) fn outcome_words(
-    outcome: &Outcome,
-) -> (&'static str, &'static str, Option<&'static str>, Option<&str>) {
-    let ok = GrpcStatus::Ok.as_str();
-    match outcome {
-        Outcome::Ok => ("ok", ok, None, None),
-        Outcome::Late => ("late", ok, None, None),
-        Outcome::Voided => ("voided", ok, None, None),
-        Outcome::Failed(failure) => {
-            ("failed", failure.status.as_str(), Some(failure.class.as_str()), Some(&failure.detail))
-        }
-    }
+/// How a sample ended, in words.
+pub(super) struct OutcomeWords<'a> {
+    pub(super) outcome: &'static str,
+    pub(super) status: &'static str,
+    /// Also of one that is voided.
+    pub(super) failure: Option<&'a Failure>,
+}
+
+pub(super) fn outcome_words(outcome: &Outcome) -> OutcomeWords<'_> {
+    let (outcome, failure) = match outcome {
+        Outcome::Ok => ("ok", None),
+        Outcome::Late => ("late", None),
+        Outcome::Voided(failure) => ("voided", failure.as_ref()),
+        Outcome::Failed(failure) => ("failed", Some(failure)),
+    };
+    let status = failure.map_or(GrpcStatus::Ok, |failure| failure.status).as_str();
+    OutcomeWords { outcome, status, failure }
+}
+
+/// What happened on connections, most of all nothing: an empty list.
+pub(super) fn events_json(events: &[(Connection, ConnectionEvent, u64)]) -> Value {
+    let event = |(connection, event, count): &(Connection, ConnectionEvent, u64)| {
+        json!({
+            "connection": connection,
+            "event": event.kind.as_str(),
+            "reason": event.reason.as_str(),
+            "count": count,
+        })
+    };
+    events.iter().map(event).collect()
 }
 
 /// `null` where the service did not say a figure.

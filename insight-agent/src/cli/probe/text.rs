@@ -1,7 +1,8 @@
 //! The waterfall for people: one line per phase and per ledger entry, with a bar on a common scale.
 
-use super::report::{Report, outcome_words};
+use super::report::{OutcomeWords, Report, outcome_words};
 use crate::model::ledger::{Evidence, PathLedger};
+use crate::model::outcome::Failure;
 use crate::model::sample::{Outcome, ProbeSample};
 use std::fmt::Write;
 use std::time::Duration;
@@ -80,11 +81,13 @@ fn reused(out: &mut String, report: &Report) {
 }
 
 fn verdict(sample: &ProbeSample) -> String {
-    let (outcome, status, class, detail) = outcome_words(&sample.outcome);
+    let OutcomeWords { outcome, status, failure } = outcome_words(&sample.outcome);
     let total = sample.total().map(|t| format!("  {} ms", milliseconds(t.as_secs_f64()))).unwrap_or_default();
-    match (class, detail) {
-        (Some(class), Some(detail)) => format!("{outcome} {status} ({class}): {detail}"),
-        _ => format!("{outcome}{total}"),
+    match failure {
+        Some(Failure { class, phase, detail, .. }) => {
+            format!("{outcome} {status} ({}, in phase {}): {detail}", class.as_str(), phase.as_str())
+        }
+        None => format!("{outcome}{total}"),
     }
 }
 

@@ -5,8 +5,9 @@ use super::connect::{Ended, end_reason};
 use super::failure;
 use super::hop_headers::{parse_service_trailer, read_hop_evidence};
 use super::message::{BadReply, Reply, decode_reply, encode_request};
+use crate::model::connection_event::EventReason;
 use crate::model::hop::HopEvidence;
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, FailurePhase};
 use crate::model::plan::{Call, Mode, ProbePlan};
 use crate::model::sample::{Phases, SERVICE_TRAILER, ServiceTiming};
 use crate::model::series::lost::Loss;
@@ -14,7 +15,9 @@ use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Instant;
 use tokio::time::timeout_at;
 
@@ -104,6 +107,24 @@ pub(super) struct CallEnd {
     pub(super) silent: bool,
 }
 
+/// How far an RPC has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// When the whole request had been handed to the connection.
+    queued: Option<Instant>,
+    answered: bool,
+}
+
+impl Progress {
+    fn phase(&self, clock: &IoClock) -> FailurePhase {
+        match self.queued {
+            _ if self.answered => FailurePhase::Response,
+            Some(queued) if clock.flushed_after(queued).is_some() => FailurePhase::Wait,
+            _ => FailurePhase::Request,
+        }
+    }
+}
+
 /// Makes the plan's RPC; gives up at `give_up`, which resets the stream. `ended` is how the
 /// connection ended, once it has.
 pub(super) async fn call(
@@ -125,8 +146,10 @@ pub(super) async fn call(
         unprocessed: false,
         silent: false,
     };
-    let exchange = exchange(plan, head, send, clock, sequence, start, &mut end);
-    let result = timeout_at(give_up.into(), exchange).await;
+    let mut progress = Progress::default();
+    let request = Sending { plan, head, clock, sequence, start };
+    let result = timeout_at(give_up.into(), exchange(request, send, &mut progress, &mut end)).await;
+    let phase = progress.phase(clock);
     end.silent = !clock.read_after(start);
     end.result = match result {
         Ok(Ok(())) => Ok(()),
@@ -134,12 +157,12 @@ pub(super) async fn call(
             end.unprocessed = failure::is_unprocessed(&error);
             // h2 tells a stream only that the connection broke; why stands in the GOAWAY before.
             Err(match end_reason(ended).filter(|_| error.reason().is_none()) {
-                Some(reason) => failure::gone_away(plan, reason),
-                None => failure::stream(plan, &error),
+                Some(reason) => failure::gone_away(plan, phase, reason),
+                None => failure::stream(plan, phase, &error),
             })
         }
         Ok(Err(Broken::Answer(failure))) => Err(failure),
-        Err(_) => Err(failure::deadline(plan, !end.silent)),
+        Err(_) => Err(failure::deadline(plan, phase, !end.silent)),
     };
     end
 }
@@ -156,15 +179,22 @@ impl From<h2::Error> for Broken {
     }
 }
 
-async fn exchange(
-    plan: &ProbePlan,
-    head: &RequestHead,
-    send: SendRequest<Bytes>,
-    clock: &IoClock,
+/// What an exchange sends, and from when on it is timed.
+struct Sending<'a> {
+    plan: &'a ProbePlan,
+    head: &'a RequestHead,
+    clock: &'a IoClock,
     sequence: u64,
     start: Instant,
+}
+
+async fn exchange(
+    sending: Sending<'_>,
+    send: SendRequest<Bytes>,
+    progress: &mut Progress,
     end: &mut CallEnd,
 ) -> Result<(), Broken> {
+    let Sending { plan, head, clock, sequence, start } = sending;
     let mut send = send.ready().await?;
     let (response, mut stream) = send.send_request(head.request(), false)?;
     let body = encode_request(&plan.call, sequence);
@@ -172,15 +202,17 @@ async fn exchange(
     // A server may answer before it has read everything; then the rest is not sent.
     let early = tokio::select! {
         biased;
-        sent = send_body(&mut stream, body) => { sent?; None }
+        sent = noting_stalls(clock, send_body(&mut stream, body)) => { sent?; None }
         early = &mut response => Some(early?),
     };
     let queued = Instant::now();
+    progress.queued = Some(queued);
     let answer = match early {
         Some(answer) => answer,
         None => response.await?,
     };
     let answered = Instant::now();
+    progress.answered = true;
     let written = clock.flushed_after(queued).unwrap_or(queued).min(answered);
     end.phases.request = Some(written - start);
     end.phases.wait = Some(answered - written);
@@ -224,6 +256,20 @@ fn read_service_trailer(trailers: Option<&HeaderMap>, end: &mut CallEnd) {
             }
         }
     }
+}
+
+/// Counts it if `sending` has to wait for the peer's HTTP/2 window.
+async fn noting_stalls<T>(clock: &IoClock, sending: impl Future<Output = T>) -> T {
+    let mut sending = pin!(sending);
+    let mut stalled = false;
+    poll_fn(|cx| {
+        let polled = sending.as_mut().poll(cx);
+        if matches!(polled, Poll::Pending) && !std::mem::replace(&mut stalled, true) {
+            clock.note_stall(EventReason::Http2Window);
+        }
+        polled
+    })
+    .await
 }
 
 /// Hands the body to the connection as the peer's windows allow.

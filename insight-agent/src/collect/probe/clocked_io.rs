@@ -1,5 +1,9 @@
-//! When did bytes leave and arrive? A stream that notes it, around whatever it carries.
+//! When did bytes leave and arrive, and what did the peer say about the connection? A stream that
+//! notes it, around whatever it carries.
 
+use super::event_log::EventLog;
+use super::frames::{FrameWatch, Seen};
+use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -18,16 +22,31 @@ const FLUSHES_KEPT: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct IoClock {
     noted: Mutex<Noted>,
-    first_read: Notify,
+    begun: Notify,
+    events: Arc<EventLog>,
+}
+
+/// How the peer's side of a connection began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// With SETTINGS, as HTTP/2 demands, at this instant.
+    Settings(Instant),
+    /// With something else: no HTTP/2 is spoken there.
+    Otherwise,
+    /// Not at all: the stream ended before.
+    Never,
 }
 
 #[derive(Debug, Default)]
 struct Noted {
-    first_read: Option<Instant>,
+    begun: Option<Begun>,
+    goaway: Option<EventReason>,
+    frames: FrameWatch,
     last_read: Option<Instant>,
     flushes: VecDeque<Instant>,
     unflushed: bool,
-    ended: bool,
+    /// The last write found no room.
+    full: bool,
 }
 
 impl IoClock {
@@ -36,18 +55,66 @@ impl IoClock {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the first byte was read. **None** when the stream ended before one came. Waits
-    /// without bound: callers set the deadline. Cancelling loses nothing.
-    pub(super) async fn first_read(&self) -> Option<Instant> {
+    /// Of a connection of a probe whose events are counted in `events`.
+    pub(super) fn new(events: Arc<EventLog>) -> Self {
+        Self { events, ..Self::default() }
+    }
+
+    /// How the peer's side began. Waits without bound: callers set the deadline. Cancelling loses
+    /// nothing.
+    pub(super) async fn begun(&self) -> Begun {
         loop {
-            let woken = self.first_read.notified();
-            {
-                let noted = self.noted();
-                if noted.first_read.is_some() || noted.ended {
-                    return noted.first_read;
-                }
+            let woken = self.begun.notified();
+            if let Some(begun) = self.noted().begun {
+                return begun;
             }
             woken.await;
+        }
+    }
+
+    /// The reason of the last GOAWAY. **None**: there was none.
+    pub(super) fn goaway(&self) -> Option<EventReason> {
+        self.noted().goaway
+    }
+
+    /// Counts that a request could not be sent at once.
+    pub(super) fn note_stall(&self, reason: EventReason) {
+        self.events.note(ConnectionEvent { kind: EventKind::SendStall, reason });
+    }
+
+    /// Takes what was read.
+    fn note_read(&self, bytes: &[u8]) {
+        let now = Instant::now();
+        let mut guard = self.noted();
+        let noted = &mut *guard;
+        noted.last_read = Some(now);
+        let before = noted.begun;
+        let (begun, goaway) = (&mut noted.begun, &mut noted.goaway);
+        noted.frames.feed(bytes, |seen| match seen {
+            Seen::First { settings: true } => *begun = Some(Begun::Settings(now)),
+            Seen::First { settings: false } => *begun = Some(Begun::Otherwise),
+            Seen::Event(event) => {
+                if event.kind == EventKind::Goaway {
+                    *goaway = Some(event.reason);
+                }
+                self.events.note(event);
+            }
+        });
+        let has_begun = before.is_none() && noted.begun.is_some();
+        drop(guard);
+        if has_begun {
+            self.begun.notify_waiters();
+        }
+    }
+
+    /// Takes the result of a write.
+    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+        let mut noted = self.noted();
+        let was_full = std::mem::replace(&mut noted.full, result.is_pending());
+        noted.unflushed = true;
+        drop(noted);
+        if result.is_pending() && !was_full {
+            self.note_stall(EventReason::Socket);
         }
     }
 
@@ -79,8 +146,8 @@ impl<S> ClockedIo<S> {
 
 impl<S> Drop for ClockedIo<S> {
     fn drop(&mut self) {
-        self.clock.noted().ended = true;
-        self.clock.first_read.notify_waiters();
+        self.clock.noted().begun.get_or_insert(Begun::Never);
+        self.clock.begun.notify_waiters();
     }
 }
 
@@ -93,14 +160,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClockedIo<S> {
         let before = buf.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         if result.is_ok() && buf.filled().len() > before {
-            let now = Instant::now();
-            let mut noted = self.clock.noted();
-            noted.last_read = Some(now);
-            if noted.first_read.is_none() {
-                noted.first_read = Some(now);
-                drop(noted);
-                self.clock.first_read.notify_waiters();
-            }
+            self.clock.note_read(&buf.filled()[before..]);
         }
         Poll::Ready(result)
     }
@@ -108,9 +168,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClockedIo<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for ClockedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.clock.noted().unflushed = true;
-        Poll::Ready(result)
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.clock.note_write(&result);
+        result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -135,9 +195,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClockedIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
-        self.clock.noted().unflushed = true;
-        Poll::Ready(result)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.clock.note_write(&result);
+        result
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -164,25 +224,49 @@ mod tests {
         let flushed = clock.flushed_after(start).unwrap();
         assert!(flushed >= start && clock.flushed_after(Instant::now()).is_none());
 
-        far.write_all(b"x").await.unwrap();
         assert!(!clock.read_after(start));
-        io.read_u8().await.unwrap();
-        assert!(clock.first_read().await.unwrap() >= flushed);
+        // SETTINGS without a parameter, and half of the next frame's header.
+        far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        io.read_exact(&mut [0; 12]).await.unwrap();
+        assert!(matches!(clock.begun().await, Begun::Settings(at) if at >= flushed));
         assert!(clock.read_after(start) && !clock.read_after(Instant::now()));
     }
 
     #[tokio::test]
-    async fn a_stream_that_ends_in_silence_has_no_first_read() {
+    async fn a_write_that_finds_no_room_is_one_stall() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let events = Arc::new(EventLog::default());
+        let mut io = ClockedIo::new(near, Arc::new(IoClock::new(Arc::clone(&events))));
+        let writing = tokio::spawn(async move { io.write_all(&[0; 64]).await });
+        far.read_exact(&mut [0; 4]).await.unwrap();
+        let stall = ConnectionEvent { kind: EventKind::SendStall, reason: EventReason::Socket };
+        assert_eq!(events.take()[0].0, stall);
+        far.read_exact(&mut [0; 60]).await.unwrap();
+        writing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_speaks_something_else_is_noticed_at_once() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let clock = Arc::new(IoClock::default());
+        let mut io = ClockedIo::new(near, Arc::clone(&clock));
+        far.write_all(b"SSH-2.0").await.unwrap();
+        io.read_exact(&mut [0; 7]).await.unwrap();
+        assert_eq!(clock.begun().await, Begun::Otherwise);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_in_silence_never_begins() {
         let (near, _far) = tokio::io::duplex(64);
         let clock = Arc::new(IoClock::default());
         let io = ClockedIo::new(near, Arc::clone(&clock));
         let waiting = tokio::spawn({
             let clock = Arc::clone(&clock);
-            async move { clock.first_read().await }
+            async move { clock.begun().await }
         });
         tokio::task::yield_now().await;
         drop(io);
-        assert_eq!(waiting.await.unwrap(), None);
-        assert_eq!(clock.first_read().await, None);
+        assert_eq!(waiting.await.unwrap(), Begun::Never);
+        assert_eq!(clock.begun().await, Begun::Never);
     }
 }

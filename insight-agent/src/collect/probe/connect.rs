@@ -1,18 +1,22 @@
 //! Opening a connection: dns, connect, tls and http2, each timed on its own.
 
-use super::clocked_io::{ClockedIo, IoClock};
+use super::clocked_io::{Begun, ClockedIo, IoClock};
+use super::event_log::EventLog;
 use super::failure::{self, MAX_HEADER_BYTES, SetupPhase};
+use super::names;
 use super::tcp_info::read_tcp_info;
 use crate::collect::tls::RouteTls;
 use crate::model::outcome::Failure;
 use crate::model::plan::ProbePlan;
 use crate::model::sample::Phases;
+use crate::model::series::lost::Loss;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{PingPong, Reason};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -76,86 +80,129 @@ pub(super) fn end_reason(ended: &Ended) -> Option<Reason> {
 }
 
 /// A connection that could not be opened: how far it came, and why.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct NotOpened {
     pub(super) phases: Phases,
     pub(super) failure: Failure,
 }
 
-/// Opens a connection to the route's next hop before `deadline`.
+/// What opening a connection says on its way.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    /// A [`SetupPhase`].
+    at: AtomicU8,
+}
+
+impl Opening {
+    /// The phase that was last begun.
+    pub(super) fn phase(&self) -> SetupPhase {
+        const ALL: [SetupPhase; 4] =
+            [SetupPhase::Dns, SetupPhase::Connect, SetupPhase::Tls, SetupPhase::Http2];
+        let at = self.at.load(Ordering::Relaxed);
+        ALL.into_iter().find(|phase| *phase as u8 == at).unwrap_or(SetupPhase::Dns)
+    }
+
+    fn begin(&self, phase: SetupPhase) {
+        self.at.store(phase as u8, Ordering::Relaxed);
+    }
+}
+
+/// Before what, and what is told to whom, while a connection is opened.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    pub(super) plan: &'a ProbePlan,
+    pub(super) deadline: Instant,
+    pub(super) opening: &'a Opening,
+    /// What was lost on the way.
+    pub(super) losses: &'a mut Vec<(&'static str, Loss)>,
+}
+
+/// Opens a connection to the route's next hop before the attempt's deadline; what happens on it is
+/// counted in `events`.
 ///
 /// Cancelling closes whatever was open; nothing is lost.
 pub(super) async fn open(
-    plan: &ProbePlan,
+    mut attempt: Attempt<'_>,
     tls: Option<&RouteTls>,
-    deadline: Instant,
+    events: &Arc<EventLog>,
 ) -> Result<Opened, NotOpened> {
     let mut phases = Phases::default();
-    match open_timed(plan, tls, deadline, &mut phases).await {
+    match open_timed(&mut attempt, tls, events, &mut phases).await {
         Ok(opened) => Ok(opened),
         Err(failure) => Err(NotOpened { phases, failure }),
     }
 }
 
 async fn open_timed(
-    plan: &ProbePlan,
+    attempt: &mut Attempt<'_>,
     tls: Option<&RouteTls>,
-    deadline: Instant,
+    events: &Arc<EventLog>,
     phases: &mut Phases,
 ) -> Result<Opened, Failure> {
-    let (stream, handshake) = connect_tcp(plan, deadline, phases).await?;
+    let (stream, handshake) = connect_tcp(attempt, phases).await?;
+    let plan = attempt.plan;
     let socket = stream
         .set_nodelay(true)
         .and_then(|()| stream.as_fd().try_clone_to_owned())
         .map_err(|error| failure::connect(plan, &error))?;
-    let setup = Setup { plan, deadline, socket, handshake };
+    let setup = Setup { attempt, socket, handshake, events };
     match tls {
         None => setup.http2(stream, phases).await,
         Some(tls) => {
             let connector = tokio_rustls::TlsConnector::from(Arc::clone(&tls.config));
             let handshake = connector.connect(tls.server_name.clone(), stream);
-            let (stream, took) = timed(plan, SetupPhase::Tls, deadline, handshake).await?;
-            let stream = stream.map_err(|error| failure::tls(plan, &error))?;
+            let (stream, took) = setup.attempt.timed(SetupPhase::Tls, handshake).await?;
+            let stream = stream.map_err(|error| failure::tls(plan, SetupPhase::Tls, &error))?;
             phases.tls = Some(took);
             setup.http2(stream, phases).await
         }
     }
 }
 
-/// Name lookup and TCP handshake before `deadline`; with the connection comes the handshake's round
+/// Name lookup and TCP handshake before the deadline; with the connection comes the handshake's round
 /// trip as the kernel timed it. **None**: it did not (a lost SYN leaves the sample ambiguous).
 pub(super) async fn connect_tcp(
-    plan: &ProbePlan,
-    deadline: Instant,
+    attempt: &mut Attempt<'_>,
     phases: &mut Phases,
 ) -> Result<(TcpStream, Option<Duration>), Failure> {
-    let addresses = match plan.route.host.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, plan.route.port)],
+    let route = &attempt.plan.route;
+    let addresses = match route.host.parse::<IpAddr>() {
+        Ok(ip) => vec![SocketAddr::new(ip, route.port)],
         Err(_) => {
-            let lookup = tokio::net::lookup_host((plan.route.host.as_str(), plan.route.port));
-            let (found, took) = timed(plan, SetupPhase::Dns, deadline, lookup).await?;
-            let found: Vec<_> = found.map_err(|error| failure::dns(plan, &error))?.collect();
+            let mut losses = Vec::new();
+            let looked_up = attempt.timed(SetupPhase::Dns, names::look_up(&route.host, &mut losses)).await;
+            attempt.losses.append(&mut losses);
+            let (answer, waited) = looked_up?;
+            // Who joined a lookup waited for less than it takes.
+            let took = waited.max(answer.took);
+            if took > attempt.plan.deadline {
+                return Err(failure::setup_deadline(attempt.plan, SetupPhase::Dns));
+            }
+            let found = answer.addresses.map_err(|error| failure::dns(attempt.plan, &error))?;
             phases.dns = Some(took);
-            found
+            found.into_iter().map(|ip| SocketAddr::new(ip, route.port)).collect()
         }
     };
-    let (stream, took) = connect_any(plan, &addresses, deadline).await?;
+    attempt.opening.begin(SetupPhase::Connect);
+    let (stream, took) = connect_any(attempt.plan, &addresses, attempt.deadline).await?;
     phases.connect = Some(took);
     let handshake = read_tcp_info(stream.as_fd()).rtt;
     Ok((stream, handshake))
 }
 
-/// Runs one phase until the deadline; how long it took is measured around it alone.
-async fn timed<T>(
-    plan: &ProbePlan,
-    phase: SetupPhase,
-    deadline: Instant,
-    work: impl Future<Output = T>,
-) -> Result<(T, Duration), Failure> {
-    let start = Instant::now();
-    match timeout_at(deadline.into(), work).await {
-        Ok(result) => Ok((result, start.elapsed())),
-        Err(_) => Err(failure::setup_deadline(plan, phase)),
+impl Attempt<'_> {
+    /// Runs one phase until the deadline; how long it took is measured around it alone.
+    async fn timed<T>(
+        &self,
+        phase: SetupPhase,
+        work: impl Future<Output = T>,
+    ) -> Result<(T, Duration), Failure> {
+        self.opening.begin(phase);
+        let start = Instant::now();
+        match timeout_at(self.deadline.into(), work).await {
+            Ok(result) => Ok((result, start.elapsed())),
+            Err(_) => Err(failure::setup_deadline(self.plan, phase)),
+        }
     }
 }
 
@@ -170,7 +217,7 @@ async fn connect_any(
     for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let start = Instant::now();
         let share = deadline.saturating_duration_since(start) / u32::try_from(left).unwrap_or(u32::MAX);
-        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+        match timeout_at((start + share).into(), TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok((stream, start.elapsed())),
             Ok(Err(error)) => last = failure::connect(plan, &error),
             Err(_) => last = failure::setup_deadline(plan, SetupPhase::Connect),
@@ -180,21 +227,22 @@ async fn connect_any(
 }
 
 /// What is known once the TCP connection stands.
-struct Setup<'a> {
-    plan: &'a ProbePlan,
-    deadline: Instant,
+struct Setup<'a, 'b> {
+    attempt: &'a Attempt<'b>,
     socket: OwnedFd,
     handshake: Option<Duration>,
+    events: &'a Arc<EventLog>,
 }
 
-impl Setup<'_> {
-    /// Preface and SETTINGS; the phase ends with the server's first bytes, which are its
-    /// SETTINGS by the protocol's rule.
+impl Setup<'_, '_> {
+    /// Preface and SETTINGS; the phase ends with the beginning of the server's SETTINGS, which are the
+    /// first it says by the protocol's rule.
     async fn http2<S>(self, stream: S, phases: &mut Phases) -> Result<Opened, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let clock = Arc::new(IoClock::default());
+        let (attempt, plan) = (self.attempt, self.attempt.plan);
+        let clock = Arc::new(IoClock::new(Arc::clone(self.events)));
         let start = Instant::now();
         let mut builder = h2::client::Builder::new();
         builder
@@ -204,8 +252,8 @@ impl Setup<'_> {
             .enable_push(false);
         let io = ClockedIo::new(stream, Arc::clone(&clock));
         let handshake = builder.handshake::<_, Bytes>(io);
-        let (opened, _) = timed(self.plan, SetupPhase::Http2, self.deadline, handshake).await?;
-        let (send, mut connection) = opened.map_err(|error| failure::stream(self.plan, &error))?;
+        let (opened, _) = attempt.timed(SetupPhase::Http2, handshake).await?;
+        let (send, mut connection) = opened.map_err(|error| failure::no_settings(plan, Some(&error)))?;
         let ping = connection.ping_pong().expect("a new connection's ping handle was not taken yet");
         let ended = Ended::default();
         let driver = Driver(tokio::spawn({
@@ -215,8 +263,19 @@ impl Setup<'_> {
                 let _ = ended.set(connection.await);
             }
         }));
-        let (first, _) = timed(self.plan, SetupPhase::Http2, self.deadline, clock.first_read()).await?;
-        let settings = first.ok_or_else(|| failure::no_settings(self.plan))?;
+        let (begun, _) = attempt.timed(SetupPhase::Http2, clock.begun()).await?;
+        let settings = match begun {
+            Begun::Settings(at) => at,
+            Begun::Otherwise => return Err(failure::not_http2(plan)),
+            Begun::Never => {
+                let error = ended.get().and_then(|end| end.as_ref().err());
+                let alert = error.and_then(h2::Error::get_io).filter(|error| is_tls(error));
+                return Err(match alert {
+                    Some(alert) => failure::tls(plan, SetupPhase::Http2, alert),
+                    None => failure::no_settings(plan, error),
+                });
+            }
+        };
         phases.http2 = Some(settings.saturating_duration_since(start));
         Ok(Opened {
             send,
@@ -229,4 +288,9 @@ impl Setup<'_> {
             driver,
         })
     }
+}
+
+/// Whether TLS itself ended a connection, and not the socket below it.
+fn is_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
 }

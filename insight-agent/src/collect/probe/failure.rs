@@ -1,7 +1,7 @@
 //! Who is named when a probe fails: from errors and answers to a class, a gRPC status and a text.
 
 use super::message::BadReply;
-use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::outcome::{Failure, FailureClass, FailurePhase as Phase, GrpcStatus};
 use crate::model::plan::ProbePlan;
 use h2::Reason;
 use http::{HeaderMap, StatusCode};
@@ -13,8 +13,8 @@ pub(super) const MAX_HEADER_BYTES: u32 = 256 * 1024;
 /// Longest part of a peer's text that is kept: it goes to logs and to the status page.
 const MAX_TEXT: usize = 200;
 
-fn failure(status: GrpcStatus, class: FailureClass, detail: String) -> Failure {
-    Failure { status, class, detail }
+fn failure(status: GrpcStatus, class: FailureClass, phase: Phase, detail: String) -> Failure {
+    Failure { status, class, phase, detail }
 }
 
 /// `route "x" (host:port)`: where an attempt went.
@@ -28,6 +28,7 @@ pub(super) fn dns(plan: &ProbePlan, error: &dyn std::fmt::Display) -> Failure {
     failure(
         GrpcStatus::Unavailable,
         FailureClass::Dns,
+        Phase::Dns,
         format!(
             "look up {:?} for {}: {error}: check the name and this host's resolver",
             plan.route.host,
@@ -53,7 +54,8 @@ pub(super) fn connect(plan: &ProbePlan, error: &io::Error) -> Failure {
             "this host could not even try: check its limit on open files, its ports and its firewall",
         ),
     };
-    failure(GrpcStatus::Unavailable, class, format!("connect to {}: {error}: {advice}", place(plan)))
+    let detail = format!("connect to {}: {error}: {advice}", place(plan));
+    failure(GrpcStatus::Unavailable, class, Phase::Connect, detail)
 }
 
 const UNANSWERED: &str =
@@ -70,6 +72,7 @@ pub(super) fn setup_deadline(plan: &ProbePlan, phase: SetupPhase) -> Failure {
     failure(
         GrpcStatus::DeadlineExceeded,
         class,
+        phase.into(),
         format!("{} {}: no answer within {:?}: {advice}", phase.verb(), place(plan), plan.deadline),
     )
 }
@@ -78,12 +81,23 @@ const NO_SETTINGS: &str = "the connection was accepted but no HTTP/2 SETTINGS ca
      or it does not speak HTTP/2 here (plaintext against a TLS port?)";
 
 /// The steps of opening a connection that can hang.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SetupPhase {
     Dns,
     Connect,
     Tls,
     Http2,
+}
+
+impl From<SetupPhase> for Phase {
+    fn from(phase: SetupPhase) -> Self {
+        match phase {
+            SetupPhase::Dns => Self::Dns,
+            SetupPhase::Connect => Self::Connect,
+            SetupPhase::Tls => Self::Tls,
+            SetupPhase::Http2 => Self::Http2,
+        }
+    }
 }
 
 impl SetupPhase {
@@ -97,36 +111,58 @@ impl SetupPhase {
     }
 }
 
-/// The TLS handshake failed.
-pub(super) fn tls(plan: &ProbePlan, error: &io::Error) -> Failure {
+/// The TLS handshake failed. TLS 1.3 servers look at a client's certificate after its handshake has
+/// ended, so their alert may also come in the http2 `phase`.
+pub(super) fn tls(plan: &ProbePlan, phase: SetupPhase, error: &io::Error) -> Failure {
     failure(
         GrpcStatus::Unavailable,
         FailureClass::Tls,
+        phase.into(),
         format!("open TLS with {}: {error}: check its certificate and the route's tls table", place(plan)),
     )
 }
 
-/// The connection ended before the server's SETTINGS.
-pub(super) fn no_settings(plan: &ProbePlan) -> Failure {
+/// The connection ended before the server's SETTINGS; `error` is what broke it.
+pub(super) fn no_settings(plan: &ProbePlan, error: Option<&h2::Error>) -> Failure {
+    let how = match error.and_then(h2::Error::get_io) {
+        Some(error) => format!("the connection broke ({error})"),
+        None => "the connection was closed".to_owned(),
+    };
     failure(
         GrpcStatus::Unavailable,
         FailureClass::NoSettings,
-        format!("open HTTP/2 with {}: the connection was closed: {NO_SETTINGS}", place(plan)),
+        Phase::Http2,
+        format!("open HTTP/2 with {}: {how}: {NO_SETTINGS}", place(plan)),
+    )
+}
+
+/// The server's first bytes are no SETTINGS.
+pub(super) fn not_http2(plan: &ProbePlan) -> Failure {
+    failure(
+        GrpcStatus::Internal,
+        FailureClass::Protocol,
+        Phase::Http2,
+        format!(
+            "open HTTP/2 with {}: what the next hop sent first is no valid HTTP/2: check that it speaks gRPC \
+             here (plaintext against a TLS port?)",
+            place(plan)
+        ),
     )
 }
 
 /// The stream or its connection broke.
-pub(super) fn stream(plan: &ProbePlan, error: &h2::Error) -> Failure {
-    broken(format!("call {} through {}: {error}", plan.call.method(), place(plan)), error)
+pub(super) fn stream(plan: &ProbePlan, phase: Phase, error: &h2::Error) -> Failure {
+    broken(format!("call {} through {}: {error}", plan.call.method(), place(plan)), phase, error)
 }
 
 /// The connection ended under a PING; `None` is a peer that just closed it.
 pub(super) fn ping_lost(plan: &ProbePlan, error: Option<&h2::Error>) -> Failure {
     match error {
-        Some(error) => broken(format!("ping {}: {error}", place(plan)), error),
+        Some(error) => broken(format!("ping {}: {error}", place(plan)), Phase::Ping, error),
         None => failure(
             GrpcStatus::Unavailable,
             FailureClass::Reset,
+            Phase::Ping,
             format!(
                 "ping {}: the connection was closed before an answer came: see the next hop's log",
                 place(plan)
@@ -140,6 +176,7 @@ pub(super) fn ping_deadline(plan: &ProbePlan) -> Failure {
     failure(
         GrpcStatus::DeadlineExceeded,
         FailureClass::Deadline,
+        Phase::Ping,
         format!(
             "ping {}: no answer within {:?}: if handshakes are answered meanwhile, the next hop's process is \
              stuck and its kernel is not",
@@ -149,17 +186,19 @@ pub(super) fn ping_deadline(plan: &ProbePlan) -> Failure {
     )
 }
 
-fn broken(what: String, error: &h2::Error) -> Failure {
+fn broken(what: String, phase: Phase, error: &h2::Error) -> Failure {
     match error.reason() {
         Some(_) if error.is_go_away() && error.is_remote() => failure(
             GrpcStatus::Unavailable,
             FailureClass::Goaway,
+            phase,
             format!("{what}: the next hop closed the connection: see its log for the reason"),
         ),
         // One stream at odds with the rules; h2 reports too long a header list in the same way.
         Some(reason) if error.is_library() && error.is_reset() => failure(
             GrpcStatus::Internal,
             FailureClass::Protocol,
+            phase,
             format!(
                 "{what}: the answer breaks the rules of HTTP/2 ({reason}) or has more than {} KiB of headers: \
                  check what the hops add to it",
@@ -169,6 +208,7 @@ fn broken(what: String, error: &h2::Error) -> Failure {
         Some(reason) if error.is_library() => failure(
             GrpcStatus::Internal,
             FailureClass::Protocol,
+            phase,
             format!(
                 "{what}: what the next hop sent is no valid HTTP/2 ({reason}): check that it speaks gRPC here \
                  (plaintext against a TLS port?)"
@@ -177,21 +217,24 @@ fn broken(what: String, error: &h2::Error) -> Failure {
         Some(reason) => failure(
             reset_status(reason),
             FailureClass::Reset,
+            phase,
             format!("{what}: the stream was reset: see the next hop's log"),
         ),
         None => failure(
             GrpcStatus::Unavailable,
             FailureClass::Reset,
+            phase,
             format!("{what}: the connection broke: see the next hop's log"),
         ),
     }
 }
 
 /// The connection ended under a stream after a GOAWAY that had still counted that stream in.
-pub(super) fn gone_away(plan: &ProbePlan, reason: Reason) -> Failure {
+pub(super) fn gone_away(plan: &ProbePlan, phase: Phase, reason: Reason) -> Failure {
     failure(
         GrpcStatus::Unavailable,
         FailureClass::Goaway,
+        phase,
         format!(
             "call {} through {}: the next hop closed the connection with GOAWAY {reason:?}: see its log for the \
              reason",
@@ -222,16 +265,21 @@ pub(super) fn is_unprocessed(error: &h2::Error) -> bool {
     }
 }
 
-/// Nothing came until deadline and drain had passed.
-pub(super) fn deadline(plan: &ProbePlan, answered: bool) -> Failure {
-    let heard = if answered {
-        "its connection is alive, so the delay is behind it"
-    } else {
-        "and nothing else was heard on the connection"
+/// No whole answer came until deadline and drain had passed.
+pub(super) fn deadline(plan: &ProbePlan, phase: Phase, answered: bool) -> Failure {
+    let heard = match phase {
+        Phase::Request => {
+            "and the request is not sent: the next hop opens no HTTP/2 or TCP window for it, its process may be \
+             stuck"
+        }
+        Phase::Response => "the answer began and did not end",
+        _ if answered => "its connection is alive, so the delay is behind it",
+        _ => "and nothing else was heard on the connection",
     };
     failure(
         GrpcStatus::DeadlineExceeded,
         FailureClass::Deadline,
+        phase,
         format!(
             "call {} through {}: no answer within {:?} and {:?} of drain; {heard}",
             plan.call.method(),
@@ -256,15 +304,20 @@ pub(super) fn judge(
         if http_status != StatusCode::OK {
             let (class, advice) = if http_status == StatusCode::NOT_FOUND {
                 (FailureClass::Misrouted, "no hop knows this route: check authority, metadata and method")
+            } else if http_status.is_client_error() {
+                (
+                    FailureClass::Proxy,
+                    "a proxy refused the request: see its log, and whether it wants a client certificate",
+                )
             } else {
                 (FailureClass::Proxy, "a proxy answered for its upstream: see its log")
             };
             let detail = format!("{}: HTTP {http_status} without grpc-status{who}: {advice}", what());
-            return Err(failure(GrpcStatus::from_http(http_status.as_u16()), class, detail));
+            return Err(failure(GrpcStatus::from_http(http_status.as_u16()), class, Phase::Response, detail));
         }
         let detail =
             format!("{}: the answer has no grpc-status{who}: check that the target speaks gRPC", what());
-        return Err(failure(GrpcStatus::Unknown, FailureClass::Protocol, detail));
+        return Err(failure(GrpcStatus::Unknown, FailureClass::Protocol, Phase::Response, detail));
     };
     let code = code.to_str().ok().and_then(|text| text.parse::<u32>().ok());
     let status = code.map_or(GrpcStatus::Unknown, GrpcStatus::from_code);
@@ -277,7 +330,7 @@ pub(super) fn judge(
         _ => (FailureClass::Status, "answered in trailers: see the service, or the gRPC-aware proxy"),
     };
     let detail = format!("{}: {}: {message:?}{}: {advice}", what(), status.as_str(), written_by(headers));
-    Err(failure(status, class, detail))
+    Err(failure(status, class, Phase::Response, detail))
 }
 
 /// Who wrote a response, as far as it says so.
@@ -298,16 +351,19 @@ pub(super) fn bad_reply(plan: &ProbePlan, bad: &BadReply) -> Failure {
         BadReply::NotServing(state) => failure(
             GrpcStatus::Unavailable,
             FailureClass::NotServing,
+            Phase::Response,
             format!("{what}: the service says it is {state}: see its health"),
         ),
         BadReply::Unreadable(error) => failure(
             GrpcStatus::Internal,
             FailureClass::Protocol,
+            Phase::Response,
             format!("{what}: the answer cannot be read: {error}: check that the target offers this method"),
         ),
         BadReply::Mismatched { sent, received } => failure(
             GrpcStatus::Internal,
             FailureClass::Protocol,
+            Phase::Response,
             format!("{what}: sequence {sent} was answered as {received}: a hop mixes up or caches answers"),
         ),
     }
@@ -318,6 +374,7 @@ pub(super) fn too_large(plan: &ProbePlan, bound: usize) -> Failure {
     failure(
         GrpcStatus::ResourceExhausted,
         FailureClass::Protocol,
+        Phase::Response,
         format!(
             "call {} through {}: the answer is larger than {bound} bytes: ask a method with a smaller answer",
             plan.call.method(),

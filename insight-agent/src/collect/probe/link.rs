@@ -4,12 +4,15 @@
 //! neither its processes nor anything behind them take part. A *reused* sample is an HTTP/2 PING on
 //! a connection that stays: the next hop's event loop answers it.
 
-use super::connect::{Driver, Ended, NotOpened, Opened, connect_tcp, end_reason, open};
+use super::clocked_io::IoClock;
+use super::connect::{self, Driver, Ended, NotOpened, Opened, Opening, connect_tcp, open};
 use super::failure;
 use super::ping::{PingPolicy, Pinger};
-use super::session::{ProbeError, starved};
+use super::session::{Events, ProbeError, judged, own_part, starved};
+use super::stall::{Watched, watched};
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::collect::tls::RouteTls;
+use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass};
 use crate::model::plan::{Connection, ProbePlan};
@@ -18,7 +21,7 @@ use crate::model::series::lost::Loss;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
@@ -29,12 +32,14 @@ pub struct LinkProbe {
     tls: Option<RouteTls>,
     line: Mutex<Option<Arc<Line>>>,
     pings: PingPolicy,
+    events: Events,
 }
 
 /// The connection for PINGs.
 #[derive(Debug)]
 struct Line {
     pinger: Pinger,
+    clock: Arc<IoClock>,
     ended: Ended,
     /// Keeps the connection open, which closes when nobody could send a request any more; and
     /// knows of a GOAWAY before the peer closes its end.
@@ -62,12 +67,23 @@ impl LinkProbe {
         let route = &plan.route;
         let tls =
             route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
-        Ok(Self { plan, tls, line: Mutex::new(None), pings: PingPolicy::default() })
+        let pings = PingPolicy::new(plan.interval);
+        Ok(Self { plan, tls, line: Mutex::new(None), pings, events: Events::default() })
     }
 
     /// The plan it works from.
     pub fn plan(&self) -> &Arc<ProbePlan> {
         &self.plan
+    }
+
+    /// What happened on its connections of this kind since the last call.
+    pub fn take_events(&self, connection: Connection) -> Vec<(ConnectionEvent, u64)> {
+        self.events.of(connection).take()
+    }
+
+    /// The least time between two of its PINGs, if a peer has asked for fewer since the last call.
+    pub fn take_ping_interval(&self) -> Option<Duration> {
+        self.pings.take_change()
     }
 
     /// Takes one sample now: a handshake (fresh) or a PING (reused). `scheduled` is when it should
@@ -82,69 +98,83 @@ impl LinkProbe {
     ) -> (Option<ProbeSample>, Vec<(&'static str, Loss)>) {
         let start = Instant::now();
         let wait_before = read_thread_wait();
-        let attempt = match connection {
-            Connection::Fresh => Some(self.handshake(start).await),
-            Connection::Reused => self.ping(start).await,
-        };
+        let Watched { output: attempt, took, stalled } = watched(async {
+            match connection {
+                Connection::Fresh => Some(self.handshake(start).await),
+                Connection::Reused => self.ping(start).await,
+            }
+        })
+        .await;
         let Some(attempt) = attempt else { return (None, vec![("ping", Loss::BackedOff)]) };
         let prober_wait =
             read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
-        let outcome = match (attempt.failure, attempt.rulers.ping) {
-            (Some(failure), _) => Outcome::Failed(advised(failure)),
-            // The kernel times handshakes: whether this thread runs plays no part in them.
-            (None, Some(ping)) if starved(prober_wait, ping, self.plan.void_share) => Outcome::Voided,
-            (None, _) => Outcome::Ok,
-        };
-        let sample = ProbeSample {
+        let mut sample = ProbeSample {
             plan: Arc::clone(&self.plan),
             connection,
             finished: Instant::now(),
             lag: start.saturating_duration_since(scheduled),
             phases: attempt.phases,
-            outcome,
+            outcome: Outcome::Ok,
             opened: attempt.opened,
             hops: HopEvidence::default(),
             service: None,
             rulers: attempt.rulers,
             prober_wait,
+            took,
+            stalled,
+        };
+        let own_part = own_part(&sample);
+        sample.outcome = match (attempt.failure, attempt.rulers.ping) {
+            (Some(failure), _) => judged(advised(failure), &self.plan, own_part, took),
+            // The kernel times handshakes: whether this thread runs plays no part in them.
+            (None, Some(ping)) if starved(own_part, ping, self.plan.void_share) => Outcome::Voided(None),
+            (None, _) => Outcome::Ok,
         };
         (Some(sample), attempt.losses)
     }
 
     async fn handshake(&self, start: Instant) -> Attempt {
-        let mut phases = Phases::default();
-        match connect_tcp(&self.plan, start + self.plan.deadline, &mut phases).await {
-            Err(failure) => Attempt { phases, failure: Some(failure), ..Attempt::default() },
-            Ok((_closed_at_once, handshake)) => Attempt {
-                phases,
-                opened: true,
-                rulers: Rulers { handshake, ..Rulers::default() },
-                losses: if handshake.is_none() { vec![("link", Loss::Missing)] } else { Vec::new() },
-                ..Attempt::default()
-            },
+        let (mut phases, mut losses, opening) = (Phases::default(), Vec::new(), Opening::default());
+        let mut attempt = connect::Attempt {
+            plan: &self.plan,
+            deadline: start + self.plan.deadline,
+            opening: &opening,
+            losses: &mut losses,
+        };
+        match connect_tcp(&mut attempt, &mut phases).await {
+            Err(failure) => Attempt { phases, failure: Some(failure), losses, ..Attempt::default() },
+            Ok((_closed_at_once, handshake)) => {
+                if handshake.is_none() {
+                    losses.push(("link", Loss::Missing));
+                }
+                let rulers = Rulers { handshake, ..Rulers::default() };
+                Attempt { phases, opened: true, rulers, losses, ..Attempt::default() }
+            }
         }
     }
 
-    /// **None** while backing off.
+    /// **None** while backing off, and when the peer has just asked for that.
     async fn ping(&self, start: Instant) -> Option<Attempt> {
         let deadline = start + self.plan.deadline;
+        let mut losses = Vec::new();
         // Samples are skipped while one is under way, so nobody else waits for this lock.
         let mut slot = self.line.lock().await;
         let mut retried = false;
+        self.drop_ended(&mut slot).await;
+        if self.pings.allowed().is_err() {
+            return None;
+        }
         loop {
-            self.drop_ended(&mut slot).await;
-            if self.pings.allowed().is_err() {
-                *slot = None;
-                return None;
-            }
             let (line, opened) = match slot.as_ref() {
                 Some(line) => (Arc::clone(line), false),
-                None => match self.open_line(deadline).await {
-                    Err(failure) => return Some(Attempt { failure: Some(failure), ..Attempt::default() }),
+                None => match self.open_line(deadline, &mut losses).await {
+                    Err(failure) => {
+                        return Some(Attempt { failure: Some(failure), losses, ..Attempt::default() });
+                    }
                     Ok(line) => (Arc::clone(slot.insert(Arc::new(line))), true),
                 },
             };
-            let attempt = Attempt { opened: opened || retried, ..Attempt::default() };
+            let attempt = Attempt { opened: opened || retried, losses: losses.clone(), ..Attempt::default() };
             // Opening is not part of a PING, so its patience starts here.
             let give_up = if opened { Instant::now() + self.plan.deadline } else { deadline };
             let failure = match timeout_at(give_up.into(), line.pinger.round_trip()).await {
@@ -155,10 +185,7 @@ impl LinkProbe {
                 // A whole deadline in silence: the next sample asks on a new connection, which
                 // also tells a stuck process (no SETTINGS) from a path that went away.
                 Err(_) => match line.send.clone().ready().await {
-                    Err(goaway) => {
-                        self.pings.connection_ended(goaway.reason());
-                        failure::ping_lost(&self.plan, Some(&goaway))
-                    }
+                    Err(goaway) => failure::ping_lost(&self.plan, Some(&goaway)),
                     Ok(_) => failure::ping_deadline(&self.plan),
                 },
                 Ok(None) => match line.ended.get() {
@@ -166,13 +193,17 @@ impl LinkProbe {
                     // says nothing about the link.
                     Some(Ok(())) if !opened && !retried => {
                         retried = true;
+                        *slot = None;
                         continue;
                     }
                     ended => failure::ping_lost(&self.plan, ended.and_then(|end| end.as_ref().err())),
                 },
             };
-            self.pings.connection_ended(end_reason(&line.ended));
             *slot = None;
+            if self.pings.connection_ended(line.clock.goaway(), line.pinger.was_used()) {
+                // Our own PINGs cost the connection: nothing is wrong with the link.
+                return None;
+            }
             return Some(Attempt { failure: Some(failure), ..attempt });
         }
     }
@@ -185,16 +216,21 @@ impl LinkProbe {
         if goaway.is_none() && line.ended.get().is_none() {
             return;
         }
-        let reason = end_reason(&line.ended).or(goaway.and_then(|goaway| goaway.reason()));
-        self.pings.connection_ended(reason);
+        self.pings.connection_ended(line.clock.goaway(), line.pinger.was_used());
         *slot = None;
     }
 
-    async fn open_line(&self, deadline: Instant) -> Result<Line, Failure> {
-        let Opened { send, ping, ended, driver, .. } = open(&self.plan, self.tls.as_ref(), deadline)
-            .await
-            .map_err(|NotOpened { failure, .. }| failure)?;
-        Ok(Line { pinger: Pinger::new(ping), ended, send, _driver: driver })
+    async fn open_line(
+        &self,
+        deadline: Instant,
+        losses: &mut Vec<(&'static str, Loss)>,
+    ) -> Result<Line, Failure> {
+        let opening = Opening::default();
+        let attempt = connect::Attempt { plan: &self.plan, deadline, opening: &opening, losses };
+        let opened = open(attempt, self.tls.as_ref(), self.events.of(Connection::Reused)).await;
+        let Opened { send, ping, clock, ended, driver, .. } =
+            opened.map_err(|NotOpened { failure, .. }| failure)?;
+        Ok(Line { pinger: Pinger::new(ping), clock, ended, send, _driver: driver })
     }
 }
 

@@ -6,13 +6,17 @@
 mod call;
 mod clocked_io;
 mod connect;
+mod event_log;
 mod failure;
+mod frames;
 pub mod hop_headers;
 mod link;
 mod message;
+mod names;
 mod ping;
 mod schedule;
 mod session;
+mod stall;
 mod tcp_info;
 
 pub use link::LinkProbe;
@@ -21,5 +25,7 @@ pub use session::{Probe, ProbeError};
 
 #[cfg(test)]
 mod link_tests;
+#[cfg(test)]
+mod stall_tests;
 #[cfg(test)]
 mod tests;

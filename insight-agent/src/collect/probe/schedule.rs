@@ -193,7 +193,7 @@ impl Running {
 
 /// A probe of either kind.
 enum Work {
-    Rpc(Probe),
+    Rpc(Box<Probe>),
     Link(LinkProbe),
 }
 
@@ -201,7 +201,7 @@ impl Work {
     fn new(plan: &Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let plan = Arc::clone(plan);
         match plan.mode {
-            Mode::BlackBox | Mode::WhiteBox => Probe::new(plan).map(Self::Rpc),
+            Mode::BlackBox | Mode::WhiteBox => Probe::new(plan).map(|probe| Self::Rpc(Box::new(probe))),
             Mode::Link => LinkProbe::new(plan).map(Self::Link),
         }
     }
@@ -224,6 +224,23 @@ impl Work {
                 (Some(sample), losses)
             }
             Self::Link(probe) => probe.sample(connection, scheduled).await,
+        }
+    }
+}
+
+impl Work {
+    /// What happened on its connections besides answers.
+    fn report_connections(&self, connection: Connection, report: &Report) {
+        let (events, ping_interval) = match self {
+            Self::Rpc(probe) => (probe.take_events(connection), probe.take_ping_interval()),
+            Self::Link(probe) => (probe.take_events(connection), probe.take_ping_interval()),
+        };
+        let plan = self.plan();
+        for (event, count) in events {
+            report.send(ProbeEvent::Connection(Arc::clone(plan), connection, event, count));
+        }
+        if let Some(interval) = ping_interval {
+            report.send(ProbeEvent::PingInterval(Arc::clone(plan), interval));
         }
     }
 }
@@ -295,6 +312,7 @@ async fn run(
                 for (measurement, loss) in losses {
                     report.send(ProbeEvent::Lost(measurement, loss));
                 }
+                probe.report_connections(connection, &report);
             });
         }
         scheduled += plan.interval;

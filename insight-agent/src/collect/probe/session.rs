@@ -2,13 +2,17 @@
 
 use super::call::{CallEnd, HeadError, RequestHead, call};
 use super::clocked_io::IoClock;
-use super::connect::{Driver, Ended, NotOpened, Opened, end_reason, open};
+use super::connect::{self, Driver, Ended, NotOpened, Opened, Opening, open};
+use super::event_log::EventLog;
+use super::failure;
 use super::ping::{PingPolicy, Pinger};
+use super::stall::{Watched, watched};
 use super::tcp_info::read_tcp_info;
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::collect::tls::{RouteTls, TlsError};
+use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, FailureClass, FailurePhase};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
@@ -35,8 +39,35 @@ pub struct Probe {
     plan: Arc<ProbePlan>,
     head: RequestHead,
     tls: Option<RouteTls>,
-    reused: Mutex<Option<Arc<Session>>>,
+    reused: Mutex<Slot>,
+    /// How far whoever holds that lock has come.
+    opening: Opening,
     pings: PingPolicy,
+    events: Events,
+}
+
+/// The reused connection.
+#[derive(Debug, Default)]
+struct Slot {
+    session: Option<Arc<Session>>,
+    /// When the last attempt to open one failed, and how.
+    failed: Option<(Instant, NotOpened)>,
+}
+
+/// What happens on connections, by their kind.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    reused: Arc<EventLog>,
+    fresh: Arc<EventLog>,
+}
+
+impl Events {
+    pub(super) fn of(&self, connection: Connection) -> &Arc<EventLog> {
+        match connection {
+            Connection::Reused => &self.reused,
+            Connection::Fresh => &self.fresh,
+        }
+    }
 }
 
 /// A probe that cannot be started.
@@ -85,6 +116,15 @@ struct Attempt {
     end: CallEnd,
 }
 
+/// What a sample cost this prober itself.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    lag: Duration,
+    wait: Option<Duration>,
+    took: Duration,
+    stalled: Duration,
+}
+
 impl Probe {
     /// Reads the plan's TLS files and builds its request head. Blocking.
     ///
@@ -95,12 +135,24 @@ impl Probe {
         let route = &plan.route;
         let tls =
             route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
-        Ok(Self { plan, head, tls, reused: Mutex::new(None), pings: PingPolicy::default() })
+        let pings = PingPolicy::new(plan.interval);
+        let (reused, opening, events) = Default::default();
+        Ok(Self { plan, head, tls, reused, opening, pings, events })
     }
 
     /// The plan it works from.
     pub fn plan(&self) -> &Arc<ProbePlan> {
         &self.plan
+    }
+
+    /// What happened on its connections of this kind since the last call.
+    pub fn take_events(&self, connection: Connection) -> Vec<(ConnectionEvent, u64)> {
+        self.events.of(connection).take()
+    }
+
+    /// The least time between two of its PINGs, if a peer has asked for fewer since the last call.
+    pub fn take_ping_interval(&self) -> Option<Duration> {
+        self.pings.take_change()
     }
 
     /// Takes one sample now. `scheduled` is when it should have started.
@@ -114,19 +166,22 @@ impl Probe {
     ) -> (ProbeSample, Vec<(&'static str, Loss)>) {
         let start = Instant::now();
         let wait_before = read_thread_wait();
-        let attempt = match connection {
-            Connection::Fresh => self.fresh(start).await,
-            Connection::Reused => self.reused(start).await,
-        };
+        let Watched { output: attempt, took, stalled } = watched(async {
+            match connection {
+                Connection::Fresh => self.fresh(start).await,
+                Connection::Reused => self.reused(start).await,
+            }
+        })
+        .await;
         let wait = read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
-        self.assemble(connection, start.saturating_duration_since(scheduled), wait, attempt)
+        let cost = Cost { lag: start.saturating_duration_since(scheduled), wait, took, stalled };
+        self.assemble(connection, cost, attempt)
     }
 
     fn assemble(
         &self,
         connection: Connection,
-        lag: Duration,
-        prober_wait: Option<Duration>,
+        cost: Cost,
         attempt: Attempt,
     ) -> (ProbeSample, Vec<(&'static str, Loss)>) {
         let Attempt { setup, opened, rulers, end } = attempt;
@@ -139,32 +194,44 @@ impl Probe {
             plan: Arc::clone(&self.plan),
             connection,
             finished: Instant::now(),
-            lag,
+            lag: cost.lag,
             phases,
             outcome: Outcome::Ok,
             opened,
             hops: end.hops,
             service: end.service,
             rulers,
-            prober_wait,
+            prober_wait: cost.wait,
+            took: cost.took,
+            stalled: cost.stalled,
         };
+        let plan = &self.plan;
         sample.outcome = match (end.result, sample.total()) {
-            (Err(failure), _) => Outcome::Failed(failure),
-            (Ok(()), Some(total)) if starved(prober_wait, total, self.plan.void_share) => Outcome::Voided,
-            (Ok(()), Some(total)) if total > self.plan.deadline => Outcome::Late,
+            (Err(failure), _) => judged(failure, plan, own_part(&sample), cost.took),
+            (Ok(()), Some(total)) if starved(own_part(&sample), total, plan.void_share) => {
+                Outcome::Voided(None)
+            }
+            (Ok(()), Some(total)) if total > plan.deadline => Outcome::Late,
             (Ok(()), _) => Outcome::Ok,
         };
         (sample, end.losses)
     }
 
     async fn fresh(&self, start: Instant) -> Attempt {
-        match self.open_session(start + self.plan.deadline).await {
-            Err(NotOpened { phases, failure }) => not_opened(phases, failure),
+        let (opening, mut losses) = (Opening::default(), Vec::new());
+        let attempt = connect::Attempt {
+            plan: &self.plan,
+            deadline: start + self.plan.deadline,
+            opening: &opening,
+            losses: &mut losses,
+        };
+        match self.open_session(attempt, Connection::Fresh).await {
+            Err(NotOpened { phases, failure }) => not_opened(phases, failure, losses),
             Ok((session, setup)) => {
                 let give_up = start + self.plan.deadline + self.plan.drain;
-                let end = self.call_on(&session, give_up).await;
+                let mut end = self.call_on(&session, give_up).await;
+                end.losses.extend(losses);
                 let rulers = Rulers { handshake: session.handshake, ..session.kernel_rulers() };
-                self.pings.connection_ended(end_reason(&session.ended));
                 Attempt { setup, opened: true, rulers, end }
             }
         }
@@ -172,19 +239,16 @@ impl Probe {
 
     async fn reused(&self, start: Instant) -> Attempt {
         let mut deadline = start + self.plan.deadline;
+        let mut losses = Vec::new();
         // A request that a server promised not to have looked at is sent once more, as gRPC clients
         // do; what the first attempt took is latency all the same.
         let mut refused: Option<Refused> = None;
         loop {
-            // The session's lock is held while a connection is opened: whoever else wants it
-            // waits here, so the wait needs the same deadline.
-            let lease = match timeout_at(deadline.into(), self.lease(deadline)).await {
-                Ok(Ok(lease)) => lease,
-                Ok(Err(NotOpened { phases, failure })) => return not_opened(phases, failure),
-                Err(_) => {
-                    let phase = super::failure::SetupPhase::Connect;
-                    let failure = super::failure::setup_deadline(&self.plan, phase);
-                    return not_opened(Phases::default(), failure);
+            let lease = match self.lease(deadline, &mut losses).await {
+                Ok(lease) => lease,
+                Err(NotOpened { phases, failure }) => {
+                    losses.extend(refused.into_iter().flat_map(|refused| refused.losses));
+                    return not_opened(phases, failure, losses);
                 }
             };
             // Opening is not part of a reused sample, so its patience starts here.
@@ -208,6 +272,7 @@ impl Probe {
                 end.losses.extend(refused.losses);
                 end.phases.request = end.phases.request.map(|request| request + refused.took);
             }
+            end.losses.append(&mut losses);
             let ping = ping.unwrap_or_else(|loss| {
                 end.losses.push(("ping", loss));
                 None
@@ -250,13 +315,25 @@ impl Probe {
 
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
         let sequence = NEXT_SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        call(&self.plan, &self.head, session.send.clone(), &session.clock, &session.ended, sequence, give_up)
-            .await
+        let (send, clock, ended) = (session.send.clone(), &session.clock, &session.ended);
+        let mut end = call(&self.plan, &self.head, send, clock, ended, sequence, give_up).await;
+        if let Err(failure) = &mut end.result
+            && (failure.class, failure.phase) == (FailureClass::Deadline, FailurePhase::Wait)
+            && read_tcp_info(session.socket.as_fd()).not_sent.is_some_and(|bytes| bytes > 0)
+        {
+            // This host's socket took the request, and the peer's did not.
+            *failure = failure::deadline(&self.plan, FailurePhase::Request, !end.silent);
+        }
+        end
     }
 
-    async fn open_session(&self, deadline: Instant) -> Result<(Session, Phases), NotOpened> {
+    async fn open_session(
+        &self,
+        attempt: connect::Attempt<'_>,
+        connection: Connection,
+    ) -> Result<(Session, Phases), NotOpened> {
         let Opened { send, ping, clock, socket, phases, handshake, ended, driver } =
-            open(&self.plan, self.tls.as_ref(), deadline).await?;
+            open(attempt, self.tls.as_ref(), self.events.of(connection)).await?;
         Ok((
             Session { send, clock, socket, pinger: Pinger::new(ping), handshake, ended, _driver: driver },
             phases,
@@ -264,26 +341,53 @@ impl Probe {
     }
 
     /// The reused connection, opened if there is none that can take a request.
-    async fn lease(&self, deadline: Instant) -> Result<Lease, NotOpened> {
-        let mut slot = self.reused.lock().await;
-        if let Some(session) = slot.as_ref() {
+    ///
+    /// The lock is held while one is opened. Whoever waits for it meanwhile shares the outcome, also a
+    /// failure: else a peer that hangs would be asked by one after the other, each with less time.
+    async fn lease(
+        &self,
+        deadline: Instant,
+        losses: &mut Vec<(&'static str, Loss)>,
+    ) -> Result<Lease, NotOpened> {
+        let arrived = Instant::now();
+        let Ok(mut slot) = timeout_at(deadline.into(), self.reused.lock()).await else {
+            let failure = failure::setup_deadline(&self.plan, self.opening.phase());
+            return Err(NotOpened { phases: Phases::default(), failure });
+        };
+        if let Some(session) = slot.session.as_ref() {
             if session.takes_requests().await {
                 return Ok(Lease { session: Arc::clone(session), opened: false });
             }
-            self.pings.connection_ended(end_reason(&session.ended));
-            *slot = None;
+            self.retire(&mut slot);
         }
-        let (session, _) = self.open_session(deadline).await?;
-        let session = Arc::new(session);
-        *slot = Some(Arc::clone(&session));
-        Ok(Lease { session, opened: true })
+        if let Some((_, failed)) = slot.failed.as_ref().filter(|(when, _)| *when >= arrived) {
+            return Err(failed.clone());
+        }
+        let attempt = connect::Attempt { plan: &self.plan, deadline, opening: &self.opening, losses };
+        match self.open_session(attempt, Connection::Reused).await {
+            Ok((session, _)) => {
+                let session = Arc::new(session);
+                slot.session = Some(Arc::clone(&session));
+                Ok(Lease { session, opened: true })
+            }
+            Err(failed) => {
+                slot.failed = Some((Instant::now(), failed.clone()));
+                Err(failed)
+            }
+        }
     }
 
     async fn forget(&self, session: &Arc<Session>) {
         let mut slot = self.reused.lock().await;
-        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
-            self.pings.connection_ended(end_reason(&session.ended));
-            *slot = None;
+        if slot.session.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
+            self.retire(&mut slot);
+        }
+    }
+
+    /// Takes the connection out of its slot and learns from how it ended.
+    fn retire(&self, slot: &mut Slot) {
+        if let Some(session) = slot.session.take() {
+            self.pings.connection_ended(session.clock.goaway(), session.pinger.was_used());
         }
     }
 }
@@ -305,7 +409,7 @@ impl Session {
     }
 }
 
-fn not_opened(setup: Phases, failure: Failure) -> Attempt {
+fn not_opened(setup: Phases, failure: Failure, losses: Vec<(&'static str, Loss)>) -> Attempt {
     Attempt {
         setup,
         opened: false,
@@ -315,14 +419,37 @@ fn not_opened(setup: Phases, failure: Failure) -> Attempt {
             result: Err(failure),
             hops: HopEvidence::default(),
             service: None,
-            losses: Vec::new(),
+            losses,
             unprocessed: false,
             silent: false,
         },
     }
 }
 
-/// Whether the prober's own wait explains more than `share` of a latency.
-pub(super) fn starved(prober_wait: Option<Duration>, total: Duration, share: f64) -> bool {
-    prober_wait.is_some_and(|wait| wait.as_secs_f64() > total.as_secs_f64() * share)
+/// The part of a sample in which this prober did not look: its thread had no CPU, or stood still.
+/// **None**: the kernel does not tell the first, and there was nothing of the second.
+pub(super) fn own_part(sample: &ProbeSample) -> Option<Duration> {
+    sample.prober_wait.max(Some(sample.stalled).filter(|stalled| !stalled.is_zero()))
+}
+
+/// Whether the prober's own part explains more than `share` of a latency, or of a deadline.
+pub(super) fn starved(own_part: Option<Duration>, total: Duration, share: f64) -> bool {
+    own_part.is_some_and(|own_part| own_part.as_secs_f64() > total.as_secs_f64() * share)
+}
+
+/// A failure, or the void if this prober may have made it itself: it stood still for more than its share
+/// of the deadline, and there was no whole deadline in which it looked and nothing came.
+pub(super) fn judged(
+    failure: Failure,
+    plan: &ProbePlan,
+    own_part: Option<Duration>,
+    took: Duration,
+) -> Outcome {
+    let looked = took.saturating_sub(own_part.unwrap_or_default());
+    let own_fault = starved(own_part, plan.deadline, plan.void_share) && looked < plan.deadline;
+    if own_fault && failure.may_be_a_stall() {
+        Outcome::Voided(Some(failure))
+    } else {
+        Outcome::Failed(failure)
+    }
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 const OFFSET_RTT: usize = 68;
 /// Byte offset of `tcpi_min_rtt` (u32, µs, windowed minimum; kernel 4.6).
 const OFFSET_MIN_RTT: usize = 148;
+/// Byte offset of `tcpi_notsent_bytes` (u32; kernel 4.6).
+const OFFSET_NOT_SENT: usize = 144;
 /// More than the fields above need, less than the whole structure.
 const LENGTH: usize = 160;
 /// What the kernel reports as minimum before it has a sample.
@@ -24,6 +26,9 @@ pub(super) struct TcpInfo {
     pub(super) rtt: Option<Duration>,
     /// Windowed minimum. **None**: no sample yet, or the kernel does not tell.
     pub(super) min_rtt: Option<Duration>,
+    /// Bytes that were written to the socket and never sent: the peer's window, or the path, does not
+    /// take them. **None**: the kernel does not tell.
+    pub(super) not_sent: Option<u32>,
 }
 
 /// Reads the socket's figures; a socket that is no TCP socket any more gives `None`s.
@@ -49,14 +54,15 @@ pub(super) fn read_tcp_info(socket: BorrowedFd<'_>) -> TcpInfo {
 }
 
 fn parse_tcp_info(bytes: &[u8]) -> TcpInfo {
-    let micros = |offset: usize| {
+    let field = |offset: usize| {
         let field: [u8; 4] = bytes.get(offset..offset + 4)?.try_into().ok()?;
-        match u32::from_ne_bytes(field) {
-            0 | NO_SAMPLE => None,
-            micros => Some(Duration::from_micros(u64::from(micros))),
-        }
+        Some(u32::from_ne_bytes(field))
     };
-    TcpInfo { rtt: micros(OFFSET_RTT), min_rtt: micros(OFFSET_MIN_RTT) }
+    let micros = |offset: usize| match field(offset)? {
+        0 | NO_SAMPLE => None,
+        micros => Some(Duration::from_micros(u64::from(micros))),
+    };
+    TcpInfo { rtt: micros(OFFSET_RTT), min_rtt: micros(OFFSET_MIN_RTT), not_sent: field(OFFSET_NOT_SENT) }
 }
 
 #[cfg(test)]
@@ -70,8 +76,10 @@ mod tests {
         bytes[OFFSET_RTT..OFFSET_RTT + 4].copy_from_slice(&1500_u32.to_ne_bytes());
         bytes[OFFSET_MIN_RTT..OFFSET_MIN_RTT + 4].copy_from_slice(&1200_u32.to_ne_bytes());
         let rtt = Some(Duration::from_micros(1500));
-        assert_eq!(parse_tcp_info(&bytes), TcpInfo { rtt, min_rtt: Some(Duration::from_micros(1200)) });
-        assert_eq!(parse_tcp_info(&bytes[..104]), TcpInfo { rtt, min_rtt: None });
+        bytes[OFFSET_NOT_SENT..OFFSET_NOT_SENT + 4].copy_from_slice(&7_u32.to_ne_bytes());
+        let min_rtt = Some(Duration::from_micros(1200));
+        assert_eq!(parse_tcp_info(&bytes), TcpInfo { rtt, min_rtt, not_sent: Some(7) });
+        assert_eq!(parse_tcp_info(&bytes[..104]), TcpInfo { rtt, min_rtt: None, not_sent: None });
         assert_eq!(parse_tcp_info(&[]), TcpInfo::default());
     }
 

@@ -4,7 +4,7 @@ use super::probe_ledger;
 use crate::model::figure::Figure;
 use crate::model::hop::{HopEvidence, HopSource, HopTiming};
 use crate::model::ledger::{Evidence, PathLedger, Segment};
-use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers, ServiceTiming};
 use std::sync::Arc;
@@ -80,6 +80,8 @@ pub(super) fn sample(
         }),
         rulers: Rulers::default(),
         prober_wait: None,
+        took: Duration::ZERO,
+        stalled: Duration::ZERO,
     }
 }
 
@@ -349,13 +351,17 @@ fn only_white_box_measurements_that_reached_their_trailers_have_a_ledger() {
     cut.phases.response = None;
     let mut silent = good();
     silent.phases.wait = None;
-    let refused =
-        Failure { status: GrpcStatus::Unavailable, class: FailureClass::ALL[0], detail: "refused".into() };
+    let refused = Failure {
+        status: GrpcStatus::Unavailable,
+        class: FailureClass::ALL[0],
+        phase: FailurePhase::ALL[0],
+        detail: "refused".into(),
+    };
     let without = [
         black_box,
         cut,
         silent,
-        ProbeSample { outcome: Outcome::Voided, ..good() },
+        ProbeSample { outcome: Outcome::Voided(None), ..good() },
         ProbeSample { outcome: Outcome::Failed(refused), ..good() },
     ];
     for sample in without {

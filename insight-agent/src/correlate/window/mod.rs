@@ -10,7 +10,7 @@ mod tests;
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window_ledger::window_ledger;
 use crate::model::plan::{Connection, LinkEnds, Mode, ProbePlan};
-use crate::model::sample::{Outcome, ProbeSample};
+use crate::model::sample::ProbeSample;
 use crate::model::window::{ProbeWindow, Window};
 use ledgers::LedgerSums;
 use path::PathLatencies;
@@ -105,7 +105,7 @@ impl Aggregator {
                 None => self.handshakes.insert(plan.route.name.clone(), handshake),
             };
         }
-        if sample.outcome == Outcome::Voided {
+        if sample.is_voided() {
             return 0;
         }
         self.probes.entry((plan.name.clone(), sample.connection)).or_default().add(sample);

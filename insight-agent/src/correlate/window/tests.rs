@@ -4,14 +4,15 @@ use super::*;
 use crate::correlate::fixtures::{hop, link_plan, link_sample, ms, plan, sample};
 use crate::model::figure::Figure;
 use crate::model::ledger::Evidence;
-use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Call, Mode};
+use crate::model::sample::Outcome;
 use crate::model::window::{LedgerWindow, SegmentWindow};
 use proptest::prelude::*;
 
 fn failed() -> Outcome {
     let (status, class) = (GrpcStatus::Unavailable, FailureClass::Refused);
-    Outcome::Failed(Failure { status, class, detail: String::new() })
+    Outcome::Failed(Failure { status, class, phase: FailurePhase::Connect, detail: String::new() })
 }
 
 fn segment<'a>(ledger: &'a LedgerWindow, name: &str) -> &'a SegmentWindow {
@@ -44,7 +45,7 @@ fn failures_voided_fresh_and_large_samples_are_not_the_path() {
     let now = Instant::now();
     let mut window = Aggregator::new(vec![Arc::clone(&small), Arc::clone(&large)], now);
     window.record(&ProbeSample { outcome: failed(), ..sample(&small, now, ms(5)) });
-    window.record(&ProbeSample { outcome: Outcome::Voided, ..sample(&small, now, ms(5)) });
+    window.record(&ProbeSample { outcome: Outcome::Voided(None), ..sample(&small, now, ms(5)) });
     window.record(&ProbeSample { connection: Connection::Fresh, ..sample(&small, now, ms(5)) });
     window.record(&sample(&large, now, ms(5)));
     let window = window.rotate(now, &NodeWindows::default());
@@ -270,7 +271,7 @@ proptest! {
         for (ns, voided) in &round_trips {
             let mut ping = link_sample(&link, Connection::Reused, now, Duration::from_nanos(*ns));
             if *voided {
-                ping.outcome = Outcome::Voided;
+                ping.outcome = Outcome::Voided(None);
             }
             window.record(&ping);
         }

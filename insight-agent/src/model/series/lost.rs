@@ -4,8 +4,8 @@ use super::{Kind, Series, closed};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
 
 /// Measurements outside of the kernel that can lose something.
-const OUTSIDE: [&str; 8] =
-    ["probe", "hop_headers", "service_timing", "ping", "link", "report", "window_ledger", "host"];
+const OUTSIDE: [&str; 9] =
+    ["probe", "dns", "hop_headers", "service_timing", "ping", "link", "report", "window_ledger", "host"];
 
 /// Measurements that can lose something.
 pub const MEASUREMENTS: [&str; OUTSIDE.len() + Measurement::ALL.len()] = measurements();
@@ -25,7 +25,8 @@ const fn measurements() -> [&'static str; OUTSIDE.len() + Measurement::ALL.len()
 pub enum Loss {
     /// A scheduled probe was not started: too many of its kind were under way.
     InFlight,
-    /// A good answer was not used: the prober itself was starved of CPU.
+    /// A good answer, or a deadline that passed, was not used: the prober itself was starved of CPU or
+    /// stood still.
     Voided,
     /// A header or trailer that no parser understood.
     Malformed,
@@ -37,6 +38,8 @@ pub enum Loss {
     Missing,
     /// A reply that belongs to another request.
     Mismatched,
+    /// A lookup that was not started: one of the same name was under way, and its answer was waited for.
+    Skipped,
     /// A PING left out because the next hop asked for fewer.
     BackedOff,
     /// A sample that came after its consumer had gone or fallen behind.
@@ -75,7 +78,7 @@ pub enum Loss {
 
 impl Loss {
     /// The names, in order of declaration.
-    pub const NAMES: [&'static str; 24] = [
+    pub const NAMES: [&'static str; 25] = [
         "in_flight",
         "voided",
         "malformed",
@@ -83,6 +86,7 @@ impl Loss {
         "unknown_hop",
         "missing",
         "mismatched",
+        "skipped",
         "backed_off",
         "dropped",
         "map_full",

@@ -2,7 +2,8 @@
 
 use super::path::{SOURCE, TARGET};
 use super::{Kind, Label, Series, closed, configured};
-use crate::model::outcome::{FailureClass, GrpcStatus};
+use crate::model::connection_event::{EventKind, EventReason};
+use crate::model::outcome::{FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Connection, Mode};
 use crate::model::sample::Phases;
 
@@ -22,20 +23,24 @@ pub const LATENCY_BOUNDS: &[f64] = &[
 /// Bucket bounds of schedule lag, in seconds: the prober's timer resolves 1 ms.
 const LAG_BOUNDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
 
+/// With more probes than this, [`DURATION`] and [`SCHEDULE_LAG`] are of a path and not of a probe: their `probe`
+/// is empty. At 31 and 13 series each, half as many probes more would be a page of 100,000 series.
+pub const HISTOGRAM_PROBES_MOST: usize = 500;
+
 /// The full latency distribution.
 pub const DURATION: Series = Series {
     name: "insight_probe_duration_seconds",
-    help: "Latency of successful probes from the first phase to the trailers, in seconds; late answers with their true duration, failures never.",
+    help: "Latency of successful probes from the first phase to the trailers, in seconds; late answers with their true duration, failures never. With more than 500 probes one per path, without probe.",
     kind: Kind::Histogram(LATENCY_BOUNDS),
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
-    bound: "probes but link ones x connections (2)",
+    bound: "probes but link ones (500), or paths x modes (2), x connections (2)",
 };
 
 /// Each phase apart.
 pub const PHASE: Series = Series {
     name: "insight_probe_phase_seconds",
-    help: "Duration of each phase of successful probes, in seconds.",
-    kind: Kind::Histogram(LATENCY_BOUNDS),
+    help: "Duration of each phase of successful probes, in seconds: sum and count, for means.",
+    kind: Kind::Summary,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("phase", &Phases::NAMES)],
     bound: "probes but link ones x (3 phases on reused + 7 on fresh connections)",
 };
@@ -43,7 +48,7 @@ pub const PHASE: Series = Series {
 /// How probes ended.
 pub const RESULTS: Series = Series {
     name: "insight_probe_results_total",
-    help: "Probes that ended, by gRPC status; OK includes late and voided ones. Of link probes, fresh are the handshakes and reused the PINGs.",
+    help: "Probes that ended, by gRPC status; OK includes late and voided answers, while a failure that is voided is in none. Of link probes, fresh are the handshakes and reused the PINGs.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("status", &GrpcStatus::NAMES)],
     bound: "probes x connections (2) x statuses that occurred (17)",
@@ -52,10 +57,44 @@ pub const RESULTS: Series = Series {
 /// Who is named by failures.
 pub const FAILURES: Series = Series {
     name: "insight_probe_failures_total",
-    help: "Failed probes by failure class: who or what is named by the way in which they failed.",
+    help: "Failed probes by failure class, who or what is named by the way in which they failed, and by the phase in which they ended.",
     kind: Kind::Counter,
-    labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("class", &FailureClass::NAMES)],
-    bound: "probes x connections (2) x classes that occurred (15)",
+    labels: &[
+        SOURCE,
+        TARGET,
+        PROBE,
+        MODE,
+        CONNECTION,
+        closed("class", &FailureClass::NAMES),
+        closed("phase", &FailurePhase::NAMES),
+    ],
+    bound: "probes x connections (2) x pairs of class (15) and phase (8) that occurred, at most 30 of which go together",
+};
+
+/// What happened to connections, besides answers.
+pub const CONNECTION_EVENTS: Series = Series {
+    name: "insight_probe_connection_events_total",
+    help: "What next hops did to the probes' connections, besides answering: GOAWAY and RST_STREAM frames by error code, SETTINGS after the first ones by parameter, and requests that could not be sent at once by what held them.",
+    kind: Kind::Counter,
+    labels: &[
+        SOURCE,
+        TARGET,
+        PROBE,
+        MODE,
+        CONNECTION,
+        closed("event", &EventKind::NAMES),
+        closed("reason", &EventReason::NAMES),
+    ],
+    bound: "probes x connections (2) x events with their reasons that occurred (40)",
+};
+
+/// How far PINGs were backed off.
+pub const PING_INTERVAL: Series = Series {
+    name: "insight_probe_ping_interval_seconds",
+    help: "Least time between two PINGs of a probe whose next hop asked for fewer (GOAWAY with ENHANCE_YOUR_CALM), in seconds; doubled each time. Absent while none did.",
+    kind: Kind::Gauge,
+    labels: &[SOURCE, TARGET, PROBE],
+    bound: "probes whose next hop objected",
 };
 
 /// Answers after the deadline.
@@ -88,10 +127,10 @@ pub const CONNECTIONS: Series = Series {
 /// How late probes started.
 pub const SCHEDULE_LAG: Series = Series {
     name: "insight_probe_schedule_lag_seconds",
-    help: "How much later than scheduled probes started, in seconds.",
+    help: "How much later than scheduled probes started, in seconds. With more than 500 probes one per path, without probe.",
     kind: Kind::Histogram(LAG_BOUNDS),
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
-    bound: "probes x connections (2)",
+    bound: "probes (500), or paths x modes (3), x connections (2)",
 };
 
 /// Success share of the last window, for alerts that need no rate.
@@ -116,5 +155,17 @@ pub const RULER: Series = Series {
 pub const RULERS: [&str; 4] = ["handshake", "ack", "ack_min", "ping"];
 
 /// This file's families.
-pub const SERIES: &[Series] =
-    &[DURATION, PHASE, RESULTS, FAILURES, LATE, SKIPPED, CONNECTIONS, SCHEDULE_LAG, SUCCESS_RATIO, RULER];
+pub const SERIES: &[Series] = &[
+    DURATION,
+    PHASE,
+    RESULTS,
+    FAILURES,
+    LATE,
+    SKIPPED,
+    CONNECTIONS,
+    CONNECTION_EVENTS,
+    PING_INTERVAL,
+    SCHEDULE_LAG,
+    SUCCESS_RATIO,
+    RULER,
+];

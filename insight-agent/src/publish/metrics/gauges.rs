@@ -30,6 +30,7 @@ const HOP_RUN_DELAY: GaugeRow<3> = GaugeRow::of(&path::HOP_RUN_DELAY);
 const LEDGER_END_TO_END: GaugeRow<4> = GaugeRow::of(&path::LEDGER_END_TO_END);
 const LEDGER_RESIDUAL: GaugeRow<3> = GaugeRow::of(&path::LEDGER_RESIDUAL);
 const SUCCESS_RATIO: GaugeRow<5> = GaugeRow::of(&probe::SUCCESS_RATIO);
+const PING_INTERVAL: GaugeRow<3> = GaugeRow::of(&probe::PING_INTERVAL);
 const RULER: GaugeRow<5> = GaugeRow::of(&probe::RULER);
 const SERVICE_TIME: GaugeRow<5> = GaugeRow::of(&service::TIME);
 const SERVICE_LOAD_RATIO: GaugeRow<5> = GaugeRow::of(&service::LOAD_RATIO);
@@ -78,6 +79,8 @@ struct Shown {
     window: Option<Arc<Window>>,
     measurements: Arc<[MeasurementStatus]>,
     config: ConfigState,
+    /// Of probes whose next hop asked for fewer PINGs.
+    ping_intervals: Vec<(Arc<ProbePlan>, Duration)>,
 }
 
 impl Gauges {
@@ -85,7 +88,7 @@ impl Gauges {
         let started = SystemTime::now();
         let success = started.duration_since(SystemTime::UNIX_EPOCH).ok();
         let config = ConfigState { successful: true, success, restart_required: false };
-        let shown = Shown { window: None, measurements: Arc::default(), config };
+        let shown = Shown { window: None, measurements: Arc::default(), config, ping_intervals: Vec::new() };
         Self { agent, started, window, shown: Mutex::new(shown) }
     }
 
@@ -99,10 +102,18 @@ impl Gauges {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).measurements = measurements;
     }
 
-    /// Leaves out of the shown window what is of none of these plans.
+    /// Replaces the least time between two PINGs of one probe.
+    pub(super) fn show_ping_interval(&self, plan: &Arc<ProbePlan>, interval: Duration) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.ping_intervals.retain(|(known, _)| known.name != plan.name);
+        shown.ping_intervals.push((Arc::clone(plan), interval));
+    }
+
+    /// Leaves out what is of none of these plans.
     pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.window = shown.window.take().map(|window| Arc::new(window.narrowed(plans)));
+        shown.ping_intervals.retain(|(known, _)| plans.iter().any(|plan| Arc::ptr_eq(plan, known)));
     }
 
     /// Replaces what is known of the configuration, made from what was.
@@ -115,6 +126,7 @@ impl Gauges {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = self.agent_families(&shown.measurements);
         families.extend(config_families(shown.config));
+        families.push(ping_intervals(&shown.ping_intervals));
         if let Some(window) = shown.window.filter(|w| is_fresh(w, Instant::now())) {
             families.extend(window_families(&window));
         }
@@ -135,6 +147,14 @@ impl Gauges {
         }
         vec![build.into_proto(), start.into_proto(), length.into_proto(), state.into_proto()]
     }
+}
+
+fn ping_intervals(of: &[(Arc<ProbePlan>, Duration)]) -> MetricFamily {
+    let mut family = PING_INTERVAL.family();
+    for (plan, interval) in of {
+        family.put([&plan.source, &plan.target, &plan.name], Some(interval.as_secs_f64()));
+    }
+    family.into_proto()
 }
 
 fn config_families(config: ConfigState) -> [MetricFamily; 3] {
@@ -323,6 +343,7 @@ impl GaugeCollector {
             HOP_THROTTLED.desc(),
             HOP_RUN_DELAY.desc(),
             SUCCESS_RATIO.desc(),
+            PING_INTERVAL.desc(),
             RULER.desc(),
             SERVICE_TIME.desc(),
             SERVICE_LOAD_RATIO.desc(),

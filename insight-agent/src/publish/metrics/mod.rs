@@ -13,18 +13,21 @@ mod kernel;
 mod links;
 mod numbers;
 mod probes;
+mod summaries;
 #[cfg(test)]
 mod tests;
 
 pub use gauges::AgentLabels;
 
+use crate::model::connection_event::ConnectionEvent;
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
 use crate::model::host::HostSnapshot;
 use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::reload::ConfigState;
-use crate::model::sample::{Outcome, ProbeSample};
+use crate::model::sample::ProbeSample;
 use crate::model::series::host::netstat;
+use crate::model::series::kernel::Names;
 use crate::model::series::lost::{self, Loss};
 use crate::model::series::{path, sockets};
 use crate::model::status::{LossStatus, MeasurementStatus};
@@ -120,7 +123,7 @@ impl Metrics {
     pub fn observe(&self, sample: &ProbeSample) {
         self.probes.observe(sample);
         self.links.observe(sample);
-        if sample.outcome == Outcome::Voided {
+        if sample.is_voided() {
             self.lost("probe", Loss::Voided, 1);
         }
         for (loss, counts) in [(Loss::Malformed, &sample.hops.malformed), (Loss::Capped, &sample.hops.capped)]
@@ -194,6 +197,22 @@ impl Metrics {
         self.lost("probe", Loss::InFlight, 1);
     }
 
+    /// Counts what happened on a probe's connections besides answers.
+    pub fn connection_event(
+        &self,
+        plan: &ProbePlan,
+        connection: Connection,
+        event: ConnectionEvent,
+        count: u64,
+    ) {
+        self.probes.connection_event(plan, connection, event, count);
+    }
+
+    /// Shows the least time between two PINGs of a probe whose next hop asked for fewer.
+    pub fn ping_interval(&self, plan: &Arc<ProbePlan>, interval: Duration) {
+        self.gauges.show_ping_interval(plan, interval);
+    }
+
     /// Counts what a measurement lost. `measurement` is one of `series::lost::MEASUREMENTS`.
     pub fn lost(&self, measurement: &'static str, loss: Loss, count: u64) {
         debug_assert!(lost::MEASUREMENTS.contains(&measurement), "{measurement} is not in the table");
@@ -232,12 +251,12 @@ impl Metrics {
         self.gauges.show_window(Arc::new(window.clone()));
     }
 
-    /// Shows what the programs in the kernel have counted so far; its losses are added up. `peers`
-    /// are the configured groups, in their order.
+    /// Shows what the programs in the kernel have counted so far; its losses are added up. `names`
+    /// are what its groups are called.
     ///
     /// Cumulative: `snapshot` is of the same programs as the one before.
-    pub fn publish_kernel(&self, snapshot: KernelSnapshot, peers: &[String]) {
-        for (measurement, loss, more) in self.sockets.show(snapshot, peers) {
+    pub fn publish_kernel(&self, snapshot: KernelSnapshot, names: &Names) {
+        for (measurement, loss, more) in self.sockets.show(snapshot, names) {
             self.lost(measurement.name(), loss.into(), more);
         }
     }

@@ -20,7 +20,7 @@ fn each_ruler_of_a_link_has_its_distribution_and_no_probe_latency() {
         metrics.observe(&link_sample(&plan, connection, round_trip));
     }
     let voided = link_sample(&plan, Connection::Reused, us(5_000));
-    metrics.observe(&ProbeSample { outcome: Outcome::Voided, ..voided });
+    metrics.observe(&ProbeSample { outcome: Outcome::Voided(None), ..voided });
     let lost = ProbeSample { rulers: Rulers::default(), ..link_sample(&plan, Connection::Fresh, us(1)) };
     metrics.observe(&ProbeSample { outcome: failed(), ..lost });
     let shown = scrape(&metrics);

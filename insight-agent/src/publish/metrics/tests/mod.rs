@@ -14,9 +14,9 @@ mod exposition;
 use super::*;
 use crate::model::hop::{HopEvidence, HopSource};
 use crate::model::ledger::{Evidence, HopHost, LedgerKind, Population};
-use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
+use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, RoutePlan};
-use crate::model::sample::{Phases, Rulers};
+use crate::model::sample::{Outcome, Phases, Rulers};
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, SegmentWindow, ServiceWindow};
 use exposition::Exposition;
 use std::time::Instant;
@@ -94,6 +94,8 @@ fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
         service: None,
         rulers: Rulers::default(),
         prober_wait: None,
+        took: Duration::ZERO,
+        stalled: Duration::ZERO,
     }
 }
 
@@ -101,6 +103,7 @@ fn failed() -> Outcome {
     Outcome::Failed(Failure {
         status: GrpcStatus::Unavailable,
         class: FailureClass::Refused,
+        phase: FailurePhase::Connect,
         detail: String::new(),
     })
 }

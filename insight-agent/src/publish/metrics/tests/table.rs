@@ -2,6 +2,7 @@
 
 use super::exposition::{Labels, Type};
 use super::*;
+use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use crate::model::discovery::state::Success;
 use crate::model::series::{self, Kind, Values};
 use crate::model::status::MeasurementState;
@@ -14,12 +15,15 @@ fn full() -> Metrics {
     let metrics = Metrics::new(&agent(), WINDOW, &[Arc::clone(&plan), Arc::clone(&link)]);
     metrics.observe(&sample(&plan, Outcome::Ok));
     metrics.observe(&sample(&plan, failed()));
+    let event = ConnectionEvent { kind: EventKind::SendStall, reason: EventReason::Socket };
+    metrics.connection_event(&plan, Connection::Reused, event, 1);
+    metrics.ping_interval(&plan, Duration::from_secs(2));
     let mut window = window(&plan);
     window.probes.extend(super::window(&link).probes);
     let second = of_nodes(&window.paths[0].ledgers[0]);
     window.paths[0].ledgers.push(second);
     metrics.publish_window(&window);
-    metrics.publish_kernel(sockets::snapshot(), &["sg".to_owned()]);
+    metrics.publish_kernel(sockets::snapshot(), &sockets::names());
     metrics.publish_host(Arc::new(host::snapshot()));
     metrics.publish_measurements(&[MeasurementStatus {
         node: "node-1".to_owned(),
@@ -49,6 +53,7 @@ fn exporter_shows_exactly_the_declared_families() {
             Kind::Gauge => Type::Gauge,
             Kind::Untyped => Type::Untyped,
             Kind::Histogram(_) => Type::Histogram,
+            Kind::Summary => Type::Summary,
         };
         assert_eq!(family.kind, kind, "{name}");
         assert_eq!(family.help.as_deref(), Some(row.help), "{name}");
