@@ -35,6 +35,8 @@ pub struct Seen {
     inode: u64,
     length: u64,
     modified: (i64, i64),
+    /// Of its attributes: a file that may be read now, and could not before, is another one.
+    changed: (i64, i64),
 }
 
 impl Seen {
@@ -46,6 +48,7 @@ impl Seen {
             inode: file.ino(),
             length: file.size(),
             modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
         })
     }
 }

@@ -46,7 +46,7 @@ impl Source for FileSource {
 type Looked = Result<BTreeMap<PathBuf, Option<Seen>>, LookupFailure>;
 
 /// What is known of a file.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     /// What it was when it was read.
     seen: Option<Seen>,
@@ -140,8 +140,13 @@ async fn take(
         Ok(seen) => seen,
         Err(failure) => return (known, Some(failure)),
     };
+    let (before, known) = (known.clone(), known);
     let read = tokio::task::spawn_blocking(move || read_changed(known, seen)).await;
-    let files = read.unwrap_or_default();
+    let Ok(files) = read else {
+        let broke =
+            failure(LookupClass::Malformed, "reading the files broke: see the agent's log".to_owned());
+        return (before, Some(broke));
+    };
     let bad: Vec<_> = files.values().filter_map(|file| file.failure.clone()).collect();
     let mut failure = bad.first().cloned();
     if let (Some(failure), more @ 1..) = (&mut failure, bad.len().saturating_sub(1)) {

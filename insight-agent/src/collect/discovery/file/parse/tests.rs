@@ -83,11 +83,8 @@ fn what_is_wrong_is_told_with_its_line() {
         assert!(told.contains(what), "{told} in {text}");
         assert!(!told.contains(" at line "), "{told}: the line is told once");
     }
-    let (line, what) = (|| {
-        let error = parse(Format::Json, b"[\n\xff]").unwrap_err();
-        (error.line, error.what)
-    })();
-    assert_eq!((line, what.as_str()), (Some(2), "not UTF-8 text"));
+    let error = parse(Format::Json, b"[\n\xff]").unwrap_err();
+    assert_eq!((error.line, error.what.as_str()), (Some(2), "not UTF-8 text"));
 }
 
 #[test]
