@@ -7,6 +7,7 @@ pub mod connection_event;
 pub mod discovery;
 pub mod doctor;
 pub mod figure;
+pub mod glob;
 pub mod hop;
 pub mod host;
 pub mod kernel;

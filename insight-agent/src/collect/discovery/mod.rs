@@ -1,10 +1,12 @@
 //! Who is there to be probed: sources that each watch one registry.
 
 mod backoff;
+pub mod dns;
+pub mod file;
 
 pub use backoff::Backoff;
 
-use crate::model::discovery::{Endpoint, Found, LookupFailure};
+use crate::model::discovery::{Endpoint, Found, LookupFailure, SourcePlan};
 use std::future::Future;
 use std::pin::Pin;
 use tokio::sync::mpsc;
@@ -15,9 +17,18 @@ pub type Watching = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// One registry, or one file, that is watched.
 pub trait Source: Send + std::fmt::Debug {
     /// Tells the whole roster first, and again whenever it is another one, and every failure to learn it;
-    /// goes on in spite of failures, with growing pauses, and never ends by itself. Dropping the future ends
+    /// tells that it is unchanged each time that it has learnt that (the roster's age is counted from there,
+    /// and a roster that is told again and is the same says so too); goes on in spite of failures, with growing pauses, and never ends by itself. Dropping the future ends
     /// it and closes its connections. Nothing in it blocks.
     fn watch(self: Box<Self>, outlet: Outlet) -> Watching;
+}
+
+/// The source of a plan.
+pub fn source(plan: &SourcePlan) -> Box<dyn Source> {
+    match plan {
+        SourcePlan::File(plan) => Box::new(file::FileSource::new(plan.clone())),
+        SourcePlan::Dns(plan) => Box::new(dns::DnsSource::new(plan.clone())),
+    }
 }
 
 /// Where a source tells what it has found.
@@ -36,6 +47,11 @@ impl Outlet {
     /// Everyone who is there.
     pub async fn roster(&self, endpoints: Vec<Endpoint>) {
         self.tell(Found::roster(endpoints)).await;
+    }
+
+    /// What was told last has been learnt again.
+    pub async fn unchanged(&self) {
+        self.tell(Found::Unchanged).await;
     }
 
     /// Nobody knows at present.
