@@ -1,5 +1,8 @@
 //! What a discovery source tells: who is there now, or why nobody knows.
 
+pub mod consul;
+pub mod kubernetes;
+
 use std::collections::BTreeMap;
 
 /// Most endpoints of one source that are kept. Beyond it is a filter that is missing, not a fleet that one

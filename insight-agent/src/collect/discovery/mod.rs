@@ -1,8 +1,15 @@
 //! Who is there to be probed: sources that each watch one registry.
 
+mod assembly;
 mod backoff;
+pub mod consul;
+mod http;
+mod json;
+pub mod kubernetes;
+mod pace;
 
 pub use backoff::Backoff;
+pub use json::ParseError;
 
 use crate::model::discovery::{Endpoint, Found, LookupFailure};
 use std::future::Future;
