@@ -6,6 +6,7 @@ use crate::collect::discovery::pace::Pace;
 use crate::collect::discovery::{Backoff, ParseError};
 use crate::model::discovery::consul::ConsulPlan;
 use crate::model::discovery::{LookupClass, LookupFailure};
+use http::StatusCode;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -105,8 +106,12 @@ impl Queries {
         } else {
             // Consul adds up to a sixteenth of the wait, so that not all queries end at once.
             let held = self.plan.wait + self.plan.wait / 16;
-            self.http.get(&target, held + PATIENCE).await?
+            // Another server may be at the address by now, to which the index means nothing.
+            self.http.get_once(&target, held + PATIENCE).await?
         };
+        if answer.status != StatusCode::OK {
+            return Err(self.http.refusal(&target, &answer).await);
+        }
         self.judge(&target, index, &answer, parse).map_err(Refusal::from)
     }
 

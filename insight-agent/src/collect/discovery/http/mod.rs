@@ -30,8 +30,8 @@ const EXCERPT_CHARS: usize = 200;
 /// Longest token file in bytes: service account tokens are 1 to 2 KiB.
 const TOKEN_MOST: u64 = 64 << 10;
 /// A peer may close a connection that nobody uses at the moment at which it is used again. What breaks within this
-/// time of its request did so, and the request is made once more on a new connection. Half of it would take slow
-/// networks for failures, twice as much would ask a restarted server with what the old one had said.
+/// time of its request did so, and the request is made once more on another connection. Half of it would take slow
+/// networks for failures; twice as much would hide that a server dies of each request.
 const RACE: Duration = Duration::from_secs(1);
 /// Longest pause that a peer's `retry-after` brings about.
 const RETRY_AFTER_MOST: Duration = Duration::from_secs(60);
@@ -121,25 +121,30 @@ impl Http {
         &self.remote
     }
 
-    /// The answer with status 200. Cancelling closes the connection.
+    /// The whole answer, whatever its status. Cancelling closes the connection.
     ///
     /// # Errors
-    /// Any other status, no whole answer within the deadline, or one beyond [`ANSWER_MOST`].
-    pub async fn get(&self, target: &Target, deadline: Duration) -> Result<Answer, Refusal> {
-        let answer = self.get_any(target, deadline).await?;
-        match answer.status {
-            StatusCode::OK => Ok(answer),
-            _ => Err(self.refusal(target, &answer).await),
-        }
+    /// No whole answer within the deadline, or one beyond [`ANSWER_MOST`].
+    pub async fn get(&self, target: &Target, deadline: Duration) -> Result<Answer, LookupFailure> {
+        self.answer(target, deadline, true).await
     }
 
-    /// The answer, whatever its status.
+    /// The same for a question that only the server makes sense of to which it was first put: it is never put again.
     ///
     /// # Errors
-    /// As [`Http::get`], but for the status.
-    pub async fn get_any(&self, target: &Target, deadline: Duration) -> Result<Answer, LookupFailure> {
+    /// As [`Http::get`].
+    pub async fn get_once(&self, target: &Target, deadline: Duration) -> Result<Answer, LookupFailure> {
+        self.answer(target, deadline, false).await
+    }
+
+    async fn answer(
+        &self,
+        target: &Target,
+        deadline: Duration,
+        again: bool,
+    ) -> Result<Answer, LookupFailure> {
         let whole = async {
-            let (connection, response) = self.send(target).await?;
+            let (connection, response) = self.send(target, again).await?;
             let (head, body) = response.into_parts();
             let body = self.whole(target, body).await?;
             self.lay_aside(connection);
@@ -158,7 +163,7 @@ impl Http {
         deadline: Duration,
     ) -> Result<Result<Lines, Answer>, LookupFailure> {
         let head = async {
-            let (connection, response) = self.send(target).await?;
+            let (connection, response) = self.send(target, true).await?;
             let (head, body) = response.into_parts();
             if head.status == StatusCode::OK {
                 return Ok(Ok(Lines::new(connection, body)));
@@ -193,7 +198,12 @@ impl Http {
         }
     }
 
-    async fn send(&self, target: &Target) -> Result<(Connection, Response<Incoming>), LookupFailure> {
+    /// **again**: whether what a connection that was idle does not carry may be sent once more on another one.
+    async fn send(
+        &self,
+        target: &Target,
+        again: bool,
+    ) -> Result<(Connection, Response<Incoming>), LookupFailure> {
         let token =
             self.token().await.map_err(|what| self.remote.failure(LookupClass::Denied, target, what))?;
         let unreachable = |what: String| self.remote.failure(LookupClass::Unreachable, target, what);
@@ -201,7 +211,7 @@ impl Http {
             let sent = Instant::now();
             match connection.send(self.request(target, token.as_ref())?).await {
                 Ok(response) => return Ok((connection, response)),
-                Err(_) if sent.elapsed() < RACE => {}
+                Err(_) if again && sent.elapsed() < RACE => {}
                 Err(error) => return Err(unreachable(causes(&error))),
             }
         }

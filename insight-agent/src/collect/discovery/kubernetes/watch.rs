@@ -30,8 +30,9 @@ const QUIET: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_millis(250);
 /// Pauses after failures, from the first to the longest: as Consul's.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// A watch that lasted so long did work, and what cut it is no reason to wait.
-const LASTED: Duration = Duration::from_secs(5);
+/// A watch that lasted so long did work, and what cut it is no reason to wait. Half of it would let a server that
+/// ends all watches be asked for its whole list twice a second; twice as much would leave rosters behind after a flap.
+const LASTED: Duration = Duration::from_secs(1);
 /// Most slices of one watch: with more of them there are more endpoints than are kept, unless most are empty.
 const SLICES_MOST: usize = ENDPOINTS_MOST;
 
@@ -147,7 +148,7 @@ impl Watch {
             if let Some(next) = &next {
                 target = target.with("continue", next);
             }
-            let answer = self.http.get_any(&target, PATIENCE).await?;
+            let answer = self.http.get(&target, PATIENCE).await?;
             if answer.status != StatusCode::OK {
                 // The pages' state is not kept any more: once more, in one piece.
                 if next.is_some() && is_gone(&answer) {
