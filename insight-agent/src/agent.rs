@@ -4,6 +4,7 @@
 //! prober thread ─ ProbeEvent ─► correlator task ─ Window ─► metrics, status
 //! node pollers ── NodeEvent ──►       │
 //! host thread ──── HostSnapshot ─► metrics, status, own report
+//! discovery task ─ rosters ─► reloader ─ Change ─► correlator, prober, pollers
 //! kernel thread ─► own report ◄───────┴─► node board ─► gRPC thread
 //!
 //! gRPC thread: receiver, reports, health, reflection    HTTP: /metrics, /api/v1/status
@@ -15,6 +16,7 @@
 mod asked;
 mod changes;
 mod correlator;
+pub mod discovery;
 mod error;
 pub mod file_watch;
 mod files;
@@ -40,7 +42,7 @@ pub use reload::{Reloader, Trigger};
 use crate::clock::AgentClock;
 use crate::collect::nodes::{Lost, Outlet};
 use crate::collect::probe::{Prober, ReadyProbes};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Rosters};
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window::Aggregator;
 use crate::model::series::lost::Loss;
@@ -51,6 +53,7 @@ use crate::serve::Reports;
 use asked::{AskChange, Asked, Askers, Places};
 use changes::{Change, Conductor, Handed, Known};
 use correlator::{ByName, Correlator};
+use discovery::{Discovery, Templates};
 use host::HostView;
 use kernel::States;
 use nodes::NodeBoard;
@@ -98,7 +101,8 @@ pub struct Agent {
     host: Arc<HostView>,
     kernel_changes: (Sender<config::Kernel>, Receiver<config::Kernel>),
     changes: (mpsc::Sender<Handed<Change>>, mpsc::Receiver<Handed<Change>>),
-    reloader: Option<Arc<Reloader>>,
+    reloader: Arc<Reloader>,
+    templates: Arc<Templates>,
 }
 
 impl Agent {
@@ -120,6 +124,7 @@ impl Agent {
         let planned: Vec<_> = config.probe_plans().into_iter().map(Planned::new).collect();
         let plans: Vec<_> = planned.iter().map(|planned| Arc::clone(&planned.plan)).collect();
         let probes = ReadyProbes::new(&plans)?;
+        files::check_templates(&config).into_iter().next().map_or(Ok(()), Err)?;
         let labels = AgentLabels {
             name: config.agent.name.clone(),
             region: config.agent.region.clone(),
@@ -138,6 +143,18 @@ impl Agent {
         let own = OwnReport::new(&config, AgentClock::start(), for_own, states, Arc::clone(&host))
             .map_err(|source| AgentError::Thread { part: "the node's report", source })?;
         let node_board = Arc::new(NodeBoard::new(&config, Arc::new(own)));
+        let templates = Arc::new(Templates::new(&config.discoveries, Arc::clone(&metrics)));
+        let changes = mpsc::channel(1);
+        let kernel_changes = std::sync::mpsc::channel();
+        let running = Running {
+            config: config.clone(),
+            rosters: Rosters::new(),
+            probes: planned.clone(),
+            asked: asked.clone(),
+        };
+        let to_kernel = kernel_changes.0.clone();
+        let (shown, known) = (Arc::clone(&metrics), Arc::clone(&templates));
+        let reloader = Arc::new(Reloader::new(running, changes.0.clone(), to_kernel, shown, known));
         Ok(Self {
             config,
             planned,
@@ -157,26 +174,18 @@ impl Agent {
             node_board,
             kernel_states,
             host,
-            kernel_changes: std::sync::mpsc::channel(),
-            changes: mpsc::channel(1),
-            reloader: None,
+            kernel_changes,
+            changes,
+            reloader,
+            templates,
         })
     }
 
     /// From now on this agent takes new configurations out of this file, on request: by what is returned,
     /// or by `POST /-/reload` on its admin listener.
-    pub fn follow(&mut self, path: PathBuf) -> Arc<Reloader> {
-        let running =
-            Running { config: self.config.clone(), probes: self.planned.clone(), asked: self.asked.clone() };
-        let reloader = Arc::new(Reloader::new(
-            path,
-            running,
-            self.changes.0.clone(),
-            self.kernel_changes.0.clone(),
-            Arc::clone(&self.metrics),
-        ));
-        self.reloader = Some(Arc::clone(&reloader));
-        reloader
+    pub fn follow(&self, path: PathBuf) -> Arc<Reloader> {
+        self.reloader.follow(path);
+        Arc::clone(&self.reloader)
     }
 
     /// What the gRPC listener tells of this node and its region. **None**: nothing.
@@ -232,6 +241,8 @@ impl Agent {
         let (known, known_changes) = mpsc::channel(1);
         let conductor = Conductor { correlator: known, prober: prober.control(), askers };
         let mut conductor = tokio::spawn(conductor.run(self.changes.1));
+        let (discovery, told) = Discovery::new(Arc::clone(&self.reloader), Arc::clone(&self.templates));
+        let mut discovery = tokio::spawn(discovery.run(told));
         let plans: Vec<_> = self.planned.into_iter().map(|planned| planned.plan).collect();
         let correlator = Correlator {
             known: Known { plans: plans.clone(), places: Places::of(&self.config, &self.asked) },
@@ -258,16 +269,19 @@ impl Agent {
         ));
         let lost = Arc::clone(&self.metrics);
         let (board, forwarders) = (Arc::clone(&self.board), self.host);
+        let templates = self.templates;
+        let follows = self.reloader.path().is_some();
         let mut admin = tokio::spawn(web::serve_admin(
             self.admin_listener,
             AdminListener {
                 status: Arc::new(move || {
                     let now = Instant::now();
-                    board.status(lost.lost_snapshot(), forwarders.forwarders(now), now)
+                    let (lost, forwarders) = (lost.lost_snapshot(), forwarders.forwarders(now));
+                    board.status(lost, forwarders, templates.status(now), now)
                 }),
                 readiness: Arc::clone(&self.readiness),
                 token: self.token,
-                reload: self.reloader.map(reload_on_request),
+                reload: follows.then(|| reload_on_request(self.reloader)),
             },
             stopped(stopping),
         ));
@@ -293,8 +307,10 @@ impl Agent {
             _ = &mut metrics => ended("the metrics listener"),
             _ = &mut admin => ended("the admin listener"),
             _ = &mut conductor => ended("a poller of node reports"),
+            _ = &mut discovery => ended("a discovery's source"),
         };
         conductor.abort();
+        discovery.abort();
         self.readiness.set_not_ready("stopping");
         stop.send_replace(true);
         // Joining a thread blocks; the prober's takes some milliseconds.

@@ -16,6 +16,16 @@ pub(super) fn expected_tokens(config: &Config) -> Result<(Option<Secret>, Option
     Ok((admin, reports))
 }
 
+/// What of the files that templates name would keep every endpoint from becoming a probe or a node.
+/// Blocking. Call it within a runtime.
+pub(super) fn check_templates(config: &Config) -> Vec<AgentError> {
+    let samples = config.of_samples();
+    let plans: Vec<_> = samples.probe_plans().into_iter().map(Arc::new).collect();
+    let mut errors: Vec<_> = Prober::check(&plans).into_iter().map(AgentError::from).collect();
+    errors.extend(nodes::pollers(&samples).into_iter().filter_map(Result::err));
+    errors
+}
+
 /// What would keep an agent of this configuration from starting: certificates, keys, tokens and the
 /// web configuration are read as a start would read them. Binds no port and sends nothing.
 /// Blocking.
@@ -36,6 +46,7 @@ pub fn check_files(config: &Config) -> Vec<AgentError> {
             let tls = config.grpc.tls.as_ref().map(grpc::tls);
             errors.extend(tls.and_then(|tls| check_tls(&tls).err()).map(AgentError::from));
             errors.extend(nodes::pollers(config).into_iter().filter_map(Result::err));
+            errors.extend(check_templates(config));
         }
         Err(source) => errors.push(AgentError::Thread { part: "the runtime", source }),
     }

@@ -5,8 +5,8 @@ use crate::correlate::totals::Totals;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::status::{
-    AgentStatus, ForwarderStatus, LedgerStatus, LossStatus, MeasurementStatus, PathStatus, SegmentStatus,
-    Status,
+    AgentStatus, DiscoveryStatus, ForwarderStatus, LedgerStatus, LossStatus, MeasurementStatus, PathStatus,
+    SegmentStatus, Status,
 };
 use crate::model::window::{LedgerWindow, SegmentWindow, Window};
 use crate::publish::metrics::AgentLabels;
@@ -89,6 +89,7 @@ impl Board {
         &self,
         lost: Vec<LossStatus>,
         forwarders: Vec<ForwarderStatus>,
+        discovery: Vec<DiscoveryStatus>,
         now: Instant,
     ) -> Status {
         let shown = self.shown();
@@ -107,6 +108,7 @@ impl Board {
                 .map(|window| window.probes.iter().map(|probe| shown.totals.status(probe, now)).collect())
                 .unwrap_or_default(),
             forwarders,
+            discovery,
             measurements: shown.measurements.clone(),
             lost,
         }

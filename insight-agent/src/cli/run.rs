@@ -55,7 +55,7 @@ pub fn run(args: RunArgs) -> ExitCode {
     let result = runtime.and_then(|runtime| {
         runtime.block_on(async {
             let watched = loaded.config.agent.watch_config;
-            let mut agent = Agent::prepare(loaded.config)?;
+            let agent = Agent::prepare(loaded.config)?;
             let reloader = agent.follow(args.config);
             if watched {
                 tokio::spawn(watch(Arc::clone(&reloader), seen));

@@ -2,6 +2,7 @@
 
 pub mod discovery;
 pub mod doctor;
+pub mod file_watch;
 pub mod host;
 pub mod kernel;
 pub mod nodes;

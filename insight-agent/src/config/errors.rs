@@ -113,11 +113,28 @@ pub(super) struct Findings<'t> {
     text: &'t str,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
+    /// Whether files that are named have been looked at before.
+    knows_files: bool,
 }
 
 impl<'t> Findings<'t> {
     pub fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, errors: Vec::new(), warnings: Vec::new() }
+        Self { file, text, errors: Vec::new(), warnings: Vec::new(), knows_files: false }
+    }
+
+    /// For a table that is read again with other strings: without its text, and without another look at the
+    /// files that it names.
+    pub fn again() -> Self {
+        Self { knows_files: true, ..Self::new("", "") }
+    }
+
+    pub fn knows_files(&self) -> bool {
+        self.knows_files
+    }
+
+    /// What was found first. **None**: nothing is wrong.
+    pub fn first_error(&self) -> Option<&ConfigError> {
+        self.errors.first()
     }
 
     /// The 1-based line of a byte offset.

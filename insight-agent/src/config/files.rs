@@ -19,8 +19,12 @@ pub(super) fn readable(
     base: &Path,
     findings: &mut Findings<'_>,
 ) -> Option<Stated<PathBuf>> {
+    let is_known = findings.knows_files();
     table.text(key, findings, |text| {
         let path = path(base, text)?;
+        if is_known {
+            return Ok(path);
+        }
         let refused = |error: std::io::Error| {
             let place = path.display();
             Complaint::new(
@@ -64,6 +68,9 @@ pub(super) fn secret(
     findings: &mut Findings<'_>,
 ) -> Option<Stated<PathBuf>> {
     let file = readable(table, key, base, findings)?;
+    if findings.knows_files() {
+        return Some(file);
+    }
     let mode = fs::metadata(&file.value).map(|attributes| attributes.permissions().mode()).unwrap_or(0);
     if mode & 0o004 != 0 {
         findings.warn(
@@ -88,6 +95,9 @@ pub(super) fn require_token(path: &Path, site: &Site, findings: &mut Findings<'_
 
 /// Refuses a file without a token, or with one that no header can carry.
 pub(super) fn require_sendable_token(path: &Path, site: &Site, findings: &mut Findings<'_>) {
+    if findings.knows_files() {
+        return;
+    }
     require_token(path, site, findings);
     let Some(content) = content(path) else { return };
     if content.trim_ascii().iter().any(|byte| !byte.is_ascii_graphic()) {

@@ -6,6 +6,7 @@
 //! value whose default is decided elsewhere.
 
 mod check;
+pub mod discovery;
 pub mod duration;
 mod errors;
 mod files;
@@ -19,6 +20,7 @@ mod table;
 mod template;
 mod values;
 
+pub use check::discovery::expand::{Dropped, Expanded, Rosters};
 pub use errors::{ConfigError, ConfigErrors};
 pub use plans::ReportWay;
 pub use quantity::QuantityError;

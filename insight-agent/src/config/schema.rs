@@ -4,6 +4,7 @@
 //! a test holds `deploy/insight.toml` against them, so the documentation cannot fall behind.
 
 use super::{duration, size};
+use crate::model::discovery::ENDPOINTS_MOST;
 use std::time::Duration;
 
 /// One table of the configuration.
@@ -158,6 +159,7 @@ pub const SECTIONS: &[Section] = &[
             key("host", Kind::Table, Derived("all defaults"), ""),
             key("forwarder", Kind::Tables, Derived("no process is watched"), ""),
             key("kernel", Kind::Table, Derived("all defaults"), ""),
+            key("discovery", Kind::Tables, Derived("nothing is looked up"), ""),
             key("node", Kind::Tables, Derived("no other agent is asked"), ""),
             key("route", Kind::Tables, Derived("no routes"), ""),
             key("probe", Kind::Tables, Derived("a pure receiver"), ""),
@@ -261,8 +263,32 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        path: "discovery",
+        keys: &[
+            key("name", Kind::Text, Required, "\"receivers\""),
+            key("keep_when_empty", Kind::Flag, Value("false"), "true"),
+            key("file", Kind::Table, Derived("another kind"), ""),
+            key("dns", Kind::Table, Derived("another kind"), ""),
+        ],
+    },
+    Section { path: "discovery.file", keys: &[key("paths", Kind::List, Required, "[\"targets/*.json\"]")] },
+    Section {
+        path: "discovery.dns",
+        keys: &[
+            key("names", Kind::List, Required, "[\"receivers.sg.example\"]"),
+            key("type", Kind::Choice(&["A", "AAAA", "A+AAAA", "SRV"]), Value("\"A+AAAA\""), "\"SRV\""),
+            key("port", Kind::Count { least: 1, most: 65_535 }, Derived("that of the SRV record"), "19749"),
+            key("server", Kind::Text, Derived("those of /etc/resolv.conf"), "\"127.0.0.1:53\""),
+            key("timeout", duration(100, MINUTE_MS), Value("\"5s\""), "\"5s\""),
+            key("min_ttl", duration(100, HOUR_MS), Value("\"1s\""), "\"5s\""),
+            key("max_ttl", duration(1_000, HOUR_MS), Value("\"5m\""), "\"1m\""),
+        ],
+    },
+    Section {
         path: "node",
         keys: &[
+            key("discovery", Kind::Text, Derived("one node"), "\"agents\""),
+            key("where", Kind::List, Value("[]"), "[\"meta.region = sg\"]"),
             key("name", Kind::Text, Required, "\"mediary-a\""),
             key("address", Kind::Text, Required, "\"mediary-a.example:19749\""),
             key("authority", Kind::Text, Derived("the address"), "\"mediary-a.example\""),
@@ -298,6 +324,9 @@ pub const SECTIONS: &[Section] = &[
     Section {
         path: "probe",
         keys: &[
+            key("discovery", Kind::Text, Derived("one probe"), "\"receivers\""),
+            key("where", Kind::List, Value("[]"), "[\"meta.region = sg\"]"),
+            key("max_probes", Kind::Count { least: 1, most: ENDPOINTS_MOST as u64 }, Value("1000"), "100"),
             key("name", Kind::Text, Required, "\"sg\""),
             key("target", Kind::Text, Required, "\"sg\""),
             key("service", Kind::Text, Value("\"\""), "\"insight\""),
@@ -339,7 +368,7 @@ pub(super) fn section(path: &str) -> Option<&'static Section> {
 
 /// How the header of a table is written, such as `[admin]` or `[[probe]]`.
 pub fn header(path: &str) -> String {
-    let listed = ["forwarder", "node", "route", "probe", "kernel.peer"].contains(&path);
+    let listed = ["forwarder", "discovery", "node", "route", "probe", "kernel.peer"].contains(&path);
     if listed { format!("[[{path}]]") } else { format!("[{path}]") }
 }
 

@@ -1,7 +1,9 @@
 //! What a checked configuration holds: plain values with their defaults filled in.
 
+use super::discovery;
 use super::template::Template;
 use super::values::HostPort;
+use crate::model::discovery::DiscoveryPlan;
 use crate::model::host::Selector;
 use crate::model::plan::{Call, Connection, Mode, ServerTimingMeaning, TlsPlan};
 use insight_common::kernel::loss::Measurement;
@@ -30,11 +32,21 @@ pub struct Config {
     pub forwarders: Vec<Selector>,
     /// `[kernel]`
     pub kernel: Kernel,
-    /// Every `[[node]]`, in the order of the file; names are unique, none is the agent's own.
+    /// Every `[[discovery]]`, in the order of the file; names are unique.
+    pub discoveries: Vec<DiscoveryPlan>,
+    /// Every `[[node]]` that stands for the endpoints of a discovery, in the order of the file.
+    pub node_templates: Vec<discovery::Template>,
+    /// Every `[[probe]]` that does, in the order of the file.
+    pub probe_templates: Vec<discovery::Template>,
+    /// What templates would make, with something for each placeholder: [`Config::of_samples`].
+    pub(super) samples: (Vec<Node>, Vec<Probe>),
+    /// The configuration file's folder, where relative paths start.
+    pub(super) base: PathBuf,
+    /// Every other `[[node]]`, in the order of the file; names are unique, none is the agent's own.
     pub nodes: Vec<Node>,
     /// Every `[[route]]`, in the order of the file.
     pub routes: Vec<Route>,
-    /// Every `[[probe]]`, in the order of the file; empty for a pure receiver.
+    /// Every other `[[probe]]`, in the order of the file; empty for a pure receiver.
     pub probes: Vec<Probe>,
 }
 

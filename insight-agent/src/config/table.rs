@@ -4,6 +4,7 @@
 //! first error: here every finding of every table is reported at once, each with its line.
 
 mod nested;
+pub mod tree;
 
 use super::errors::{Complaint, Findings, Site, Stated, offer};
 use super::near_miss::near_miss;
@@ -28,6 +29,12 @@ impl<'t> Table<'t> {
         Self::new("", String::new(), Some(entries), 1, findings)
     }
 
+    /// A table whose keys have been held against its rows before.
+    pub fn again(schema_path: &str, path: String, entries: &'t DeTable<'t>, line: usize) -> Self {
+        let rows = schema::section(schema_path).unwrap_or(&schema::SECTIONS[0]);
+        Self { path, rows, entries: Some(entries), line }
+    }
+
     fn new(
         schema_path: &str,
         path: String,
@@ -50,6 +57,16 @@ impl<'t> Table<'t> {
     /// The place of a key that is not stated.
     pub fn site_of(&self, key: &str) -> Site {
         Site { key: self.key_path(key), line: self.line, value: None, written: false }
+    }
+
+    /// Its line in the file.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// All that the file states in it.
+    pub fn entries(&self) -> Option<&'t DeTable<'t>> {
+        self.entries
     }
 
     /// Whether the file states a key.

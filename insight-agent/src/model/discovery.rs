@@ -2,6 +2,11 @@
 
 pub mod consul;
 pub mod kubernetes;
+pub mod plan;
+pub mod state;
+
+pub use plan::{DiscoveryPlan, DnsPlan, DnsRecord, FilePlan, SourcePlan};
+pub use state::{DiscoveryState, DropCount, DropReason};
 
 use std::collections::BTreeMap;
 
@@ -28,8 +33,18 @@ pub struct Endpoint {
 pub enum Found {
     /// Everyone who is there: whoever is missing has gone.
     Roster(Vec<Endpoint>),
+    /// The roster that was told last has been looked up again and is the same.
+    Unchanged,
     /// Nobody knows at present; what was known before still counts.
     Failed(LookupFailure),
+}
+
+impl Endpoint {
+    /// Host and port, IPv6 in brackets.
+    pub fn address(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
 }
 
 /// Why a source brought no roster.
@@ -63,16 +78,13 @@ impl LookupClass {
     pub const ALL: [Self; 6] =
         [Self::Unreachable, Self::Timeout, Self::Denied, Self::Refused, Self::Malformed, Self::TooMany];
 
+    /// Their names.
+    pub const NAMES: [&'static str; 6] =
+        ["unreachable", "timeout", "denied", "refused", "malformed", "too_many"];
+
     /// The name used in labels and JSON.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Timeout => "timeout",
-            Self::Denied => "denied",
-            Self::Refused => "refused",
-            Self::Malformed => "malformed",
-            Self::TooMany => "too_many",
-        }
+        Self::NAMES[self as usize]
     }
 }
 

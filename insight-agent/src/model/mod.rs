@@ -6,6 +6,7 @@
 pub mod discovery;
 pub mod doctor;
 pub mod figure;
+pub mod glob;
 pub mod hop;
 pub mod host;
 pub mod kernel;

@@ -19,6 +19,9 @@ pub struct Status {
     /// The forwarders on this agent's host, in the order of the configuration.
     #[serde(default)]
     pub forwarders: Vec<ForwarderStatus>,
+    /// Every `[[discovery]]`, in the order of the configuration.
+    #[serde(default)]
+    pub discovery: Vec<DiscoveryStatus>,
     /// Every measurement, and why it is not active if it is not.
     pub measurements: Vec<MeasurementStatus>,
     /// Everything that was lost, by measurement and loss; zeros are left out.
@@ -233,6 +236,53 @@ pub struct MeasurementStatus {
     pub reason: String,
     /// The same for people; empty while active.
     pub detail: String,
+}
+
+/// One `[[discovery]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiscoveryStatus {
+    /// The configured name.
+    pub name: String,
+    /// `file`, `dns`, …
+    pub kind: String,
+    /// Whether its source knows at present who is there. **None**: it has said nothing yet.
+    pub up: Option<bool>,
+    /// Endpoints of the roster in use. **None**: none has come yet.
+    pub endpoints: Option<usize>,
+    /// How long ago its source last knew who is there. **None**: never.
+    pub age_seconds: Option<f64>,
+    /// Why it does not know at present. **None**: it does.
+    pub failure: Option<LookupFailureStatus>,
+    /// Whether its source says that nobody is there, and the roster before is kept nevertheless.
+    pub kept_when_empty: bool,
+    /// Probes that are made of it.
+    pub probes: usize,
+    /// Nodes that are made of it.
+    pub nodes: usize,
+    /// What could not be made, by reason; zeros are left out.
+    pub dropped: Vec<DropStatus>,
+}
+
+/// Why a discovery's source does not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LookupFailureStatus {
+    /// The kind, a closed word.
+    pub class: String,
+    /// The last failure for people.
+    pub detail: String,
+    /// How long it has not known.
+    pub lasting_seconds: f64,
+}
+
+/// What could not be made of endpoints for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropStatus {
+    /// The reason, a closed word.
+    pub reason: String,
+    /// How many at present.
+    pub count: usize,
+    /// One of them.
+    pub example: String,
 }
 
 /// Whether a measurement delivers.

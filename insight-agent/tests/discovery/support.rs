@@ -70,6 +70,7 @@ impl Watched {
                 self.roster = Some(endpoints.clone());
                 self.rosters += 1;
             }
+            Found::Unchanged => {}
             Found::Failed(failure) => self.failures.push(failure.clone()),
         }
         found

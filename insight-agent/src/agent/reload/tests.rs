@@ -34,13 +34,15 @@ impl Site {
             }
         });
         let (kernel, wanted) = channel();
-        let running = Running { config, probes, asked };
-        let reloader = Arc::new(Reloader::new(path, running, changes, kernel, Arc::clone(&metrics)));
+        let templates = Arc::new(Templates::new(&config.discoveries, Arc::clone(&metrics)));
+        let running = Running { config, rosters: Rosters::new(), probes, asked };
+        let reloader = Arc::new(Reloader::new(running, changes, kernel, Arc::clone(&metrics), templates));
+        reloader.follow(path);
         Self { _folder: folder, reloader, wanted, metrics }
     }
 
     async fn reload(&self, text: &str) -> Result<ReloadSummary, String> {
-        std::fs::write(self.reloader.path(), text).unwrap();
+        std::fs::write(self.reloader.path().unwrap(), text).unwrap();
         self.reloader.reload(Trigger::Request).await
     }
 
@@ -93,7 +95,7 @@ async fn kernel_changes_that_take_a_restart_change_nothing_and_say_so() {
     assert!(site.wanted.try_recv().is_err());
     let Site { wanted, reloader, .. } = site;
     drop(wanted);
-    std::fs::write(reloader.path(), text_of(&format!("{ON}\nhttp2 = false"), "")).unwrap();
+    std::fs::write(reloader.path().unwrap(), text_of(&format!("{ON}\nhttp2 = false"), "")).unwrap();
     assert!(waits(reloader.reload(Trigger::Hangup).await), "nobody listens");
 }
 
@@ -142,7 +144,7 @@ async fn a_bad_file_changes_nothing_and_says_where_it_is_bad() {
         assert!(why.contains(expected), "{why}");
         assert_eq!((site.shown(SUCCESSFUL), site.shown(SUCCESS_TIME)), (0.0, since));
     }
-    std::fs::remove_file(site.reloader.path()).unwrap();
+    std::fs::remove_file(site.reloader.path().unwrap()).unwrap();
     let why = site.reloader.reload(Trigger::Hangup).await.unwrap_err();
     assert!(why.contains("cannot read the configuration"), "{why}");
     let summary = site.reload(&good).await.unwrap();

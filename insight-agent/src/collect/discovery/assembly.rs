@@ -76,6 +76,7 @@ pub(super) async fn tell(outlet: &Outlet, all: Vec<Found>) {
     for found in all {
         match found {
             Found::Roster(endpoints) => outlet.roster(endpoints).await,
+            Found::Unchanged => outlet.unchanged().await,
             Found::Failed(failure) => outlet.failed(failure).await,
         }
     }

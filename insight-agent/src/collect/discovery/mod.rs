@@ -3,6 +3,8 @@
 mod assembly;
 mod backoff;
 pub mod consul;
+pub mod dns;
+pub mod file;
 mod http;
 mod json;
 pub mod kubernetes;
@@ -11,7 +13,7 @@ mod pace;
 pub use backoff::Backoff;
 pub use json::ParseError;
 
-use crate::model::discovery::{Endpoint, Found, LookupFailure};
+use crate::model::discovery::{Endpoint, Found, LookupFailure, SourcePlan};
 use std::future::Future;
 use std::pin::Pin;
 use tokio::sync::mpsc;
@@ -22,9 +24,20 @@ pub type Watching = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// One registry, or one file, that is watched.
 pub trait Source: Send + std::fmt::Debug {
     /// Tells the whole roster first, and again whenever it is another one, and every failure to learn it;
-    /// goes on in spite of failures, with growing pauses, and never ends by itself. Dropping the future ends
+    /// tells that it is unchanged each time that it has learnt that (the roster's age is counted from there,
+    /// and a roster that is told again and is the same says so too); goes on in spite of failures, with growing pauses, and never ends by itself. Dropping the future ends
     /// it and closes its connections. Nothing in it blocks.
     fn watch(self: Box<Self>, outlet: Outlet) -> Watching;
+}
+
+/// The source of a plan.
+pub fn source(plan: &SourcePlan) -> Box<dyn Source> {
+    match plan {
+        SourcePlan::File(plan) => Box::new(file::FileSource::new(plan.clone())),
+        SourcePlan::Dns(plan) => Box::new(dns::DnsSource::new(plan.clone())),
+        SourcePlan::Consul(plan) => Box::new(consul::ConsulSource::new(plan.clone())),
+        SourcePlan::Kubernetes(plan) => Box::new(kubernetes::KubernetesSource::new(plan.clone())),
+    }
 }
 
 /// Where a source tells what it has found.
@@ -43,6 +56,11 @@ impl Outlet {
     /// Everyone who is there.
     pub async fn roster(&self, endpoints: Vec<Endpoint>) {
         self.tell(Found::roster(endpoints)).await;
+    }
+
+    /// What was told last has been learnt again.
+    pub async fn unchanged(&self) {
+        self.tell(Found::Unchanged).await;
     }
 
     /// Nobody knows at present.

@@ -1,5 +1,6 @@
 //! From the tree of a file to settings: one file per sort of table, and here what concerns several.
 
+pub(super) mod discovery;
 mod host;
 mod kernel;
 mod link;
@@ -10,10 +11,12 @@ mod probe;
 mod route;
 mod tls;
 
+use super::discovery::Template;
 use super::errors::{Complaint, Findings, Stated, offer};
 use super::settings::{Agent, Config, LogFormat, Probing};
 use super::table::Table;
 use super::values;
+use discovery::template::What;
 use std::collections::HashMap;
 use std::path::Path;
 use toml::de::DeTable;
@@ -50,9 +53,20 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
         kernel::refuse_too_many_groups(&kernel_table, kernel, forwarders.len(), findings);
     }
 
-    let node_tables = root.tables("node", findings);
+    let discovery_tables = root.tables("discovery", findings);
+    let discovery_names = names(&discovery_tables, findings);
+    let known: Vec<_> = discovery_names.iter().flatten().map(|name| name.value.clone()).collect();
+    let discoveries: Vec<_> = discovery_tables
+        .iter()
+        .zip(discovery_names)
+        .map(|(table, name)| discovery::read(table, name, base, findings))
+        .collect();
+
+    let (node_tables, node_templates) = split(root.tables("node", findings), findings);
     let route_tables = root.tables("route", findings);
-    let probe_tables = root.tables("probe", findings);
+    let (probe_tables, probe_templates) = split(root.tables("probe", findings), findings);
+    let node_templates = templates(What::Node, &node_templates, &known, findings);
+    let probe_templates = templates(What::Probe, &probe_templates, &known, findings);
     let node_names = names(&node_tables, findings);
     let route_names = names(&route_tables, findings);
     let probe_names = names(&probe_tables, findings);
@@ -80,6 +94,23 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
         .map(|(table, name)| probe::read(table, name, &around, &routes, findings))
         .collect();
     link::refuse_twins(&probe_tables, &probes, findings);
+    // What each template would make is checked as if it had been written.
+    let mut samples = (Vec::new(), Vec::new());
+    for (line, _, sample) in &node_templates {
+        let table = Table::again("node", "node".into(), sample, *line);
+        let name = table.text("name", findings, values::name);
+        samples.0.extend(node::read(&table, name, &around, findings));
+    }
+    for (line, _, sample) in &probe_templates {
+        let table = Table::again("probe", "probe".into(), sample, *line);
+        let name = table.text("name", findings, values::name);
+        samples.1.extend(probe::read(&table, name, &around, &routes, findings));
+    }
+    let node_templates = node_templates.into_iter().map(|(_, template, _)| template);
+    let probe_templates = probe_templates.into_iter().map(|(_, template, _)| template);
+    let (node_templates, probe_templates): (Option<Vec<_>>, Option<Vec<_>>) =
+        (node_templates.collect(), probe_templates.collect());
+    let discoveries = discoveries.into_iter().collect::<Option<_>>()?;
     let nodes: Vec<_> = nodes.into_iter().collect::<Option<_>>()?;
     let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
     let probes: Vec<_> = probes.into_iter().collect::<Option<_>>()?;
@@ -95,10 +126,39 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
         host: host?,
         forwarders: forwarders?,
         kernel: kernel?,
+        discoveries,
+        node_templates: node_templates?,
+        probe_templates: probe_templates?,
+        samples,
+        base: base.to_owned(),
         nodes,
         routes,
         probes,
     })
+}
+
+/// Tables that stand for themselves, and those that are templates.
+fn split<'t>(tables: Vec<Table<'t>>, findings: &mut Findings<'_>) -> (Vec<Table<'t>>, Vec<Table<'t>>) {
+    let (templates, tables): (Vec<_>, Vec<_>) =
+        tables.into_iter().partition(|table| table.states("discovery"));
+    for table in &tables {
+        discovery::template::refuse_lonely_keys(table, findings);
+    }
+    (tables, templates)
+}
+
+/// Templates with their lines, and what each would make.
+fn templates<'t>(
+    what: What,
+    tables: &[Table<'t>],
+    discoveries: &[String],
+    findings: &mut Findings<'_>,
+) -> Vec<(usize, Option<Template>, DeTable<'t>)> {
+    let read = tables.iter().map(|table| {
+        let (template, sample) = discovery::template::read(what, table, discoveries, findings);
+        (table.line(), template, sample)
+    });
+    read.collect()
 }
 
 fn agent(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Agent> {

@@ -4,6 +4,7 @@
 //! series that is not here cannot be exported.
 
 pub mod agent;
+pub mod discovery;
 pub mod host;
 pub mod kernel;
 pub mod link;
@@ -112,6 +113,7 @@ const SECTIONS: &[&[Section]] = &[
     &[
         section!(lost),
         section!(agent),
+        section!(discovery),
         section!(host / cpu),
         section!(host / system),
         section!(host / pressure),

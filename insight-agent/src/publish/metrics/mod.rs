@@ -4,6 +4,7 @@
 //! Counters and histograms live in prepared handles; gauges are built from the last window when
 //! a scrape asks (see `gauges`).
 
+mod discovery;
 mod families;
 mod gauges;
 mod host;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use gauges::AgentLabels;
 
+use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
 use crate::model::host::HostSnapshot;
 use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
@@ -29,6 +31,7 @@ use crate::model::series::lost::{self, Loss};
 use crate::model::series::{path, sockets};
 use crate::model::status::{LossStatus, MeasurementStatus};
 use crate::model::window::Window;
+use discovery::Discoveries;
 use families::{CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
 use host::{Host, HostCollector};
@@ -63,6 +66,7 @@ pub struct Metrics {
     registry: Registry,
     probes: Probes,
     links: Links,
+    discoveries: Discoveries,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
     host: Arc<Host>,
@@ -94,6 +98,7 @@ impl Metrics {
         let metrics = Self {
             probes: Probes::register(&registry, plans),
             links: Links::register(&registry, plans),
+            discoveries: Discoveries::register(&registry),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             plans: Mutex::new(plans.to_vec()),
             lost: LOST.register(&registry),
@@ -157,6 +162,27 @@ impl Metrics {
     /// Shows how the running configuration stands to its file, made from what was shown before.
     pub fn publish_config(&self, change: impl FnOnce(ConfigState) -> ConfigState) {
         self.gauges.show_config(change);
+    }
+
+    /// Shows how discoveries fare, in place of what was shown before. Those that are not among them any more
+    /// have no series any more.
+    pub fn publish_discoveries(&self, states: Vec<DiscoveryState>) {
+        self.discoveries.show(states);
+    }
+
+    /// Counts a look-up of a discovery that brought no roster.
+    pub fn discovery_failed(&self, discovery: &str, class: LookupClass) {
+        self.discoveries.failed(discovery, class);
+    }
+
+    /// Counts something that could not be made of an endpoint.
+    pub fn discovery_dropped(&self, discovery: &str, reason: DropReason) {
+        self.discoveries.dropped(discovery, reason);
+    }
+
+    /// Counts another roster of a discovery that is used from now on.
+    pub fn discovery_updated(&self, discovery: &str) {
+        self.discoveries.updated(discovery);
     }
 
     /// Counts a look-up of a peer group's host that failed.

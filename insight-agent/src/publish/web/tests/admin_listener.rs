@@ -16,6 +16,7 @@ fn status() -> Status {
         },
         paths: Vec::new(),
         probes: Vec::new(),
+        discovery: Vec::new(),
         forwarders: vec![],
         measurements: Vec::new(),
         lost: Vec::new(),
