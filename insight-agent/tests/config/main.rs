@@ -10,6 +10,7 @@ mod host;
 mod links;
 mod plans;
 mod readme;
+mod registries;
 mod reports;
 mod support;
 mod tables;
