@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub mod check_config;
+pub mod discover;
 pub mod doctor;
 pub mod probe;
 pub mod run;
@@ -25,6 +26,7 @@ enum Command {
     Run(run::RunArgs),
     Probe(Box<probe::ProbeArgs>),
     Doctor(doctor::DoctorArgs),
+    Discover(discover::DiscoverArgs),
     CheckConfig(check_config::CheckConfigArgs),
 }
 
@@ -35,6 +37,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Probe(args) => probe::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Discover(args) => discover::run(&args),
             Command::CheckConfig(args) => check_config::run(args),
         }
     }

@@ -295,13 +295,13 @@ pub const SECTIONS: &[Section] = &[
     Section {
         path: "node",
         keys: &[
-            key("discovery", Kind::Text, Derived("one node"), "\"agents\""),
-            key("where", Kind::List, Value("[]"), "[\"meta.region = sg\"]"),
             key("name", Kind::Text, Required, "\"mediary-a\""),
             key("address", Kind::Text, Required, "\"mediary-a.example:19749\""),
             key("authority", Kind::Text, Derived("the address"), "\"mediary-a.example\""),
             key("token_file", Kind::Text, Derived("no token"), "\"report.token\""),
             key("tls", Kind::Table, Derived("plaintext"), ""),
+            key("discovery", Kind::Text, Derived("one node"), "\"agents\""),
+            key("where", Kind::List, Value("[]"), "[\"meta.region = sg\"]"),
         ],
     },
     Section { path: "node.tls", keys: TLS_KEYS },
@@ -332,9 +332,6 @@ pub const SECTIONS: &[Section] = &[
     Section {
         path: "probe",
         keys: &[
-            key("discovery", Kind::Text, Derived("one probe"), "\"receivers\""),
-            key("where", Kind::List, Value("[]"), "[\"meta.region = sg\"]"),
-            key("max_probes", Kind::Count { least: 1, most: ENDPOINTS_MOST as u64 }, Value("1000"), "100"),
             key("name", Kind::Text, Required, "\"sg\""),
             key("target", Kind::Text, Required, "\"sg\""),
             key("service", Kind::Text, Value("\"\""), "\"insight\""),
@@ -357,6 +354,9 @@ pub const SECTIONS: &[Section] = &[
             key("connections", Kind::List, Value("[\"reused\", \"fresh\"]"), "[\"reused\", \"fresh\"]"),
             key("ping", Kind::Flag, Value("true"), "true"),
             key("load_metrics", Kind::List, Value("[]"), "[\"queue_depth\"]"),
+            key("discovery", Kind::Text, Derived("one probe"), "\"receivers\""),
+            key("where", Kind::List, Value("[]"), "[\"meta.region = sg\"]"),
+            key("max_probes", Kind::Count { least: 1, most: ENDPOINTS_MOST as u64 }, Value("1000"), "100"),
         ],
     },
     Section { path: "probe.tls", keys: TLS_KEYS },

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the functions they share")]
 
+mod discovery;
 mod example;
 mod files;
 mod fit;
+mod guide;
 mod host;
 mod links;
 mod plans;

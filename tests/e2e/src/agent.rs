@@ -277,6 +277,12 @@ impl Config {
         self.tables(&(table + lines))
     }
 
+    /// With another text in place of one in its further tables.
+    pub fn edited(mut self, from: &str, to: &str) -> Self {
+        self.rest = self.rest.replace(from, to);
+        self
+    }
+
     /// The file's text.
     pub fn render(&self, site: &Site) -> String {
         let mut text = format!("[agent]\nregion = \"{REGION}\"\nname = \"eu-1\"\n{}", self.agent);

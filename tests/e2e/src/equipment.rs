@@ -12,6 +12,10 @@ pub enum Program {
     Grpcurl,
     /// A real forwarder.
     Nginx,
+    /// A small real name server, of which names come and go with a file.
+    Dnsmasq,
+    /// A large one, which can also fail, refuse and be silent.
+    Unbound,
     /// The exporter whose figures ours are compared with.
     NodeExporter,
 }
@@ -24,6 +28,8 @@ impl Program {
             Self::Python => environment.join("python"),
             Self::Grpcurl => environment.join("grpcurl"),
             Self::Nginx => "/usr/sbin/nginx".into(),
+            Self::Dnsmasq => "/usr/sbin/dnsmasq".into(),
+            Self::Unbound => "/usr/sbin/unbound".into(),
             Self::NodeExporter => "/usr/bin/prometheus-node-exporter".into(),
         }
     }

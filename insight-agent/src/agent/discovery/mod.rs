@@ -190,3 +190,6 @@ fn tell_difference(name: &str, before: Option<&Arc<Vec<Endpoint>>>, now: &[Endpo
     let (came, went) = (after.difference(&before).count(), before.difference(&after).count());
     tracing::info!("discovery {name:?}: {} endpoints: {came} came, {went} went", now.len());
 }
+
+#[cfg(test)]
+mod tests;

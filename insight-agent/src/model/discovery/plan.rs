@@ -2,7 +2,8 @@
 
 use super::consul::ConsulPlan;
 use super::kubernetes::KubernetesPlan;
-use std::net::SocketAddr;
+// An address is data, and `std::net` is sockets, which have no place here.
+use core::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, Mode};
 use crate::model::sample::Phases;
 
-pub(super) const PROBE: Label = configured("probe", "the probes' names");
+pub(super) const PROBE: Label = configured("probe", "the probes' names; of endpoints, at most max_probes for each template");
 const MODE: Label = closed("mode", &Mode::NAMES);
 pub(super) const CONNECTION: Label = closed("connection", &Connection::NAMES);
 

@@ -194,3 +194,6 @@ fn class(error: &NetError) -> LookupClass {
         _ => LookupClass::Unreachable,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,3 +203,6 @@ fn read(path: &Path) -> Result<Vec<Endpoint>, LookupFailure> {
 fn failure(class: LookupClass, detail: String) -> LookupFailure {
     LookupFailure { class, detail }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,10 @@ impl<'de> Visitor<'de> for RosterVisitor {
         Ok(endpoints)
     }
 
+    fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
     fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
         Ok(Vec::new())
     }
@@ -208,13 +212,29 @@ struct Name(String);
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(from)?;
-        if name.is_empty() || name.len() > NAME_MOST || name.chars().any(char::is_control) {
-            let what =
-                format!("{name:?} is no name: write 1 to {NAME_MOST} bytes without control characters");
-            return Err(D::Error::custom(what));
-        }
-        Ok(Self(name))
+        from.deserialize_str(TextVisitor("a name", |text: &str| {
+            if text.is_empty() || text.len() > NAME_MOST || text.chars().any(char::is_control) {
+                return Err(format!(
+                    "{text:?} is no name: write 1 to {NAME_MOST} bytes without control characters"
+                ));
+            }
+            Ok(Self(text.to_owned()))
+        }))
+    }
+}
+
+/// Reads a string further; what it refuses is told with the string's own place, and not its list's.
+struct TextVisitor<F>(&'static str, F);
+
+impl<T, F: FnOnce(&str) -> Result<T, String>> Visitor<'_> for TextVisitor<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.1)(text).map_err(E::custom)
     }
 }
 
@@ -249,12 +269,11 @@ struct Address {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let Some((host, port)) = host_port(&text) else {
-            let what = format!("\"{text}\" is no address: write \"host:port\", IPv6 in brackets");
-            return Err(D::Error::custom(what));
-        };
-        Ok(Self { host, port, text })
+        from.deserialize_str(TextVisitor("an address", |text: &str| {
+            let (host, port) = host_port(text)
+                .ok_or_else(|| format!("\"{text}\" is no address: write \"host:port\", IPv6 in brackets"))?;
+            Ok(Self { host, port, text: text.to_owned() })
+        }))
     }
 }
 
@@ -270,3 +289,6 @@ fn host_port(text: &str) -> Option<(String, u16)> {
     let is_name = (1..=253).contains(&host.len()) && host.chars().all(is_name_char);
     (is_name || host.contains(':') && text.starts_with('[')).then(|| (host.to_owned(), port))
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,13 +80,9 @@ impl Watch {
                     continue;
                 }
             }
-            let refusal = match ended {
-                // A server that ends every watch at once is asked like one that fails, but it does not fail.
-                Ok(()) => None,
-                Err(refusal) => Some(refusal),
-            };
             let mut pause = backoff.pause();
-            if let Some(Refusal { failure, retry_after }) = refusal {
+            // A server that ends every watch at once is asked like one that fails, but it does not fail.
+            if let Err(Refusal { failure, retry_after }) = ended {
                 self.tell(&told, Err(failure)).await;
                 pause = pause.max(retry_after.unwrap_or_default());
             }

@@ -98,7 +98,8 @@ pub(in crate::config::check) fn read<'t>(
     }
     let defaults = [("name", "{discovery}.{name}"), ("address", "{address}")];
     for (key, default) in defaults {
-        if !sample.contains_key(key) && !(key == "address" && sample.contains_key("route")) {
+        let is_given = sample.contains_key(key) || key == "address" && sample.contains_key("route");
+        if !is_given {
             tree::set_string(&mut sample, key, default.to_owned());
         }
     }

@@ -2,6 +2,7 @@
 
 use super::exposition::{Labels, Type};
 use super::*;
+use crate::model::discovery::state::Success;
 use crate::model::series::{self, Kind, Values};
 use crate::model::status::MeasurementState;
 use proptest::prelude::*;
@@ -27,6 +28,10 @@ fn full() -> Metrics {
         reason: String::new(),
         detail: String::new(),
     }]);
+    let mut state = DiscoveryState::new("receivers".to_owned(), "file");
+    state.endpoints = Some(3);
+    state.success = Some(Success { at: Instant::now(), since_epoch: Some(WINDOW) });
+    metrics.publish_discoveries(vec![state]);
     metrics
 }
 
