@@ -1,4 +1,5 @@
-//! TLS towards a next hop or another agent: rustls with the ring provider, ALPN `h2` only.
+//! TLS towards a next hop, another agent or a registry: rustls with the ring provider, and one protocol alone
+//! in ALPN: `h2`, or `http/1.1` for registries.
 
 use crate::model::plan::TlsPlan;
 use ring::digest;
@@ -109,6 +110,12 @@ impl RouteTls {
         let server_name = ServerName::try_from(name.to_owned())
             .map_err(|_| TlsError::ServerName { of: of.to_owned(), name: name.to_owned() })?;
         Ok(Self { config: Arc::new(config), server_name })
+    }
+
+    /// The same for a peer that is spoken to in HTTP/1.1.
+    pub(super) fn http1(mut self) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        self
     }
 }
 

@@ -3,6 +3,8 @@
 //! Reading, checking ranges, rejecting unknown keys and filling defaults all follow these rows;
 //! a test holds `deploy/insight.toml` against them, so the documentation cannot fall behind.
 
+mod registries;
+
 use super::{duration, size};
 use crate::model::discovery::ENDPOINTS_MOST;
 use std::time::Duration;
@@ -269,6 +271,8 @@ pub const SECTIONS: &[Section] = &[
             key("keep_when_empty", Kind::Flag, Value("false"), "true"),
             key("file", Kind::Table, Derived("another kind"), ""),
             key("dns", Kind::Table, Derived("another kind"), ""),
+            key("consul", Kind::Table, Derived("another kind"), ""),
+            key("kubernetes", Kind::Table, Derived("another kind"), ""),
         ],
     },
     Section { path: "discovery.file", keys: &[key("paths", Kind::List, Required, "[\"targets/*.json\"]")] },
@@ -284,6 +288,10 @@ pub const SECTIONS: &[Section] = &[
             key("max_ttl", duration(1_000, HOUR_MS), Value("\"5m\""), "\"1m\""),
         ],
     },
+    registries::CONSUL,
+    Section { path: "discovery.consul.tls", keys: TLS_KEYS },
+    registries::KUBERNETES,
+    Section { path: "discovery.kubernetes.tls", keys: TLS_KEYS },
     Section {
         path: "node",
         keys: &[

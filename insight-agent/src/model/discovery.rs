@@ -1,5 +1,7 @@
 //! What a discovery source tells: who is there now, or why nobody knows.
 
+pub mod consul;
+pub mod kubernetes;
 pub mod plan;
 pub mod state;
 

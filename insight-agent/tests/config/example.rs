@@ -10,11 +10,13 @@ use std::os::unix::fs::PermissionsExt;
 const EXAMPLE: &str = include_str!("../../../deploy/insight.toml");
 
 /// What the example's comments name, relative to its folder.
-const NAMED_FILES: [&str; 9] = [
+const NAMED_FILES: [&str; 11] = [
     "web.yml",
     "admin.token",
     "report.token",
     "report-sg.token",
+    "consul.token",
+    "kubernetes.token",
     "tls/server.pem",
     "tls/server.key",
     "tls/ca.pem",

@@ -12,6 +12,7 @@ mod host;
 mod links;
 mod plans;
 mod readme;
+mod registries;
 mod reports;
 mod support;
 mod tables;

@@ -17,10 +17,13 @@
 //! [`service`], [`load`], [`stopwatch`]), so that no package is needed; [`Forwarder::Nginx`] and
 //! [`Forwarder::Haproxy`] put the real programs in place of the forwarders. Everything that
 //! starts, records and ends processes is in [`harness`]; everything that carries traffic is not.
+//!
+//! Apart from the path stand the [`doubles`] of registries that no machine of a test has.
 
 pub mod call;
 pub mod clock;
 pub mod control;
+pub mod doubles;
 pub mod fault;
 pub mod forwarder;
 pub mod grpc;

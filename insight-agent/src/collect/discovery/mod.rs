@@ -1,10 +1,17 @@
 //! Who is there to be probed: sources that each watch one registry.
 
+mod assembly;
 mod backoff;
+pub mod consul;
 pub mod dns;
 pub mod file;
+mod http;
+mod json;
+pub mod kubernetes;
+mod pace;
 
 pub use backoff::Backoff;
+pub use json::ParseError;
 
 use crate::model::discovery::{Endpoint, Found, LookupFailure, SourcePlan};
 use std::future::Future;
@@ -28,6 +35,8 @@ pub fn source(plan: &SourcePlan) -> Box<dyn Source> {
     match plan {
         SourcePlan::File(plan) => Box::new(file::FileSource::new(plan.clone())),
         SourcePlan::Dns(plan) => Box::new(dns::DnsSource::new(plan.clone())),
+        SourcePlan::Consul(plan) => Box::new(consul::ConsulSource::new(plan.clone())),
+        SourcePlan::Kubernetes(plan) => Box::new(kubernetes::KubernetesSource::new(plan.clone())),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is watched, and how: the checked form of a `[[discovery]]`.
 
+use super::consul::ConsulPlan;
+use super::kubernetes::KubernetesPlan;
 // An address is data, and `std::net` is sockets, which have no place here.
 use core::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +25,10 @@ pub enum SourcePlan {
     File(FilePlan),
     /// Names in the DNS.
     Dns(DnsPlan),
+    /// Services of a Consul catalog.
+    Consul(ConsulPlan),
+    /// Endpoint slices of a Kubernetes cluster.
+    Kubernetes(KubernetesPlan),
 }
 
 impl SourcePlan {
@@ -31,6 +37,8 @@ impl SourcePlan {
         match self {
             Self::File(_) => "file",
             Self::Dns(_) => "dns",
+            Self::Consul(_) => "consul",
+            Self::Kubernetes(_) => "kubernetes",
         }
     }
 }

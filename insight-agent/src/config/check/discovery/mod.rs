@@ -1,8 +1,10 @@
 //! One `[[discovery]]`: where endpoints are looked up; and the templates that are made of them.
 
+mod consul;
 mod dns;
 pub mod expand;
 mod file;
+mod kubernetes;
 pub(super) mod template;
 
 use crate::config::errors::{Findings, Stated};
@@ -11,7 +13,7 @@ use crate::model::discovery::{DiscoveryPlan, SourcePlan};
 use std::path::Path;
 
 /// The tables of which each discovery has one: a kind of source each.
-const KINDS: [&str; 2] = ["file", "dns"];
+const KINDS: [&str; 4] = ["file", "dns", "consul", "kubernetes"];
 
 /// One discovery. **None**: `findings` has the reasons.
 pub(super) fn read(
@@ -38,6 +40,8 @@ fn source(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) -> Option
             let of = table.table(kind, findings)?;
             match kind {
                 "file" => file::read(&of, base, findings).map(SourcePlan::File),
+                "consul" => consul::read(&of, base, findings).map(SourcePlan::Consul),
+                "kubernetes" => kubernetes::read(&of, base, findings).map(SourcePlan::Kubernetes),
                 _ => dns::read(&of, findings).map(SourcePlan::Dns),
             }
         }
@@ -48,4 +52,19 @@ fn source(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) -> Option
             None
         }
     }
+}
+
+/// A list of different words, none of them empty. **None**: `findings` has the reasons.
+fn words(table: &Table<'_>, key: &str, most: usize, findings: &mut Findings<'_>) -> Option<Vec<String>> {
+    let stated = table.list(key, findings)?;
+    let words = stated.value;
+    let what =
+        match words.iter().enumerate().find(|(at, word)| word.is_empty() || words[..*at].contains(word)) {
+            Some((_, word)) if word.is_empty() => "the list has an empty name".to_owned(),
+            Some((_, word)) => format!("the list names \"{word}\" twice"),
+            None if words.len() > most => format!("{} names are more than {most}", words.len()),
+            None => return Some(words),
+        };
+    findings.error(&stated.site, what, format!("list up to {most} names, each once; [] is no restriction"));
+    None
 }
