@@ -11,10 +11,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Real forwarders, the real Prometheus and its exporter, h2load (in nghttp2-client), and what
-/// libFuzzer is compiled with.
-const PACKAGES: [&str; 6] =
-    ["nginx", "haproxy", "prometheus", "prometheus-node-exporter", "nghttp2-client", "g++"];
+/// Real forwarders, real name servers, the real Prometheus and its exporter, h2load (in
+/// nghttp2-client), and what libFuzzer is compiled with.
+const PACKAGES: [&str; 8] = [
+    "nginx",
+    "haproxy",
+    "dnsmasq-base",
+    "unbound",
+    "prometheus",
+    "prometheus-node-exporter",
+    "nghttp2-client",
+    "g++",
+];
 
 /// An independent gRPC implementation as peer of ours, and grpcurl. Exact versions: a test that
 /// fails tomorrow shall fail because of our change.

@@ -12,6 +12,12 @@ pub enum Program {
     Grpcurl,
     /// A real forwarder.
     Nginx,
+    /// Another real forwarder.
+    Haproxy,
+    /// A real name server that forwards nothing.
+    Dnsmasq,
+    /// A real name server that can be told to fail or to be silent.
+    Unbound,
     /// The exporter whose figures ours are compared with.
     NodeExporter,
 }
@@ -24,6 +30,9 @@ impl Program {
             Self::Python => environment.join("python"),
             Self::Grpcurl => environment.join("grpcurl"),
             Self::Nginx => "/usr/sbin/nginx".into(),
+            Self::Haproxy => "/usr/sbin/haproxy".into(),
+            Self::Dnsmasq => "/usr/sbin/dnsmasq".into(),
+            Self::Unbound => "/usr/sbin/unbound".into(),
             Self::NodeExporter => "/usr/bin/prometheus-node-exporter".into(),
         }
     }
