@@ -225,7 +225,7 @@ fn every_family_of_the_table_is_in_the_document_with_its_unit_and_labels() {
         assert!(series.labels.iter().all(|label| row.contains(&format!("`{}`", label.name))), "{row}");
     }
     let receive_wait = text.lines().find(|line| line.starts_with("| `insight_socket_receive_wait_seconds`"));
-    let expected = "| histogram, 25 bounds: 0.000001024 to 17.179869184 | seconds | `role` | roles (2) |";
+    let expected = "| histogram, 25 bounds: 0.000001024 to 17.179869184 | seconds | `forwarder`, `role` | forwarders (9) x roles (2) |";
     assert!(receive_wait.is_some_and(|row| row.contains(expected)), "{receive_wait:?}");
     assert!(text.contains("| `role` | `connected`, `accepted` |"), "closed labels list their values");
     assert!(text.contains("| `peer` | configured: the [[kernel.peer]] tables, and \"other\" |"));

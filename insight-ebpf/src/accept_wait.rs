@@ -15,9 +15,9 @@
 //! - **Lost**: `unreadable`.
 //! - **Not seen**: when `accept` itself was called.
 
-use crate::globals;
 use crate::memory::{Object, member};
 use crate::record::{count, count_many, duration, lose};
+use crate::{globals, sockets};
 use insight_common::kernel::layout::{Counter, Distribution, LISTENER, PEER_OTHER, Role, Socket};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::opening::Opening;
@@ -45,13 +45,13 @@ pub fn on_use(socket: &mut Socket, now: u64, is_read: bool) {
         return;
     }
     if let Some(ns) = socket.opening.first_use(now, is_read) {
-        duration(Distribution::AcceptWait, socket.peer, ns);
+        duration(Distribution::AcceptWait, socket.group, ns);
     }
 }
 
 /// Something came for a socket of the table. True: it is a listener, which holds no bytes.
 #[inline(always)]
-pub fn on_queued(sk: Object, socket: &Socket) -> bool {
+pub fn on_queued(sk: Object, socket: &mut Socket) -> bool {
     if socket.role != LISTENER {
         return false;
     }
@@ -64,11 +64,13 @@ pub fn on_queued(sk: Object, socket: &Socket) -> bool {
         lose(Measurement::AcceptWait, Loss::Unreadable);
         return true;
     };
-    count(Counter::ListenQueued, PEER_OTHER);
-    count_many(Counter::ListenWaiting, PEER_OTHER, u64::from(waiting));
+    sockets::know_listener(sk, socket);
+    let group = socket.group_of(PEER_OTHER, globals::PEERS.load());
+    count(Counter::ListenQueued, group);
+    count_many(Counter::ListenWaiting, group, u64::from(waiting));
     // The kernel takes one more than the number that was asked for.
     if waiting > most {
-        count(Counter::ListenFull, PEER_OTHER);
+        count(Counter::ListenFull, group);
     }
     true
 }

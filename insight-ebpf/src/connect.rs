@@ -33,7 +33,7 @@ pub fn on_established(socket: &mut Socket, now: u64) {
         return;
     }
     match socket.opening.first_use(now, false) {
-        Some(ns) => duration_of_one_program(Distribution::Connect, socket.peer, ns),
+        Some(ns) => duration_of_one_program(Distribution::Connect, socket.group, ns),
         None => lose(Measurement::Connect, Loss::Unstamped),
     }
 }
@@ -45,7 +45,7 @@ pub fn on_failed(sk: Object, socket: &Socket) {
         return;
     }
     match member::<u32>(sk, globals::OFF_SK_ERR.load()) {
-        Some(error) => count(failure(error), sockets::peer_of(sk, socket.role)),
+        Some(error) => count(failure(error), sockets::group_of(sk, socket)),
         None => lose(Measurement::Connect, Loss::Unreadable),
     }
 }

@@ -19,7 +19,8 @@ globals! {
     /// Which measurements are on: bit `n` is of the measurement with that number.
     ON: u64;
 
-    /// Not 0: forwarders are configured, and `receive_wait` counts reads of theirs only.
+    /// Not 0: forwarders are configured. Their sockets are told apart, and `receive_wait` counts reads of theirs
+    /// only.
     FORWARDERS_ONLY: u8;
 
     /// Only sockets of the listed network namespaces.
@@ -30,6 +31,8 @@ globals! {
     SCOPE_CGROUP_LEVEL: u32;
 
     /// Peer groups, the one for everybody else included.
+    PEERS: u32;
+    /// Groups of connections: peer groups of nobody, and of each forwarder.
     GROUPS: u32;
     /// Banks of histograms.
     BANKS: u32;

@@ -32,5 +32,5 @@ pub fn on_read(counts: bool, socket: &Socket, waited_ns: u64, is_unstamped: bool
     let accepted = socket.role == Role::Accepted as u8;
     let distribution =
         if accepted { Distribution::ReceiveWaitAccepted } else { Distribution::ReceiveWaitConnected };
-    duration_of_one_program(distribution, socket.peer, waited_ns);
+    duration_of_one_program(distribution, socket.group, waited_ns);
 }

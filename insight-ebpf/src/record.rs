@@ -14,12 +14,12 @@ use insight_common::kernel::layout::{
 use insight_common::kernel::loss::{LOSS_COUNTERS, Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PAIR_COUNTERS, PairOutcome};
 
-/// Bank by bank, distribution by distribution, group by group; 4 KiB each. Only of distributions that are
+/// Bank by bank, distribution by distribution, group by group (a forwarder's, with a peer group); 4 KiB each. Only of distributions that are
 /// on: the loader sets how many, and where each begins.
 #[map]
 static HISTOGRAMS: Array<HistogramWords> = Array::with_max_entries(DISTRIBUTIONS, BPF_F_MMAPABLE);
 
-/// Minima, connected sockets' peers first. The loader sets how many.
+/// Minima, group by group, connected sockets' first. The loader sets how many.
 #[map]
 static FLOORS: PerCpuArray<FloorRing> = PerCpuArray::with_max_entries(2, 0);
 
@@ -27,11 +27,12 @@ static FLOORS: PerCpuArray<FloorRing> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNTERS, 0);
 
-/// Events, kind by kind, peer by peer. The loader sets how many.
+/// Events, kind by kind, group by group. The loader sets how many.
 #[map]
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
-/// A forwarder's writes without a residence, by direction and by what was read before them.
+/// Writes without a residence: forwarder by forwarder, by direction and by what was read before them. The
+/// loader sets how many.
 #[map]
 static PAIRS: PerCpuArray<u64> = PerCpuArray::with_max_entries(PAIR_COUNTERS, 0);
 
@@ -55,16 +56,16 @@ pub fn lose(measurement: Measurement, loss: Loss) {
     }
 }
 
-/// Counts an event of a peer group.
+/// Counts an event of a group.
 #[inline(always)]
-pub fn count(counter: Counter, peer: u8) {
-    count_many(counter, peer, 1);
+pub fn count(counter: Counter, group: u8) {
+    count_many(counter, group, 1);
 }
 
-/// Counts events of a peer group.
+/// Counts events of a group.
 #[inline(always)]
-pub fn count_many(counter: Counter, peer: u8, events: u64) {
-    match counter.slot(peer, globals::GROUPS.load()).and_then(|slot| COUNTS.get_ptr_mut(slot)) {
+pub fn count_many(counter: Counter, group: u8, events: u64) {
+    match counter.slot(group, globals::GROUPS.load()).and_then(|slot| COUNTS.get_ptr_mut(slot)) {
         Some(counter) => add(counter, events),
         None => lose(counter.measurement(), Loss::NoPeer),
     }
@@ -85,8 +86,8 @@ pub fn count_nth(first: Counter, nth: u32, all: u32) {
 
 /// Counts a forwarder's write that is no residence.
 #[inline(always)]
-pub fn pair(direction: Direction, outcome: PairOutcome) {
-    if let Some(counter) = PAIRS.get_ptr_mut(outcome.counter(direction)) {
+pub fn pair(forwarder: u8, direction: Direction, outcome: PairOutcome) {
+    if let Some(counter) = PAIRS.get_ptr_mut(outcome.counter(forwarder, direction)) {
         add(counter, 1);
     }
 }
@@ -98,33 +99,33 @@ fn add_alone(counter: *mut u64, value: u64) {
     unsafe { counter.write_volatile(counter.read_volatile().wrapping_add(value)) };
 }
 
-/// Adds a duration to a distribution of a peer group.
+/// Adds a duration to a distribution of a group.
 #[inline(always)]
-pub fn duration(distribution: Distribution, peer: u8, ns: u64) {
-    to_histogram(distribution, peer, ns, add);
+pub fn duration(distribution: Distribution, group: u8, ns: u64) {
+    to_histogram(distribution, group, ns, add);
 }
 
 /// As [`duration`], for a distribution that one program on one tracepoint records and no other. The kernel
 /// leaves such a program out where it is at work already, so a CPU with a bank of its own is alone with it, and
 /// is spared two locked instructions.
 #[inline(always)]
-pub fn duration_of_one_program(distribution: Distribution, peer: u8, ns: u64) {
+pub fn duration_of_one_program(distribution: Distribution, group: u8, ns: u64) {
     if globals::SHARED_BANKS.load() == 0 {
-        to_histogram(distribution, peer, ns, add_alone);
+        to_histogram(distribution, group, ns, add_alone);
     } else {
-        to_histogram(distribution, peer, ns, add);
+        to_histogram(distribution, group, ns, add);
     }
 }
 
 #[inline(always)]
-fn to_histogram(distribution: Distribution, peer: u8, ns: u64, add: impl Fn(*mut u64, u64)) {
+fn to_histogram(distribution: Distribution, group: u8, ns: u64, add: impl Fn(*mut u64, u64)) {
     // SAFETY: the helper has no conditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let banks = globals::BANKS.load();
     // A power of two: a division would cost as much as all else here.
     let bank = cpu & banks.wrapping_sub(1);
     let histogram = globals::row(distribution)
-        .slot(bank, globals::PER_BANK.load(), peer)
+        .slot(bank, globals::PER_BANK.load(), group)
         .and_then(|slot| HISTOGRAMS.get_ptr_mut(slot))
         .map(|words| words.cast::<u64>());
     let bucket = core::hint::black_box(bucket_of(ns, EXPORT_POWER));
@@ -144,9 +145,9 @@ fn to_histogram(distribution: Distribution, peer: u8, ns: u64, add: impl Fn(*mut
 
 /// Lowers the minimum of the current second.
 #[inline(always)]
-pub fn floor(accepted: bool, peer: u8, now_ns: u64, sample_ns: u64, clean: bool) {
+pub fn floor(accepted: bool, group: u8, now_ns: u64, sample_ns: u64, clean: bool) {
     let second = now_ns / 1_000_000_000;
-    let ring = floor::slot(accepted, peer, globals::GROUPS.load()).and_then(|slot| FLOORS.get_ptr_mut(slot));
+    let ring = floor::slot(accepted, group, globals::GROUPS.load()).and_then(|slot| FLOORS.get_ptr_mut(slot));
     if let Some(ring) = ring {
         let first = floor::first_word(second);
         // SAFETY: `first` is a multiple of FLOOR_WORDS below the ring's length, by its mask.

@@ -36,6 +36,6 @@ fn count(counter: Counter, sk: Object) {
     // No entry: not in scope.
     let Some(socket) = sockets::entry(sk) else { return };
     // A connection that is refused was never established.
-    let peer = if socket.peer == PEER_PENDING { sockets::peer_of(sk, socket.role) } else { socket.peer };
-    record::count(counter, peer);
+    let group = if socket.group == PEER_PENDING { sockets::group_of(sk, socket) } else { socket.group };
+    record::count(counter, group);
 }

@@ -16,12 +16,12 @@
 //!   `no_read`.
 //! - **Lost** besides: `map_full`, see `threads`.
 
+use crate::globals;
 use crate::memory::Object;
 use crate::record::{duration_of_one_program, pair};
-use crate::{globals, threads};
 use insight_common::kernel::layout::{Distribution, Role, Socket};
 use insight_common::kernel::loss::Measurement;
-use insight_common::kernel::thread::Work;
+use insight_common::kernel::thread::{Running, Work};
 use insight_common::kernel::turn::{Direction, PairOutcome, Turn};
 
 /// `TASK_INTERRUPTIBLE` alone, as an event loop sleeps. A stopped, preempted or throttled thread
@@ -30,32 +30,29 @@ const INTERRUPTIBLE: u32 = 1;
 
 /// A thread read. What was not seen to arrive may have been read by any thread.
 #[inline(always)]
-pub fn on_read(work: Option<&mut Work>, sk: Object, socket: &Socket, is_unstamped: bool, now: u64) {
+pub fn on_read(running: Option<&mut Running>, sk: Object, socket: &Socket, is_unstamped: bool, now: u64) {
     if !globals::is_on(Measurement::Residence) || is_unstamped {
         return;
     }
-    if let Some(work) = work {
-        let (role, peer) = (socket.role, socket.peer);
-        work.turn = Turn { read_ns: now, socket: sk as u64, role, peer, unused: [0; 6] };
+    if let Some(running) = running {
+        let (role, group) = (socket.role, socket.group);
+        running.work.turn = Turn { read_ns: now, socket: sk as u64, role, group, unused: [0; 6] };
     }
-}
-
-/// What the current thread, which writes, is at, where that matters.
-#[inline(always)]
-pub fn writer() -> Option<&'static mut Work> {
-    if globals::is_on(Measurement::Residence) { threads::current() } else { None }
 }
 
 /// Whether a write goes on with the burst of the one before: HEADERS and DATA are often two.
 #[inline(always)]
-pub fn goes_on(work: Option<&Work>, socket: &Socket) -> bool {
-    work.is_some_and(|work| work.burst() == socket.burst)
+pub fn goes_on(writer: Option<&Running>, socket: &Socket) -> bool {
+    globals::is_on(Measurement::Residence) && writer.is_some_and(|writer| writer.work.burst() == socket.burst)
 }
 
 /// A thread began a burst of writes.
 #[inline(always)]
-pub fn on_send(work: Option<&mut Work>, sk: Object, socket: &mut Socket, now: u64) {
-    let Some(work) = work else { return };
+pub fn on_send(writer: Option<&mut Running>, sk: Object, socket: &mut Socket, now: u64) {
+    if !globals::is_on(Measurement::Residence) {
+        return;
+    }
+    let Some(Running { work, forwarder, .. }) = writer else { return };
     socket.burst = work.burst();
     let direction = Direction::of_write(socket.role);
     let outcome = work.turn.written(sk as u64, socket.role);
@@ -63,15 +60,15 @@ pub fn on_send(work: Option<&mut Work>, sk: Object, socket: &mut Socket, now: u6
         return;
     }
     if outcome != PairOutcome::Paired {
-        pair(direction, outcome);
+        pair(*forwarder as u8, direction, outcome);
         return;
     }
     // The group is the upstream's either way. One read may feed several sockets: it stays.
-    let (distribution, peer) = match direction {
-        Direction::Up => (Distribution::ResidenceUp, socket.peer),
-        Direction::Down => (Distribution::ResidenceDown, work.turn.peer),
+    let (distribution, group) = match direction {
+        Direction::Up => (Distribution::ResidenceUp, socket.group),
+        Direction::Down => (Distribution::ResidenceDown, work.turn.group),
     };
-    duration_of_one_program(distribution, peer, work.turn.took_ns(now));
+    duration_of_one_program(distribution, group, work.turn.took_ns(now));
 }
 
 /// Whether a write on this socket is its connection's own opening, SETTINGS or a TLS handshake, and

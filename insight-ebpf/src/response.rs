@@ -29,7 +29,7 @@ pub fn on_answer_in(socket: &mut Socket, now: u64) {
     }
     match socket.exchange.answer(now, globals::SKIP_EXCHANGES.load()) {
         Answer::Nothing => {}
-        Answer::Took(ns) => duration_of_one_program(Distribution::Response, socket.peer, ns),
+        Answer::Took(ns) => duration_of_one_program(Distribution::Response, socket.group, ns),
         Answer::Overlapped => lose(Measurement::Response, Loss::Overlapped),
         Answer::Opening => lose(Measurement::Response, Loss::Opening),
     }

@@ -28,10 +28,10 @@ fn retransmit(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
     let Some(socket) = sockets::entry(sk) else { return 0 };
     // Before it is established no peer is known, and only a SYN is under way.
-    if socket.peer == PEER_PENDING {
-        count(Counter::RetransmitSyn, sockets::peer_of(sk, socket.role));
+    if socket.group == PEER_PENDING {
+        count(Counter::RetransmitSyn, sockets::group_of(sk, socket));
     } else {
-        count(socket.recovery.retransmit(), socket.peer);
+        count(socket.recovery.retransmit(), socket.group);
     }
     0
 }
@@ -39,9 +39,11 @@ fn retransmit(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 fn retransmit_synack(ctx: BtfTracePointContext) -> i32 {
     let (listener, request): (Object, Object) = (ctx.arg(0), ctx.arg(1));
-    if sockets::entry(listener).is_some() {
+    if let Some(socket) = sockets::entry(listener) {
+        sockets::know_listener(listener, socket);
         // A request begins like a socket, with its addresses.
-        count(Counter::RetransmitSynack, sockets::peer_of(request, Role::Accepted as u8));
+        let peer = sockets::peer_of(request, Role::Accepted as u8);
+        count(Counter::RetransmitSynack, socket.group_of(peer, globals::PEERS.load()));
     }
     0
 }
@@ -51,7 +53,7 @@ fn congestion(ctx: BtfTracePointContext) -> i32 {
     let sk: Object = ctx.arg(0);
     let Some(socket) = sockets::entry(sk) else { return 0 };
     if let Some((distribution, ns)) = socket.recovery.enter(ctx.arg(1), now()) {
-        duration_of_one_program(distribution, socket.peer, ns);
+        duration_of_one_program(distribution, socket.group, ns);
     }
     0
 }

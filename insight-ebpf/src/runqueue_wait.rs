@@ -18,7 +18,7 @@ use crate::record::{duration_of_one_program, lose};
 use crate::{globals, threads};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use insight_common::kernel::layout::{Distribution, GROUP_WHOLE};
+use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::thread::Thread;
 
@@ -57,5 +57,6 @@ pub fn on_arrive(thread: &mut Thread, now: u64) {
     }
     thread.runnable_ns = 0;
     // The clocks of two CPUs may differ by less than a wait can be told.
-    duration_of_one_program(Distribution::RunqueueWait, GROUP_WHOLE, now.saturating_sub(since));
+    let group = thread.forwarder as u8;
+    duration_of_one_program(Distribution::RunqueueWait, group, now.saturating_sub(since));
 }

@@ -92,7 +92,7 @@ fn on_open(sk: Object, tcp: *mut c_void, now: u64) {
     }
     let role = if accepted { Role::Accepted } else { Role::Connected };
     let mut socket = Socket::opening(role as u8);
-    socket.peer = sockets::peer_of(sk, role as u8);
+    socket.set_peer(sockets::peer_of(sk, role as u8), globals::PEERS.load());
     if socket.peer == PEER_PENDING {
         return; // unreadable, and counted there
     }
@@ -117,7 +117,7 @@ fn on_open(sk: Object, tcp: *mut c_void, now: u64) {
 
 /// The socket's local port with the number of its network namespace. **None**: unreadable.
 #[inline(always)]
-fn port_of(sk: Object) -> Option<u64> {
+pub fn port_of(sk: Object) -> Option<u64> {
     let net = follow(sk, globals::OFF_SKC_NET.load())?;
     let inum: u32 = member(net, globals::OFF_NET_INUM.load())?;
     let port: u16 = member(sk, globals::OFF_SKC_NUM.load())?;

@@ -46,7 +46,7 @@ pub fn on_send(sk: Object, socket: &mut Socket, length: i32, now: u64) {
         let accepted = socket.role == Role::Accepted as u8;
         let distribution =
             if accepted { Distribution::SendBlockedAccepted } else { Distribution::SendBlockedConnected };
-        duration_of_one_program(distribution, socket.peer, socket.blocked.until_ns(now));
+        duration_of_one_program(distribution, socket.group, socket.blocked.until_ns(now));
         socket.blocked = Tick::NONE;
     }
 }

@@ -88,9 +88,19 @@ fn on_established(ctx: &SockOpsContext) {
 }
 
 /// The peer group is known: the handshake's sample can be recorded. Of the two callers, which are
-/// the callback and the change of state, either can come first.
+/// the callback and the change of state, either can come first. An accepted socket has nobody's thread yet, and
+/// waits for the first use where forwarders are told apart.
 #[inline(always)]
 pub fn on_peer_known(socket: &mut Socket, now: u64) {
+    let is_to_be_used = socket.role == Role::Accepted as u8 && globals::FORWARDERS_ONLY.load() != 0;
+    if !is_to_be_used {
+        on_used(socket, now);
+    }
+}
+
+/// Whose connection it is is known as well as it will be.
+#[inline(always)]
+pub fn on_used(socket: &mut Socket, now: u64) {
     if !globals::is_on(Measurement::SocketRtt) || socket.handshake_us == 0 {
         return;
     }
@@ -125,8 +135,8 @@ fn record(socket: &Socket, now: u64, sample_us: u32, clean: bool) {
     let ns = u64::from(sample_us) * 1_000;
     let accepted = socket.role == Role::Accepted as u8;
     let distribution = if accepted { Distribution::RttAccepted } else { Distribution::RttConnected };
-    duration(distribution, socket.peer, ns);
-    floor(accepted, socket.peer, now, ns, clean);
+    duration(distribution, socket.group, ns);
+    floor(accepted, socket.group, now, ns, clean);
 }
 
 /// Asks for RTT callbacks. Flags that other agents set stay.

@@ -12,6 +12,8 @@
 //! - **Leaves** when it is destroyed. It can have been closed for long before; but what ends a
 //!   connection, such as a reset, comes after `→ CLOSE`, and belongs to its peer still.
 //! - **Counted** by walking, see `entries`: the kernel frees sockets of which no event says that they end.
+//! - **Whose** it is, where forwarders are told apart: whose thread connects or listens; of an accepted one, or one
+//!   that was open before, whose thread reads from it or writes to it first.
 //! - **Lost**: `map_full` when the kernel has no memory for an entry, or the socket no allowance
 //!   (`net.core.optmem_max`); `unreadable` when its addresses are.
 //! - **Memory**: 104 bytes and about 250 of the kernel's own per socket, allocated as it opens.
@@ -19,14 +21,18 @@
 use crate::globals;
 use crate::memory::{Object, member, trusted};
 use crate::record::lose;
-use crate::{accept_wait, connect, lines, sampling, scope, socket_rtt};
+use crate::seeding::port_of;
+use crate::{accept_wait, connect, lines, sampling, scope, socket_rtt, threads};
 use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use core::ffi::c_void;
-use insight_common::kernel::layout::{LISTENER, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket};
+use insight_common::kernel::layout::{
+    LISTENER, NOBODY, PEER_KEY_BYTES, PEER_OTHER, PEER_PENDING, Role, Socket,
+};
 use insight_common::kernel::loss::{Loss, Measurement};
 
 /// Sockets in scope.
@@ -36,6 +42,10 @@ static SOCKETS: SkStorage<Socket> = SkStorage::new();
 /// Peer groups by service port and address; port 0 stands for every port. The longest prefix wins.
 #[map]
 static PEER_RULES: LpmTrie<[u8; PEER_KEY_BYTES], u8> = LpmTrie::with_max_entries(4_096, 0);
+
+/// Whose threads use the connections that are accepted at a port of a network namespace.
+#[map]
+static PORTS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1_024, 0);
 
 pub const ESTABLISHED: i32 = 1;
 pub const SYN_SENT: i32 = 2;
@@ -77,10 +87,15 @@ fn stored(sk: *mut c_void, new: *const Socket, flags: u32) -> Option<&'static mu
 /// A closed socket begins to connect or to listen, in the thread that asked for it.
 #[inline(always)]
 pub fn on_begin(sk: Object, new: i32, now: u64) {
-    match new {
-        SYN_SENT => drop(open(sk, Role::Connected as u8, now)),
-        LISTEN => drop(open(sk, LISTENER, now)),
-        _ => {}
+    let role = match new {
+        SYN_SENT => Role::Connected as u8,
+        LISTEN => LISTENER,
+        _ => return,
+    };
+    if let Some(socket) = open(sk, role, now)
+        && globals::FORWARDERS_ONLY.load() != 0
+    {
+        socket.set_forwarder(threads::forwarder_here(), globals::PEERS.load());
     }
 }
 
@@ -125,10 +140,47 @@ fn establish(sk: Object, socket: &mut Socket, now: u64) {
 #[inline(always)]
 pub fn know_peer(sk: Object, socket: &mut Socket) {
     if socket.peer == PEER_PENDING && socket.role != LISTENER {
-        let peer = peer_of(sk, socket.role);
-        socket.peer = peer;
+        socket.set_peer(peer_of(sk, socket.role), globals::PEERS.load());
         sampling::on_peer_known(socket);
     }
+}
+
+/// A thread of `forwarder`, or of nobody's, reads from a connection or writes to it. The first forwarder has it:
+/// which thread opened it is not known of an accepted one, nor of one that is older than the programs.
+#[inline(always)]
+pub fn on_use(sk: Object, socket: &mut Socket, forwarder: u8, now: u64) {
+    if globals::FORWARDERS_ONLY.load() == 0 {
+        return;
+    }
+    if socket.forwarder == NOBODY && forwarder != NOBODY {
+        socket.set_forwarder(forwarder, globals::PEERS.load());
+        if socket.role == Role::Accepted as u8
+            && let Some(port) = port_of(sk)
+        {
+            // An error says that it is being entered on another CPU.
+            let _ = PORTS.insert(port, forwarder, 0);
+        }
+    }
+    socket_rtt::on_used(socket, now);
+}
+
+/// Finds the forwarder of a listener that is older than the programs: whose threads use what it accepts.
+#[inline(always)]
+pub fn know_listener(sk: Object, socket: &mut Socket) {
+    if globals::FORWARDERS_ONLY.load() == 0 || socket.forwarder != NOBODY {
+        return;
+    }
+    // SAFETY: an entry holds one byte, and is never freed while a program runs.
+    let forwarder = port_of(sk).and_then(|port| PORTS.get_ptr(port)).map(|forwarder| unsafe { *forwarder });
+    if let Some(forwarder) = forwarder {
+        socket.set_forwarder(forwarder, globals::PEERS.load());
+    }
+}
+
+/// The group of a socket whose peer group nobody has asked for yet.
+#[inline(always)]
+pub fn group_of(sk: Object, socket: &Socket) -> u8 {
+    socket.group_of(peer_of(sk, socket.role), globals::PEERS.load())
 }
 
 /// The socket is gone.

@@ -14,11 +14,12 @@ use crate::record::lose;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, PerCpuArray};
+use insight_common::kernel::layout::NOBODY;
 use insight_common::kernel::loss::{Loss, Measurement};
-use insight_common::kernel::thread::{FORKED, Running, Thread, Work};
+use insight_common::kernel::thread::{Running, Thread, Work, forked, forwarder_of, is_forked};
 
-/// Processes that forward: `LISTED` or [`FORKED`]. The loader enters fewer: the rest is for what they
-/// fork between two looks.
+/// Processes that forward, with the number of the forwarder: see [`is_forked`]. The loader enters fewer: the
+/// rest is for what they fork between two looks.
 #[map]
 static FORWARDERS: HashMap<u32, u8> = HashMap::with_max_entries(256, 0);
 
@@ -43,19 +44,22 @@ fn here() -> Option<&'static mut Running> {
     RUNNING.get_ptr_mut(0).map(|running| unsafe { &mut *running })
 }
 
-/// What the current thread is at, if its process forwards. Means something only in a hook that runs for
+/// The current thread and what it is at, if its process forwards. Means something only in a hook that runs for
 /// the thread that called, in an interrupt the current thread is any one; and only where the switches of
 /// threads are followed.
 #[inline(always)]
-pub fn current() -> Option<&'static mut Work> {
-    here().filter(|running| running.thread != 0).map(|running| &mut running.work)
+pub fn current() -> Option<&'static mut Running> {
+    if !are_followed() {
+        return None;
+    }
+    here().filter(|running| running.thread != 0)
 }
 
 /// A task leaves this CPU. Gives its thread if it forwards, and what it is at, to be changed.
 #[inline(always)]
 pub fn leaving(task: Object) -> Option<(&'static mut Thread, &'static mut Work)> {
     let running = here()?;
-    let thread = core::mem::replace(&mut running.thread, 0) as u32;
+    let thread = core::mem::replace(&mut running.thread, 0);
     // All others, without a look-up. Unlike, where it was listed since it came.
     if thread == 0 || thread != trusted(task, globals::OFF_TASK_PID.load()) {
         return None;
@@ -69,7 +73,8 @@ pub fn arriving(task: Object) -> Option<&'static mut Thread> {
     let thread = of(task)?;
     if let Some(running) = here() {
         running.work = thread.work;
-        running.thread = u64::from(trusted::<u32>(task, globals::OFF_TASK_PID.load()));
+        running.forwarder = thread.forwarder;
+        running.thread = trusted(task, globals::OFF_TASK_PID.load());
     }
     Some(thread)
 }
@@ -84,23 +89,50 @@ pub fn of(task: Object) -> Option<&'static mut Thread> {
     }
 }
 
-/// Whether the current thread's process forwards.
+/// How a process is listed. **None**: it does not forward.
 #[inline(always)]
-pub fn is_forwarding() -> bool {
-    FORWARDERS.get_ptr((bpf_get_current_pid_tgid() >> 32) as u32).is_some()
+fn how_listed(process: u32) -> Option<u8> {
+    // SAFETY: entries are preallocated and never move, and hold one byte.
+    FORWARDERS.get_ptr(process).map(|how| unsafe { *how })
+}
+
+/// The forwarder that the current thread's process is of, or [`NOBODY`].
+#[inline(always)]
+pub fn forwarder_here() -> u8 {
+    how_listed((bpf_get_current_pid_tgid() >> 32) as u32).map_or(NOBODY, forwarder_of)
+}
+
+/// The same, of whom [`current`] gives, where forwarders are configured.
+#[inline(always)]
+pub fn forwarder_with(running: Option<&Running>) -> u8 {
+    match running {
+        _ if globals::FORWARDERS_ONLY.load() == 0 => NOBODY,
+        Some(running) => running.forwarder as u8,
+        None => forwarder_here(),
+    }
+}
+
+/// As [`forwarder_with`], for less: where threads are followed, one that nobody saw come to its CPU is nobody's yet.
+#[inline(always)]
+pub fn followed_forwarder_of(running: Option<&Running>) -> u8 {
+    if running.is_none() && are_followed() { NOBODY } else { forwarder_with(running) }
+}
+
+/// Whether [`current`] can know a thread. A constant to the verifier.
+#[inline(always)]
+fn are_followed() -> bool {
+    globals::is_on(Measurement::Residence) || globals::is_on(Measurement::RunqueueWait)
 }
 
 /// A new task is runnable, which the current thread made.
 #[inline(always)]
 pub fn on_start(task: Object) {
-    if !is_forwarding() {
-        return;
-    }
+    let Some(how) = how_listed((bpf_get_current_pid_tgid() >> 32) as u32) else { return };
     let process: u32 = trusted(task, globals::OFF_TASK_TGID.load());
     let thread: u32 = trusted(task, globals::OFF_TASK_PID.load());
     // A thread of a process that has its entry, or a process that was forked.
-    let entered = FORWARDERS.get_ptr(process).is_some() || FORWARDERS.insert(process, FORKED, 0).is_ok();
-    if !entered || THREADS.insert(thread, Thread::of(process, thread), 0).is_err() {
+    let entered = how_listed(process).is_some() || FORWARDERS.insert(process, forked(how), 0).is_ok();
+    if !entered || THREADS.insert(thread, Thread::of(forwarder_of(how), process, thread), 0).is_err() {
         for measurement in [Measurement::Residence, Measurement::RunqueueWait] {
             if globals::is_on(measurement) {
                 lose(measurement, Loss::MapFull);
@@ -114,8 +146,7 @@ pub fn on_start(task: Object) {
 pub fn on_exec() {
     let both = bpf_get_current_pid_tgid();
     let process = (both >> 32) as u32;
-    // SAFETY: entries are preallocated and never move, and hold one byte.
-    if FORWARDERS.get_ptr(process).is_some_and(|how| unsafe { *how } == FORKED) {
+    if how_listed(process).is_some_and(is_forked) {
         // An error says that the loader has taken them off just now.
         let _ = FORWARDERS.remove(process);
         let _ = THREADS.remove(both as u32);

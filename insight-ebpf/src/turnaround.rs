@@ -30,7 +30,7 @@ pub fn on_answer_out(socket: &mut Socket, now: u64) {
     }
     match socket.exchange.answer(now, globals::SKIP_EXCHANGES.load()) {
         Answer::Nothing => {}
-        Answer::Took(ns) => duration_of_one_program(Distribution::Turnaround, socket.peer, ns),
+        Answer::Took(ns) => duration_of_one_program(Distribution::Turnaround, socket.group, ns),
         Answer::Overlapped => lose(Measurement::Turnaround, Loss::Overlapped),
         Answer::Opening => lose(Measurement::Turnaround, Loss::Opening),
     }

@@ -8,11 +8,12 @@ use super::privileges::Privileges;
 use super::report::{Floors, OwnReport};
 use super::worker::Worker;
 use crate::collect::host::{Root, detect};
-use crate::collect::kernel::settings::{Device, PeerGroup, Scope, Settings};
+use crate::collect::kernel::settings::{Device, Forwarders, PeerGroup, Scope, Settings};
 use crate::collect::kernel::{Kernel, Problem, seeding, spec};
 use crate::config;
 use crate::model::host::Selector;
 use crate::model::kernel::{KernelSnapshot, Reason, State};
+use crate::model::series::kernel::Names;
 use crate::model::series::lost::Loss;
 use crate::model::status::{MeasurementState, MeasurementStatus};
 use crate::publish::metrics::Metrics;
@@ -55,11 +56,10 @@ pub(super) fn start(
         return Ok(None);
     }
     let (mut wanted, node) = (config.kernel.clone(), config.agent.name.clone());
-    let selectors = config.forwarders.clone();
+    let (selectors, names) = (config.forwarders.clone(), config.kernel_names());
     let work = move |stopped: Receiver<()>| {
-        let peers: Vec<_> = wanted.peers.iter().map(|peer| peer.name.clone()).collect();
         let asked = wanted.measurements.clone();
-        let mut watch = Watch { own, metrics, states, node, peers, asked, asked_to_stop: false };
+        let mut watch = Watch { own, metrics, states, node, names, asked, asked_to_stop: false };
         let mut loaded = load(&wanted, &selectors, &watch.metrics);
         privileges.keep_reading(wanted.reloadable, || loaded.kernel.snapshot().is_some());
         while let Some(new) = watch.measure(&wanted, &selectors, &mut loaded, &stopped, &changes) {
@@ -129,7 +129,7 @@ impl Watch {
             if let Some(snapshot) = loaded.kernel.snapshot() {
                 let at = before + before.elapsed() / 2;
                 floors.gather(&snapshot, self.own.clock());
-                self.metrics.publish_kernel(snapshot.clone(), &self.peers);
+                self.metrics.publish_kernel(snapshot.clone(), &self.names);
                 self.own.keep(at, snapshot, floors.clone());
             }
         }
@@ -139,10 +139,10 @@ impl Watch {
     /// Forwarders that came and went, and addresses that hosts of peer groups have now.
     fn follow(&self, wanted: &config::Kernel, selectors: &[Selector], loaded: &mut Loaded) {
         let Loaded { kernel, hosts } = loaded;
-        if let Some(pids) = forwarders(selectors, &self.metrics)
-            && let Err(error) = kernel.set_forwarders(&pids)
+        if let Some(found) = forwarders(selectors, &self.metrics)
+            && let Err(error) = kernel.set_forwarders(&found)
         {
-            tracing::warn!("follow {} processes of the forwarders: {error}", pids.len());
+            tracing::warn!("follow {} processes of the forwarders: {error}", found.processes.len());
         }
         if hosts.is_some()
             && let Err(error) = kernel.set_peers(&groups(wanted, hosts.as_ref()))
@@ -159,7 +159,7 @@ struct Watch {
     metrics: Arc<Metrics>,
     states: States,
     node: String,
-    peers: Vec<String>,
+    names: Names,
     /// Measurements that are loaded first: it may end before it can tell what became of them.
     asked: Vec<Measurement>,
     asked_to_stop: bool,
@@ -172,7 +172,7 @@ impl Drop for Watch {
         }
         tracing::error!("the kernel thread ended unexpectedly: kernel measurements have stopped");
         self.own.forget_kernel();
-        self.metrics.publish_kernel(KernelSnapshot::default(), &self.peers);
+        self.metrics.publish_kernel(KernelSnapshot::default(), &self.names);
         let problem = Problem {
             state: State::Failed(Reason::Stopped),
             detail: "the thread that reads the kernel's maps ended: see the log, and restart the agent"
@@ -183,7 +183,7 @@ impl Drop for Watch {
             // It ended while it was loading them. Whom they would have measured is not known here.
             let asked = Settings {
                 measurements: self.asked.clone(),
-                forwarders: Some(Vec::new()),
+                forwarders: Some(Forwarders::default()),
                 ..Settings::default()
             };
             *states = states_of(&Kernel::without(&asked, &problem), &self.node);
@@ -198,17 +198,17 @@ impl Drop for Watch {
 
 /// Processes of the forwarders, as many as there is room for; the others are a loss, at each look
 /// again. **None**: no forwarder is configured.
-fn forwarders(selectors: &[Selector], metrics: &Metrics) -> Option<Vec<u32>> {
+fn forwarders(selectors: &[Selector], metrics: &Metrics) -> Option<Forwarders> {
     if selectors.is_empty() {
         return None;
     }
-    let mut pids = detect(&Root::default(), selectors).pids.concat();
-    let surplus = pids.len().saturating_sub(MAX_PIDS);
+    let mut found = Forwarders::of(&detect(&Root::default(), selectors).pids);
+    let surplus = found.processes.len().saturating_sub(MAX_PIDS);
     if surplus > 0 {
         metrics.lost("residence", Loss::Capped, surplus as u64);
-        pids.truncate(MAX_PIDS);
+        found.processes = found.processes.into_iter().take(MAX_PIDS).collect();
     }
-    Some(pids)
+    Some(found)
 }
 
 /// The peer groups, with what their hosts have now.
@@ -230,7 +230,7 @@ fn groups(wanted: &config::Kernel, hosts: Option<&Hosts>) -> Vec<PeerGroup> {
 fn settings(
     wanted: &config::Kernel,
     peers: Vec<PeerGroup>,
-    forwarders: Option<Vec<u32>>,
+    forwarders: Option<Forwarders>,
 ) -> (Settings, Option<Problem>) {
     let namespaces = wanted.scope_namespaces.iter().map(|path| {
         // The number of a namespace's inode has 32 bits in the kernel.
@@ -262,7 +262,7 @@ fn settings(
 
 /// What the configuration means on this host, now, with those addresses of peer groups that it has itself;
 /// and, if it cannot be followed here, why.
-pub fn configured(wanted: &config::Kernel, forwarders: Option<Vec<u32>>) -> (Settings, Option<Problem>) {
+pub fn configured(wanted: &config::Kernel, forwarders: Option<Forwarders>) -> (Settings, Option<Problem>) {
     settings(wanted, groups(wanted, None), forwarders)
 }
 
@@ -326,7 +326,7 @@ mod tests {
             metrics,
             states: Arc::clone(&states),
             node: "mediary-a".into(),
-            peers: vec![],
+            names: Names::default(),
             asked: vec![Measurement::Connect],
             asked_to_stop: false,
         };

@@ -18,6 +18,7 @@ use crate::model::kernel::{KernelSnapshot, State};
 use crate::model::plan::ProbePlan;
 use crate::model::report::{Distribution, FLOOR_SECONDS, MeasurementReport, NodeReport, SeriesKey};
 use crate::model::sample::ProbeSample;
+use crate::model::series::kernel::Names;
 use crate::model::status::{LossStatus, MeasurementState};
 use crate::publish::metrics::Metrics;
 use crate::serve::ServiceTimes;
@@ -42,7 +43,7 @@ pub(super) struct OwnReport {
     kernel_states: States,
     host: Arc<HostView>,
     kernel_enabled: bool,
-    peers: Vec<String>,
+    names: Names,
     metrics: Arc<Metrics>,
 }
 
@@ -82,7 +83,7 @@ impl OwnReport {
             kernel_states,
             host,
             kernel_enabled: config.kernel.enabled,
-            peers: config.kernel.peers.iter().map(|peer| peer.name.clone()).collect(),
+            names: config.kernel_names(),
             metrics,
         })
     }
@@ -146,7 +147,7 @@ impl OwnReport {
         let mut series = figures.links.clone();
         series.extend(figures.host.clone());
         if let Some((snapshot, floors)) = &figures.kernel {
-            series.extend(of_kernel(snapshot, floors, &self.peers));
+            series.extend(of_kernel(snapshot, floors, &self.names));
         }
         if figures.service_time.count > 0 {
             series.insert(key("service_time", &[]), figures.service_time.clone());

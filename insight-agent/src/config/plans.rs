@@ -3,6 +3,7 @@
 use super::settings::{Config, Probe, Way};
 use super::template::Placeholder;
 use crate::model::plan::{Mode, ProbePlan, RoutePlan};
+use crate::model::series::kernel::Names;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -34,6 +35,14 @@ impl Config {
             ways.push(ReportWay { region: probe.target.clone(), route, token_file });
         }
         ways
+    }
+
+    /// What the groups of the kernel half are called.
+    pub fn kernel_names(&self) -> Names {
+        Names {
+            peers: self.kernel.peers.iter().map(|peer| peer.name.clone()).collect(),
+            forwarders: self.forwarders.iter().map(|forwarder| forwarder.name.clone()).collect(),
+        }
     }
 
     /// One plan per probe, in the order of the file: templates filled in, routes resolved.

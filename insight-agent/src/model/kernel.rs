@@ -2,7 +2,7 @@
 
 use insight_common::histogram::{EXPORT_BUCKETS, EXPORT_POWER, lower_bound, upper_bound};
 use insight_common::kernel::floor::{FLOOR_SECONDS, Floor};
-use insight_common::kernel::layout::{Counter, Distribution, Role, Table};
+use insight_common::kernel::layout::{Counter, Distribution, Group, Role, Table};
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
 use std::collections::BTreeMap;
@@ -168,17 +168,17 @@ pub struct KernelSnapshot {
     /// The same instant on the clock of the programs, CLOCK_MONOTONIC, which the floors' seconds
     /// are of. **Unit**: ns. 0: unknown.
     pub taken_ns: u64,
-    /// By distribution and group; peer groups are numbered as configured, 0 is everybody else.
-    pub durations: BTreeMap<(u32, u8), Durations>,
+    /// By distribution and group; peer groups and forwarders are numbered as configured, 0 is everybody else.
+    pub durations: BTreeMap<(u32, Group), Durations>,
     /// Events by kind and group. Those of a measurement that does not run are missing; of one that
     /// does every kind is there, with every group that it is told apart by.
-    pub counts: BTreeMap<(Counter, u8), u64>,
-    /// Minima of round trips: role, peer group, and the last seconds in rising order.
-    pub floors: Vec<(Role, u8, Vec<Floor>)>,
+    pub counts: BTreeMap<(Counter, Group), u64>,
+    /// Minima of round trips: role, group, and the last seconds in rising order.
+    pub floors: Vec<(Role, Group, Vec<Floor>)>,
     /// Losses that happened.
     pub lost: BTreeMap<(Measurement, Loss), u64>,
-    /// Writes of forwarders. **Empty**: none has written; else every direction and outcome is there.
-    pub pairs: Pairs,
+    /// Writes of forwarders, by their number, of those that have written: every direction and outcome is there.
+    pub pairs: BTreeMap<u8, Pairs>,
     /// Names of the configured devices, from group 1 on.
     pub devices: Vec<String>,
     /// Sockets that were open before the programs and are measured since, by role. **Empty**: nothing
@@ -242,10 +242,10 @@ pub type Pairs = BTreeMap<(Direction, PairOutcome), u64>;
 /// and a pair may be of two requests that have nothing to do with each other.
 pub const LEAST_PAIRED_SHARE: f64 = 0.5;
 
-/// Which share of a forwarder's writes in `direction` since the programs were loaded followed a
+/// Which share of all forwarders' writes in `direction` since the programs were loaded followed a
 /// read on the other side in the same turn. **Range**: 0 to 1. **None**: nothing was written.
 pub fn paired_share(snapshot: &KernelSnapshot, direction: Direction) -> Option<f64> {
-    share_of(&snapshot.pairs, direction)
+    share_of(&snapshot.all_pairs(), direction)
 }
 
 /// As [`paired_share`], of the writes in `pairs`, which may be those of a window.
@@ -285,19 +285,48 @@ impl KernelSnapshot {
         now.saturating_duration_since(self.taken)
     }
 
-    /// One distribution over all peer groups.
-    pub fn all_peers(&self, distribution: Distribution) -> Durations {
-        let mut sum = Durations::default();
+    /// One distribution by its groups.
+    pub fn durations_of(&self, distribution: Distribution) -> impl Iterator<Item = (Group, &Durations)> {
         let wanted = distribution as u32;
-        let held = self.durations.range((wanted, 0)..=(wanted, u8::MAX));
-        held.for_each(|(_, durations)| sum.add(durations));
+        let held = self.durations.range((wanted, Group::default())..=(wanted, Group::LAST));
+        held.map(|((_, group), durations)| (*group, durations))
+    }
+
+    /// Events of one kind by their groups.
+    pub fn counts_of(&self, counter: Counter) -> impl Iterator<Item = (Group, u64)> {
+        let held = self.counts.range((counter, Group::default())..=(counter, Group::LAST));
+        held.map(|((_, group), count)| (*group, *count))
+    }
+
+    /// One distribution over all groups.
+    pub fn all_groups(&self, distribution: Distribution) -> Durations {
+        let mut sum = Durations::default();
+        self.durations_of(distribution).for_each(|(_, durations)| sum.add(durations));
         sum
     }
 
-    /// Events of one kind, over all peer groups. **None**: they are not counted.
+    /// One distribution of a peer group, over all forwarders. **None**: nothing was measured.
+    pub fn of_peer(&self, distribution: Distribution, peer: u8) -> Option<Durations> {
+        let held = self.durations_of(distribution).filter(|(group, _)| group.peer == peer);
+        held.fold(None, |sum: Option<Durations>, (_, durations)| {
+            let mut sum = sum.unwrap_or_default();
+            sum.add(durations);
+            Some(sum)
+        })
+    }
+
+    /// Events of one kind, over all groups. **None**: they are not counted.
     pub fn count(&self, counter: Counter) -> Option<u64> {
-        let held = self.counts.range((counter, 0)..=(counter, u8::MAX));
-        held.map(|(_, count)| *count).reduce(|sum, count| sum + count)
+        self.counts_of(counter).map(|(_, count)| count).reduce(|sum, count| sum + count)
+    }
+
+    /// Writes of all forwarders.
+    pub fn all_pairs(&self) -> Pairs {
+        let mut all = Pairs::new();
+        for (key, count) in self.pairs.values().flatten() {
+            *all.entry(*key).or_default() += count;
+        }
+        all
     }
 
     /// How often `measurement` lost a sample by `loss`.
@@ -305,22 +334,23 @@ impl KernelSnapshot {
         self.lost.get(&(measurement, loss)).copied().unwrap_or(0)
     }
 
-    /// Writes of forwarders after `earlier`. **None**: `earlier` holds more, so the programs were
+    /// Writes of all forwarders after `earlier`. **None**: `earlier` holds more, so the programs were
     /// loaded anew.
     pub fn pairs_since(&self, earlier: &Self) -> Option<Pairs> {
-        let before = |key| earlier.pairs.get(key).copied().unwrap_or(0);
+        let (pairs, earlier) = (self.all_pairs(), earlier.all_pairs());
+        let before = |key| earlier.get(key).copied().unwrap_or(0);
         // An empty later snapshot would hide a restart.
-        if self.pairs.is_empty() && !earlier.pairs.is_empty() {
+        if pairs.is_empty() && !earlier.is_empty() {
             return None;
         }
-        self.pairs.iter().map(|(key, now)| Some((*key, now.checked_sub(before(key))?))).collect()
+        pairs.iter().map(|(key, now)| Some((*key, now.checked_sub(before(key))?))).collect()
     }
 
     /// The clean minimum of the last seconds. **Unit**: ns. **None**: no clean sample in them, so
     /// the smallest of the others is an upper bound only; or no sample at all, as of an idle group,
     /// whose old seconds stay in the map until new ones take their place.
-    pub fn clean_floor_ns(&self, role: Role, peer: u8) -> Option<u64> {
-        let kept = self.floors.iter().find(|(r, p, _)| *r == role && *p == peer)?;
+    pub fn clean_floor_ns(&self, role: Role, group: Group) -> Option<u64> {
+        let kept = self.floors.iter().find(|(r, g, _)| *r == role && *g == group)?;
         let now = self.taken_ns / 1_000_000_000;
         let fresh = |floor: &&Floor| now.saturating_sub(floor.second) <= FLOOR_SECONDS as u64;
         let clean = kept.2.iter().filter(fresh).filter(|floor| floor.clean_count > 0);
@@ -362,8 +392,16 @@ mod tests {
     }
 
     fn pairs(counts: &[(Direction, PairOutcome, u64)]) -> KernelSnapshot {
-        let pairs = counts.iter().map(|&(direction, outcome, count)| ((direction, outcome), count));
-        KernelSnapshot { pairs: pairs.collect(), ..KernelSnapshot::default() }
+        // Of two forwarders.
+        let of = |&(direction, outcome, count): &(_, _, u64)| {
+            [(1, count / 2), (2, count - count / 2)]
+                .map(|(forwarder, count)| (forwarder, (direction, outcome), count))
+        };
+        let mut snapshot = KernelSnapshot::default();
+        for (forwarder, key, count) in counts.iter().flat_map(of) {
+            snapshot.pairs.entry(forwarder).or_default().insert(key, count);
+        }
+        snapshot
     }
 
     #[test]
@@ -392,10 +430,10 @@ mod tests {
     fn a_floor_without_clean_samples_is_no_floor() {
         let floor = |clean_count, clean_ns| Floor { second: 1, any_ns: 5, clean_ns, clean_count };
         let mut snapshot = KernelSnapshot::default();
-        snapshot.floors.push((Role::Connected, 0, vec![floor(0, u64::MAX)]));
-        snapshot.floors.push((Role::Connected, 1, vec![floor(0, u64::MAX), floor(2, 7)]));
-        assert_eq!(snapshot.clean_floor_ns(Role::Connected, 0), None);
-        assert_eq!(snapshot.clean_floor_ns(Role::Connected, 1), Some(7));
+        snapshot.floors.push((Role::Connected, Group::of_peer(0), vec![floor(0, u64::MAX)]));
+        snapshot.floors.push((Role::Connected, Group::of_peer(1), vec![floor(0, u64::MAX), floor(2, 7)]));
+        assert_eq!(snapshot.clean_floor_ns(Role::Connected, Group::of_peer(0)), None);
+        assert_eq!(snapshot.clean_floor_ns(Role::Connected, Group::of_peer(1)), Some(7));
     }
 
     #[test]
@@ -403,8 +441,8 @@ mod tests {
         let floor = |second, clean_ns| Floor { second, any_ns: 5, clean_ns, clean_count: 1 };
         let taken_in = |second: u64| {
             let mut snapshot = KernelSnapshot::at(Instant::now(), second * 1_000_000_000 + 999_999_999);
-            snapshot.floors.push((Role::Connected, 0, vec![floor(100, 7), floor(101, 9)]));
-            snapshot.clean_floor_ns(Role::Connected, 0)
+            snapshot.floors.push((Role::Connected, Group::of_peer(0), vec![floor(100, 7), floor(101, 9)]));
+            snapshot.clean_floor_ns(Role::Connected, Group::of_peer(0))
         };
         assert_eq!(taken_in(108), Some(7));
         assert_eq!(taken_in(109), Some(9), "the older of two is too old");

@@ -3,7 +3,7 @@
 use crate::support::is_root;
 use insight_agent::collect::host::Root;
 use insight_agent::collect::kernel::examine::{Trial, examine};
-use insight_agent::collect::kernel::settings::Settings;
+use insight_agent::collect::kernel::settings::{Forwarders, Settings};
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +30,8 @@ fn nothing_stays_loaded() {
     }
     let _alone = alone();
     let before = open();
-    let settings = Settings { forwarders: Some(vec![std::process::id()]), ..Settings::default() };
+    let settings =
+        Settings { forwarders: Some(Forwarders::one(&[std::process::id()])), ..Settings::default() };
     let mut steps = 0;
     let facts = examine(&Root::default(), Trial::Load(&settings), &mut |_| steps += 1);
     assert!(facts.memory.is_some_and(|memory| memory.maps > 0), "something was loaded: {facts:#?}");

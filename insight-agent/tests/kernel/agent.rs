@@ -123,8 +123,10 @@ fn a_late_reader_shows_on_the_agents_metrics_page() {
         (rounds, seen) = (rounds + 1, seen.max(asked.elapsed()));
     };
     let (count, sum) = wait_for(metrics, "five turnarounds", exchange, |page| {
-        let count = value(page, "insight_socket_turnaround_seconds_count{peer=\"lab\"}")?;
-        (count >= 5.0).then(|| (count, value(page, "insight_socket_turnaround_seconds_sum{peer=\"lab\"}")))
+        let count = value(page, "insight_socket_turnaround_seconds_count{forwarder=\"other\",peer=\"lab\"}")?;
+        (count >= 5.0).then(|| {
+            (count, value(page, "insight_socket_turnaround_seconds_sum{forwarder=\"other\",peer=\"lab\"}"))
+        })
     });
     assert!(count < f64::from(rounds), "the first exchange is left out: {count} of {rounds}");
     let mean = sum.unwrap() / count;
@@ -135,10 +137,15 @@ fn a_late_reader_shows_on_the_agents_metrics_page() {
     assert!(is_in_state(&page, "seeding", "active"), "{page}");
     assert!(value(&page, "insight_sockets_seeded_total{role=\"accepted\"}").is_some(), "{page}");
     assert!(
-        value(&page, "insight_socket_rtt_floor_seconds{peer=\"lab\",role=\"connected\"}").is_some(),
+        value(&page, "insight_socket_rtt_floor_seconds{forwarder=\"other\",peer=\"lab\",role=\"connected\"}")
+            .is_some(),
         "{page}"
     );
-    assert!(value(&page, "insight_socket_receive_wait_seconds_count{role=\"accepted\"}").is_some(), "{page}");
+    assert!(
+        value(&page, "insight_socket_receive_wait_seconds_count{forwarder=\"other\",role=\"accepted\"}")
+            .is_some(),
+        "{page}"
+    );
 }
 
 #[test]
@@ -164,7 +171,10 @@ fn a_peer_group_by_host_is_the_addresses_that_the_host_has() {
         metrics,
         "a connection to the host",
         || drop(bench.connect()),
-        |page| value(page, "insight_tcp_connect_seconds_count{peer=\"lab\"}").filter(|count| *count > 0.0),
+        |page| {
+            value(page, "insight_tcp_connect_seconds_count{forwarder=\"other\",peer=\"lab\"}")
+                .filter(|count| *count > 0.0)
+        },
     );
     let failures =
         |page: &str| value(page, "insight_peer_lookup_failures_total").filter(|count| *count > 0.0);
@@ -213,7 +223,7 @@ fn a_new_file_replaces_the_kernel_measurements_and_a_bad_one_nothing() {
         drop((near, far));
     };
     wait_for(metrics, "a reset", reset, |page| {
-        let sent = "insight_tcp_resets_total{peer=\"other\",direction=\"sent\"}";
+        let sent = "insight_tcp_resets_total{forwarder=\"other\",peer=\"other\",direction=\"sent\"}";
         value(page, sent).filter(|count| *count > 0.0)
     });
     write("[\"connect\"]");

@@ -1,7 +1,7 @@
 //! What each program costs, printed: `cargo test -p insight-agent --test kernel cost -- --nocapture`.
 
 use crate::support::{ANSWER, Bench, REQUEST};
-use insight_agent::collect::kernel::settings::Device;
+use insight_agent::collect::kernel::settings::{Device, Forwarders};
 use insight_agent::collect::kernel::{cost, hooks};
 use insight_common::kernel::loss::Measurement;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ fn cost_of_every_program_is_counted_by_the_kernel() {
     let name = "cost_of_every_program_is_counted_by_the_kernel";
     let pid = std::process::id();
     let forwarding = |settings: &mut insight_agent::collect::kernel::settings::Settings| {
-        settings.forwarders = Some(vec![pid]);
+        settings.forwarders = Some(Forwarders::one(&[pid]));
         settings.devices = vec![Device::find("lo")];
     };
     let Some(bench) = Bench::start(name, &Measurement::ALL[1..], forwarding) else { return };
@@ -51,7 +51,7 @@ fn cost_of_the_scheduler_to_threads_that_forward_nothing_is_small() {
     let wanted = [Measurement::Residence, Measurement::RunqueueWait];
     let nobody = |settings: &mut insight_agent::collect::kernel::settings::Settings| {
         // A process that is there and does nothing meanwhile.
-        settings.forwarders = Some(vec![2]);
+        settings.forwarders = Some(Forwarders::one(&[2]));
     };
     let Some(bench) = Bench::start(name, &wanted, nobody) else { return };
     let _counting = cost::count_runs().unwrap();

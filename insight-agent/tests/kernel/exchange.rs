@@ -66,7 +66,7 @@ fn requests_that_overlap_are_counted_and_not_measured() {
     }
     let snapshot = bench.snapshot();
     for distribution in [Distribution::Turnaround, Distribution::Response] {
-        assert_eq!(snapshot.durations.get(&(distribution as u32, 1)), None, "{distribution:?}");
+        assert_eq!(snapshot.of_peer(distribution, 1), None, "{distribution:?}");
     }
 }
 

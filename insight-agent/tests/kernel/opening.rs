@@ -1,7 +1,7 @@
 //! Connections that are slow to begin: to connect, and to be accepted.
 
 use crate::support::{Bench, GROUP, REQUEST, assert_mean};
-use insight_common::kernel::layout::{Counter, Distribution};
+use insight_common::kernel::layout::{Counter, Distribution, Group};
 use insight_common::kernel::loss::Measurement;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, listen, socket};
 use nix::sys::socket::{Backlog, connect, setsockopt, sockopt};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How often an event of the test's own group happened.
 fn count(bench: &Bench, counter: Counter) -> u64 {
-    bench.snapshot().counts[&(counter, GROUP)]
+    bench.snapshot().counts[&(counter, Group::of_peer(GROUP))]
 }
 
 fn tcp(flags: SockFlag) -> OwnedFd {
@@ -82,9 +82,9 @@ fn a_connection_that_is_not_established_counts_by_its_reason() {
         TcpStream::connect(("127.0.0.1", port)).unwrap_err();
     }
     let snapshot = kernel.snapshot().unwrap();
-    let count = |counter| snapshot.counts[&(counter, GROUP)];
+    let count = |counter| snapshot.counts[&(counter, Group::of_peer(GROUP))];
     assert_eq!((count(Counter::ConnectRefused), count(Counter::ConnectOther)), (3, 0));
-    let held = snapshot.durations.get(&(Distribution::Connect as u32, GROUP)).map(|held| held.count);
+    let held = snapshot.of_peer(Distribution::Connect, GROUP).map(|held| held.count);
     assert_eq!(held, Some(1), "a connection that fails has no time of connecting");
 }
 

@@ -37,7 +37,7 @@ fn send(address: &str, packets: u32) {
 }
 
 fn of(bench: &Bench, distribution: Distribution, device: u8) -> Durations {
-    bench.snapshot().durations.get(&(distribution as u32, device)).cloned().unwrap_or_default()
+    bench.snapshot().of_peer(distribution, device).unwrap_or_default()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Data that is ready and not read.
 
 use crate::support::{Bench, GROUP, REQUEST, assert_mean};
-use insight_agent::collect::kernel::settings::Settings;
+use insight_agent::collect::kernel::settings::{Forwarders, Settings};
 use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::{Loss, Measurement};
 use std::io::{Read, Write};
@@ -38,16 +38,19 @@ fn a_reader_that_comes_late_shows_as_receive_wait() {
 fn with_forwarders_configured_only_their_reads_count() {
     let name = "with_forwarders_configured_only_their_reads_count";
     let forwarders = |pids| move |settings: &mut Settings| settings.forwarders = Some(pids);
-    let Some(mut bench) = Bench::start(name, &[Measurement::ReceiveWait], forwarders(vec![])) else { return };
+    let Some(mut bench) = Bench::start(name, &[Measurement::ReceiveWait], forwarders(Forwarders::one(&[])))
+    else {
+        return;
+    };
     let (mut near, mut far) = bench.connect();
     near.write_all(&REQUEST).unwrap();
     far.read_exact(&mut [0; REQUEST.len()]).unwrap();
     // The program ran before the read returned.
-    let counted = bench.snapshot().durations.contains_key(&(Distribution::ReceiveWaitAccepted as u32, GROUP));
+    let counted = bench.snapshot().of_peer(Distribution::ReceiveWaitAccepted, GROUP).is_some();
     assert!(!counted, "this process is no forwarder yet");
     std::thread::sleep(DELAY);
 
-    bench.kernel.set_forwarders(&[std::process::id()]).unwrap();
+    bench.kernel.set_forwarders(&Forwarders::one(&[std::process::id()])).unwrap();
     let written = Instant::now();
     near.write_all(&REQUEST).unwrap();
     far.read_exact(&mut [0; REQUEST.len()]).unwrap();
@@ -62,7 +65,7 @@ fn with_forwarders_configured_only_their_reads_count() {
 fn housekeeping_is_no_wait_and_hides_none() {
     let name = "housekeeping_is_no_wait_and_hides_none";
     // Losses are of the whole host, unless only this process is counted.
-    let alone = |settings: &mut Settings| settings.forwarders = Some(vec![std::process::id()]);
+    let alone = |settings: &mut Settings| settings.forwarders = Some(Forwarders::one(&[std::process::id()]));
     let Some(bench) = Bench::start(name, &[Measurement::ReceiveWait], alone) else { return };
     let (mut near, mut far) = bench.connect();
     for _ in 0..5 {
@@ -71,7 +74,7 @@ fn housekeeping_is_no_wait_and_hides_none() {
         far.read_exact(&mut [0; PING.len()]).unwrap();
     }
     let snapshot = bench.snapshot();
-    let counted = snapshot.durations.contains_key(&(Distribution::ReceiveWaitAccepted as u32, GROUP));
+    let counted = snapshot.of_peer(Distribution::ReceiveWaitAccepted, GROUP).is_some();
     assert!(!counted, "nobody waits for a PING");
     assert_eq!(snapshot.lost(Measurement::ReceiveWait, Loss::Unstamped), 0);
 
@@ -98,6 +101,6 @@ fn the_role_of_the_late_reader_is_told() {
     near.read_exact(&mut [0; REQUEST.len()]).unwrap();
     let seen = written.elapsed();
     assert_mean(&bench.wait_for(Distribution::ReceiveWaitConnected, 1), DELAY, seen);
-    let accepted = bench.snapshot().durations.contains_key(&(Distribution::ReceiveWaitAccepted as u32, 1));
+    let accepted = bench.snapshot().of_peer(Distribution::ReceiveWaitAccepted, 1).is_some();
     assert!(!accepted, "the accepting end read nothing");
 }

@@ -1,7 +1,7 @@
 //! Connections that end with a reset, and those that do not.
 
 use crate::support::{Bench, GROUP, REQUEST};
-use insight_common::kernel::layout::Counter;
+use insight_common::kernel::layout::{Counter, Group};
 use insight_common::kernel::loss::Measurement;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Resets received and sent so far by the test's own group.
 fn resets(bench: &Bench) -> [u64; 2] {
     let counts = bench.snapshot().counts;
-    [Counter::ResetsReceived, Counter::ResetsSent].map(|counter| counts[&(counter, GROUP)])
+    [Counter::ResetsReceived, Counter::ResetsSent].map(|counter| counts[&(counter, Group::of_peer(GROUP))])
 }
 
 /// Waits until at least as many are counted.
@@ -57,5 +57,11 @@ fn a_refused_connection_is_a_reset_of_the_peer_that_it_was_meant_for() {
     }
     let counts = kernel.snapshot().unwrap().counts;
     // Whoever answers for a closed port has no socket, and so no peer group.
-    assert_eq!([counts[&(Counter::ResetsReceived, GROUP)], counts[&(Counter::ResetsSent, GROUP)]], [3, 0]);
+    assert_eq!(
+        [
+            counts[&(Counter::ResetsReceived, Group::of_peer(GROUP))],
+            counts[&(Counter::ResetsSent, Group::of_peer(GROUP))]
+        ],
+        [3, 0]
+    );
 }

@@ -1,6 +1,7 @@
 //! A forwarder of one thread: what it computes is residence, what it waits for is not.
 
 use crate::support::{ANSWER, Bench, GROUP, REQUEST, assert_mean};
+use insight_agent::collect::kernel::settings::Forwarders;
 use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -18,7 +19,7 @@ fn forward(name: &str, pause: impl Fn() + Send + 'static) -> Option<Bench> {
     let bench = Bench::start(name, &[Measurement::Residence], |settings| {
         // The forwarder is this process, and with it every test that is another thread of it:
         // only figures of the group with these two ports are this test's.
-        settings.forwarders = Some(vec![std::process::id()]);
+        settings.forwarders = Some(Forwarders::one(&[std::process::id()]));
         settings.peers[0].ports.push(port);
     })?;
     let mut up = TcpStream::connect(upstream.local_addr().unwrap()).unwrap();
@@ -66,7 +67,7 @@ fn work_between_read_and_write_is_residence() {
     assert!(down.count >= u64::from(ROUNDS) - 1, "{down:?}, lost {:?}", snapshot.lost);
     let snapshot = bench.snapshot();
     for (direction, samples) in [(Direction::Up, &up), (Direction::Down, &down)] {
-        let paired = snapshot.pairs[&(direction, PairOutcome::Paired)];
+        let paired = snapshot.pairs[&1][&(direction, PairOutcome::Paired)];
         assert!(paired >= samples.count, "each sample is a pair: {samples:?} in {:?}", snapshot.pairs);
     }
     assert!(down.mean_ns().unwrap() < up.mean_ns().unwrap(), "the way back does no work: {down:?}");
@@ -77,7 +78,7 @@ fn a_sleep_between_read_and_write_is_no_residence() {
     let sleep = || std::thread::sleep(WORK);
     let Some(bench) = forward("a_sleep_between_read_and_write_is_no_residence", sleep) else { return };
     let snapshot = bench.snapshot();
-    let up = snapshot.durations.get(&(Distribution::ResidenceUp as u32, GROUP));
+    let up = snapshot.of_peer(Distribution::ResidenceUp, GROUP);
     assert_eq!(up, None, "asynchronous waiting is no turn");
     assert!(
         snapshot.lost(Measurement::Residence, Loss::Unstamped) >= u64::from(ROUNDS),
@@ -88,7 +89,7 @@ fn a_sleep_between_read_and_write_is_no_residence() {
         snapshot.lost(Measurement::Residence, Loss::SameSocket) >= u64::from(ROUNDS),
         "the service's own"
     );
-    let no_read = |direction| snapshot.pairs[&(direction, PairOutcome::NoRead)];
+    let no_read = |direction| snapshot.pairs[&1][&(direction, PairOutcome::NoRead)];
     assert!(no_read(Direction::Up) >= u64::from(ROUNDS), "{:?}", snapshot.pairs);
     let both = no_read(Direction::Up) + no_read(Direction::Down);
     assert_eq!(snapshot.lost(Measurement::Residence, Loss::Unstamped), both, "one count, shown twice");

@@ -3,7 +3,7 @@
 use crate::room::{Room, two_rooms};
 use crate::support::Bench;
 use insight_agent::collect::kernel::settings::Settings;
-use insight_common::kernel::layout::{Counter, Distribution};
+use insight_common::kernel::layout::{Counter, Distribution, Group};
 use insight_common::kernel::loss::Measurement;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -53,7 +53,7 @@ impl Line {
             Counter::RetransmitFast,
             Counter::RetransmitTimeout,
         ]
-        .map(|counter| snapshot.counts[&(counter, crate::support::GROUP)])
+        .map(|counter| snapshot.counts[&(counter, Group::of_peer(crate::support::GROUP))])
     }
 
     fn recoveries(&self, distribution: Distribution) -> u64 {

@@ -2,7 +2,7 @@
 
 use crate::support::{ANSWER, Bench, GROUP, REQUEST};
 use insight_agent::collect::kernel::settings::Settings;
-use insight_common::kernel::layout::{Distribution, Role};
+use insight_common::kernel::layout::{Distribution, Group, Role};
 use insight_common::kernel::loss::{Loss, Measurement};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -26,12 +26,12 @@ fn think_time_raises_round_trips_and_not_their_floor() {
     assert!(slowest > 15e6, "think time leaks into plain samples: {slowest} ns of {samples:?}");
     let snapshot = bench.snapshot();
     for role in Role::ALL {
-        let floor = snapshot.clean_floor_ns(role, GROUP).unwrap();
+        let floor = snapshot.clean_floor_ns(role, Group::of_peer(GROUP)).unwrap();
         assert!(floor < 5_000_000, "{role:?}: the handshake's round trip reads {floor} ns");
     }
     // One clock for both: the seconds that are kept are the last ones before the reading.
     let read_in = snapshot.taken_ns / 1_000_000_000;
-    let kept = snapshot.floors.iter().filter(|(_, group, _)| *group == GROUP);
+    let kept = snapshot.floors.iter().filter(|(_, group, _)| group.peer == GROUP);
     for second in kept.flat_map(|(.., seconds)| seconds).map(|floor| floor.second) {
         assert!((read_in.saturating_sub(8)..=read_in).contains(&second), "{second} was read in {read_in}");
     }

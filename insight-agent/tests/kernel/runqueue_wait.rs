@@ -1,6 +1,7 @@
 //! A thread that shares its CPU with spinners, and what the kernel's own account says of it.
 
 use crate::support::Bench;
+use insight_agent::collect::kernel::settings::Forwarders;
 use insight_agent::model::kernel::Durations;
 use insight_common::kernel::layout::Distribution;
 use insight_common::kernel::loss::Measurement;
@@ -61,7 +62,7 @@ fn account() -> (Duration, u64) {
 }
 
 fn waits(bench: &Bench) -> Durations {
-    bench.snapshot().all_peers(Distribution::RunqueueWait)
+    bench.snapshot().all_groups(Distribution::RunqueueWait)
 }
 
 /// Works on the first CPU in short turns until the window is over; gives what was measured of this
@@ -95,7 +96,7 @@ fn work(bench: &Bench) -> (Durations, Duration, u64) {
 
 fn start(name: &str) -> Option<Bench> {
     Bench::start(name, &[Measurement::RunqueueWait], |settings| {
-        settings.forwarders = Some(vec![std::process::id()]);
+        settings.forwarders = Some(Forwarders::one(&[std::process::id()]));
     })
 }
 
@@ -124,12 +125,12 @@ fn threads_of_other_processes_are_not_in_it() {
     let name = "threads_of_other_processes_are_not_in_it";
     let Some(mut bench) = start(name) else { return };
     let spinners = Spinners::start();
-    bench.kernel.set_forwarders(&[]).unwrap();
+    bench.kernel.set_forwarders(&Forwarders::one(&[])).unwrap();
     let (nobody, waited, _) = work(&bench);
     assert!(waited > WINDOW / 4, "{waited:?}");
     assert_eq!((nobody.count, nobody.sum_ns), (0, 0));
     let spinner = spinners.0[0].id();
-    bench.kernel.set_forwarders(&[spinner]).unwrap();
+    bench.kernel.set_forwarders(&Forwarders::one(&[spinner])).unwrap();
     let (measured, ..) = work(&bench);
     // Its waits come one after the other, so there is no room for those of a second process.
     assert!(Duration::from_nanos(measured.sum_ns) < WINDOW + WINDOW / 4, "{:?}", measured.sum_ns);
@@ -144,7 +145,7 @@ fn waits_of_a_child(name: &str, then: &str) -> Option<Duration> {
     let script = format!("read begin; {then} & read end; kill $!");
     let mut parent = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
     pin(parent.id() as i32);
-    bench.kernel.set_forwarders(&[parent.id()]).unwrap();
+    bench.kernel.set_forwarders(&Forwarders::one(&[parent.id()])).unwrap();
     let mut input = parent.stdin.take().unwrap();
     let before = waits(&bench);
     input.write_all(b"\n").unwrap();

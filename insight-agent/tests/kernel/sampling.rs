@@ -47,7 +47,7 @@ fn the_first_of_a_group_are_measured_in_full_and_of_the_others_what_happens_once
     }
     assert!((2 * LEAST_SAMPLED..=2 * LEAST_SAMPLED + 5).contains(&sampled(&bench)), "{}", sampled(&bench));
     assert_eq!(bench.count(Distribution::Connect), OPEN, "connecting happens once: of all");
-    let rounds = bench.snapshot().durations[&(Distribution::RttConnected as u32, GROUP)].count;
+    let rounds = bench.snapshot().of_peer(Distribution::RttConnected, GROUP).unwrap().count;
     assert!((LEAST_SAMPLED..OPEN * 3).contains(&rounds), "{rounds} round trips of {OPEN} connections");
 
     // Those that end make room for others.

@@ -15,7 +15,7 @@ fn is_seen(bench: &Bench) -> bool {
     near.write_all(&REQUEST).unwrap();
     far.read_exact(&mut [0; REQUEST.len()]).unwrap();
     // The program ran before the read returned.
-    bench.snapshot().durations.contains_key(&(Distribution::ReceiveWaitAccepted as u32, GROUP))
+    bench.snapshot().of_peer(Distribution::ReceiveWaitAccepted, GROUP).is_some()
 }
 
 fn seen_with(name: &str, adapt: impl FnOnce(&mut Settings)) -> Option<bool> {

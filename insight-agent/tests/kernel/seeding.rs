@@ -1,7 +1,7 @@
 //! Connections that were open before the programs: measured from then on, on both ends.
 
 use crate::support::{ANSWER, Bench, GROUP, REQUEST, assert_mean, connect, elsewhere};
-use insight_agent::collect::kernel::settings::Settings;
+use insight_agent::collect::kernel::settings::{Forwarders, Settings};
 use insight_agent::model::kernel::KernelSnapshot;
 use insight_common::kernel::exchange::QUIET_NS;
 use insight_common::kernel::layout::{Distribution, Role};
@@ -84,7 +84,7 @@ fn what_was_under_way_at_the_start_is_not_measured_and_nothing_passes_for_an_ope
     let (mut near, mut far) = connect(&listener);
     near.write_all(&REQUEST).unwrap();
     // Only this process, so that losses are not of the whole host's reads.
-    let alone = |settings: &mut Settings| settings.forwarders = Some(vec![std::process::id()]);
+    let alone = |settings: &mut Settings| settings.forwarders = Some(Forwarders::one(&[std::process::id()]));
     let Some(bench) = Bench::start_on(listener, name, &wanted, alone) else { return };
     far.read_exact(&mut [0; REQUEST.len()]).unwrap();
     far.write_all(&ANSWER).unwrap();
@@ -110,7 +110,7 @@ fn a_forwarders_old_connections_show_its_residence_both_ways() {
     let (mut client, mut down) = connect(&listener);
     let port = upstream.local_addr().unwrap().port();
     let started = Bench::start_on(listener, name, &[Measurement::Residence], |settings| {
-        settings.forwarders = Some(vec![std::process::id()]);
+        settings.forwarders = Some(Forwarders::one(&[std::process::id()]));
         settings.peers[0].ports.push(port);
     });
     let Some(bench) = started else { return };
@@ -156,7 +156,7 @@ fn only_sockets_in_the_scope_are_seeded() {
     assert_eq!(bench.snapshot().seeded, Role::ALL.map(|role| (role, 0)));
     near.write_all(&REQUEST).unwrap();
     far.read_exact(&mut [0; REQUEST.len()]).unwrap();
-    assert!(!bench.snapshot().durations.keys().any(|(_, group)| *group == GROUP));
+    assert!(!bench.snapshot().durations.keys().any(|(_, group)| group.peer == GROUP));
 }
 
 /// Starts with the caller's namespace, in which `listener` is, as the scope, out of the first one.

@@ -53,7 +53,7 @@ fn start(name: &str, load: fn() -> std::io::Result<Program>) -> Option<(Bench, P
 
 /// What came between two snapshots.
 fn between(before: &KernelSnapshot, after: &KernelSnapshot, vector: Vector) -> Durations {
-    let [after, before] = [after, before].map(|snapshot| snapshot.all_peers(vector.distribution()));
+    let [after, before] = [after, before].map(|snapshot| snapshot.all_groups(vector.distribution()));
     after.since(&before).unwrap()
 }
 

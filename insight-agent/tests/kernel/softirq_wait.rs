@@ -47,7 +47,7 @@ fn every_run_of_a_softirq_is_a_sample_of_its_vector() {
     let cpus = std::thread::available_parallelism().unwrap().get() as u32;
     for vector in Vector::ALL {
         let of = |snapshot: &insight_agent::model::kernel::KernelSnapshot| {
-            snapshot.all_peers(vector.distribution())
+            snapshot.all_groups(vector.distribution())
         };
         let measured = of(&after).since(&of(&before)).unwrap();
         let ran = counted_after[vector.name()] - counted[vector.name()];
@@ -62,7 +62,7 @@ fn every_run_of_a_softirq_is_a_sample_of_its_vector() {
         assert!(measured.count.abs_diff(ran) <= tolerance, "{}: {} of {ran}", vector.name(), measured.count);
         assert!(Duration::from_nanos(measured.sum_ns) <= seen * cpus, "{}: {measured:?}", vector.name());
     }
-    let received = after.all_peers(Distribution::SoftirqNetRx);
+    let received = after.all_groups(Distribution::SoftirqNetRx);
     assert!(received.count > 10_000 && received.mean_ns().unwrap() > 0.0, "{received:?}");
     assert!(after.lost.is_empty(), "{:?}", after.lost);
 }

@@ -1,7 +1,7 @@
 //! What becomes of each measurement: off where nobody asks for it, failed only where somebody does.
 
 use crate::agent::{Running, free_port, states};
-use insight_agent::collect::kernel::settings::{Device, Settings};
+use insight_agent::collect::kernel::settings::{Device, Forwarders, Settings};
 use insight_agent::collect::kernel::{Kernel, Problem, btf, seeding, spec};
 use insight_agent::model::kernel::{Reason, State};
 use insight_common::kernel::loss::Measurement;
@@ -19,7 +19,7 @@ fn asked_for(measurements: &[Measurement]) -> Settings {
 /// Everything, on a host where everything can be measured.
 fn everything() -> Settings {
     let devices = vec![Device::find("lo")];
-    Settings { forwarders: Some(vec![]), devices, ..Settings::default() }
+    Settings { forwarders: Some(Forwarders::one(&[])), devices, ..Settings::default() }
 }
 
 /// What runs unless the configuration says otherwise.

@@ -83,8 +83,7 @@ impl Bench {
 
     /// How many values this test's port has in a distribution now.
     pub fn count(&self, distribution: Distribution) -> u64 {
-        let durations = self.snapshot().durations;
-        durations.get(&(distribution as u32, GROUP)).map_or(0, |durations| durations.count)
+        self.snapshot().of_peer(distribution, GROUP).map_or(0, |durations| durations.count)
     }
 
     pub fn snapshot(&self) -> KernelSnapshot {
@@ -96,7 +95,7 @@ impl Bench {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let snapshot = self.snapshot();
-            let found = snapshot.durations.get(&(distribution as u32, GROUP)).cloned().unwrap_or_default();
+            let found = snapshot.of_peer(distribution, GROUP).unwrap_or_default();
             if found.count >= count {
                 return found;
             }

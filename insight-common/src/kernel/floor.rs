@@ -9,10 +9,10 @@ pub const FLOOR_SECONDS: usize = 8;
 /// 64-bit words per second: see [`Floor`].
 pub const FLOOR_WORDS: usize = 4;
 
-/// All seconds of one peer group and role in the map.
+/// All seconds of one group and role in the map.
 pub type FloorRing = [u64; FLOOR_SECONDS * FLOOR_WORDS];
 
-/// One second of one peer group and role.
+/// One second of one group and role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Floor {
     /// Which second of the kernel's monotonic clock.
@@ -28,11 +28,11 @@ pub struct Floor {
 
 /// The index in the map.
 #[inline(always)]
-pub const fn slot(accepted: bool, peer: u8, peers: u32) -> Option<u32> {
-    if peer as u32 >= peers {
+pub const fn slot(accepted: bool, group: u8, groups: u32) -> Option<u32> {
+    if group as u32 >= groups {
         return None;
     }
-    Some(if accepted { peers + peer as u32 } else { peer as u32 })
+    Some(if accepted { groups + group as u32 } else { group as u32 })
 }
 
 /// Where a second lies in its ring: the index of its first word.

@@ -11,6 +11,15 @@ use crate::histogram::EXPORT_BUCKETS;
 /// Peer groups that can be told apart, the one for everybody else included. Bounds every label.
 pub const MAX_PEERS: u32 = 64;
 
+/// Forwarders that can be told apart. Bounds every label.
+pub const MAX_FORWARDERS: u32 = 8;
+
+/// Groups of connections that can be told apart: nobody's and each forwarder's, of each peer group.
+pub const MAX_GROUPS: u32 = u8::MAX as u32;
+
+/// The forwarder of what belongs to none.
+pub const NOBODY: u8 = 0;
+
 /// Devices that can be configured: few enough that they never need more groups than peers may.
 pub const MAX_DEVICES: u32 = 16;
 
@@ -89,11 +98,45 @@ impl Role {
     }
 }
 
+/// Whose connections, and with whom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// A peer group. Of figures that are told apart by devices: the device.
+    pub peer: u8,
+    /// A forwarder, or [`NOBODY`].
+    pub forwarder: u8,
+}
+
+impl Group {
+    /// The last one in order.
+    pub const LAST: Self = Self { peer: u8::MAX, forwarder: u8::MAX };
+
+    /// Of nobody's connections.
+    pub const fn of_peer(peer: u8) -> Self {
+        Self { peer, forwarder: NOBODY }
+    }
+
+    /// Its number among those of `peers` peer groups, which the maps go by. One that is out of range has none
+    /// of theirs, or another one's.
+    #[inline(always)]
+    pub const fn number(self, peers: u32) -> u8 {
+        (self.forwarder as u32 * peers + self.peer as u32) as u8
+    }
+
+    /// The group with this number.
+    pub const fn numbered(number: u8, peers: u32) -> Self {
+        let peers = if peers == 0 { 1 } else { peers };
+        Self { peer: (number as u32 % peers) as u8, forwarder: (number as u32 / peers) as u8 }
+    }
+}
+
 /// What a figure is told apart by: what the groups stand for that it is kept for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Groups {
-    /// By who is at the other end of a connection.
+    /// By whose connection it is, and who is at its other end.
     Peers,
+    /// By the forwarder: group `n` is the `n`-th, from 1 on.
+    Forwarders,
     /// By the configured device: group `n` is the `n`-th, from 1 on.
     Devices,
     /// By nothing: it belongs to no connection, and only group 0 is used.
@@ -104,7 +147,8 @@ impl Distribution {
     /// What its groups stand for.
     pub const fn groups(self) -> Groups {
         match self.measurement() {
-            Measurement::RunqueueWait | Measurement::SoftirqWait => Groups::Whole,
+            Measurement::RunqueueWait => Groups::Forwarders,
+            Measurement::SoftirqWait => Groups::Whole,
             Measurement::QdiscWait => Groups::Devices,
             _ => Groups::Peers,
         }
@@ -161,11 +205,11 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// For as many groups of each distribution as `groups` says, at most [`MAX_PEERS`]. 0: it is not kept.
+    /// For as many groups of each distribution as `groups` says, at most [`MAX_GROUPS`]. 0: it is not kept.
     pub fn new(groups: impl Fn(Distribution) -> u32) -> Self {
         let mut rows = Self { words: [Row::NONE.word(); ROWS], per_bank: 0 };
         for distribution in Distribution::ALL {
-            let groups = groups(distribution).min(MAX_PEERS);
+            let groups = groups(distribution).min(MAX_GROUPS);
             if groups > 0 {
                 rows.words[distribution as usize] = groups << 16 | rows.per_bank;
                 rows.per_bank += groups;
@@ -191,7 +235,7 @@ impl Rows {
 }
 
 // The lower half of a row holds where the last one begins.
-const _: () = assert!(DISTRIBUTIONS * MAX_PEERS < 1 << 16);
+const _: () = assert!(DISTRIBUTIONS * MAX_GROUPS < 1 << 16);
 
 impl Counter {
     /// What its groups stand for.
@@ -202,13 +246,13 @@ impl Counter {
         }
     }
 
-    /// Its index. **None**: `peer` is no group of `peers`.
+    /// Its index. **None**: `group` is no number of `groups`.
     #[inline(always)]
-    pub const fn slot(self, peer: u8, peers: u32) -> Option<u32> {
-        if peer as u32 >= peers {
+    pub const fn slot(self, group: u8, groups: u32) -> Option<u32> {
+        if group as u32 >= groups {
             return None;
         }
-        Some(self as u32 * peers + peer as u32)
+        Some(self as u32 * groups + group as u32)
     }
 }
 
@@ -317,8 +361,10 @@ pub struct Socket {
     pub unsampled: u8,
     /// Not 0: it is counted among the open connections of which everything is measured.
     pub sampled: u8,
-    /// Fills the entry up.
-    pub unused: [u8; 2],
+    /// The forwarder whose thread opened or used it first, or [`NOBODY`].
+    pub forwarder: u8,
+    /// [`Group::number`] of both, or [`PEER_PENDING`].
+    pub group: u8,
 }
 
 impl Socket {
@@ -342,8 +388,32 @@ impl Socket {
             burst: 0,
             unsampled: 0,
             sampled: 0,
-            unused: [0; 2],
+            forwarder: NOBODY,
+            group: PEER_PENDING,
         }
+    }
+
+    /// Its group's number if its peer group is `peer`.
+    #[inline(always)]
+    pub const fn group_of(&self, peer: u8, peers: u32) -> u8 {
+        if peer == PEER_PENDING {
+            return PEER_PENDING;
+        }
+        Group { peer, forwarder: self.forwarder }.number(peers)
+    }
+
+    /// Its peer group is known.
+    #[inline(always)]
+    pub fn set_peer(&mut self, peer: u8, peers: u32) {
+        self.peer = peer;
+        self.group = self.group_of(peer, peers);
+    }
+
+    /// Its forwarder is known.
+    #[inline(always)]
+    pub fn set_forwarder(&mut self, forwarder: u8, peers: u32) {
+        self.forwarder = forwarder;
+        self.set_peer(self.peer, peers);
     }
 }
 
@@ -406,13 +476,38 @@ mod tests {
     #[test]
     fn a_row_is_the_same_out_of_the_table_and_the_fullest_table_has_room() {
         let rows = Rows::new(|_| u32::MAX);
-        assert_eq!(rows.per_bank(), DISTRIBUTIONS * MAX_PEERS);
+        assert_eq!(rows.per_bank(), DISTRIBUTIONS * MAX_GROUPS);
         for distribution in Distribution::ALL {
             let row = rows.row(distribution);
             assert_eq!(Row::of(rows.words()[distribution as usize]), row);
-            assert_eq!(row.slot(0, rows.per_bank(), 0), Some(distribution as u32 * MAX_PEERS));
+            assert_eq!(row.slot(0, rows.per_bank(), 0), Some(distribution as u32 * MAX_GROUPS));
         }
         assert_eq!(Rows::new(|_| 0).row(Distribution::Connect), Row::NONE);
+    }
+
+    #[test]
+    fn every_group_has_a_number_of_its_own_and_is_found_by_it() {
+        let (peers, forwarders) = (28, MAX_FORWARDERS as u8 + 1);
+        let all = (0..forwarders).flat_map(|forwarder| (0..peers).map(move |peer| Group { peer, forwarder }));
+        let mut last = None;
+        for group in all {
+            let number = group.number(u32::from(peers));
+            assert_eq!(Group::numbered(number, u32::from(peers)), group);
+            assert!(last.is_none_or(|last| number == last + 1), "{group:?}");
+            last = Some(number);
+        }
+        assert!(last.is_some_and(|last| u32::from(last) < MAX_GROUPS));
+    }
+
+    #[test]
+    fn a_sockets_group_is_known_when_its_peer_is_and_moves_with_its_forwarder() {
+        let mut socket = Socket::opening(Role::Accepted as u8);
+        socket.set_forwarder(2, 4);
+        assert_eq!((socket.forwarder, socket.group), (2, PEER_PENDING));
+        socket.set_peer(3, 4);
+        assert_eq!(socket.group, 11);
+        socket.set_forwarder(1, 4);
+        assert_eq!((socket.peer, socket.group), (3, 7));
     }
 
     #[test]

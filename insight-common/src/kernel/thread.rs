@@ -2,11 +2,30 @@
 
 use super::turn::Turn;
 
-/// A process that the loader found to forward.
-pub const LISTED: u8 = 1;
+/// Of which forwarder a process is, as the table of processes has it: the number of one that the loader found.
+pub const fn listed(forwarder: u8) -> u8 {
+    forwarder
+}
 
-/// A process that one of those forked.
-pub const FORKED: u8 = 2;
+/// As [`listed`], of a process that one of those forked.
+#[inline(always)]
+pub const fn forked(how: u8) -> u8 {
+    how | FORKED
+}
+
+/// Whether it counts only until it becomes another program.
+#[inline(always)]
+pub const fn is_forked(how: u8) -> bool {
+    how & FORKED != 0
+}
+
+/// The forwarder's number.
+#[inline(always)]
+pub const fn forwarder_of(how: u8) -> u8 {
+    how & !FORKED
+}
+
+const FORKED: u8 = 1 << 7;
 
 /// What a thread is at. Its hooks run one after the other: where it reads and writes, and on the CPU that
 /// takes it or lets it go.
@@ -28,7 +47,9 @@ pub struct Thread {
     /// Since when it could use a CPU and has none. 0: it runs, sleeps, or nobody saw it begin.
     pub runnable_ns: u64,
     /// Its process.
-    pub process: u64,
+    pub process: u32,
+    /// The forwarder that it is of.
+    pub forwarder: u32,
 }
 
 /// The forwarder's thread that a CPU runs: so each read and write finds it without a look-up.
@@ -36,7 +57,9 @@ pub struct Thread {
 #[repr(C)]
 pub struct Running {
     /// The thread. 0: none, or one that was not seen to come.
-    pub thread: u64,
+    pub thread: u32,
+    /// The forwarder that it is of.
+    pub forwarder: u32,
     /// What it is at.
     pub work: Work,
 }
@@ -51,25 +74,35 @@ const fn beginning(thread: u32) -> u64 {
 pub type ThreadWords = [u64; size_of::<Thread>() / 8];
 
 impl Thread {
-    /// A thread of a process, of which nothing has been seen.
+    /// A thread of a forwarder's process, of which nothing has been seen.
     #[inline(always)]
-    pub const fn of(process: u32, thread: u32) -> Self {
+    pub const fn of(forwarder: u8, process: u32, thread: u32) -> Self {
         let work = Work { turn: Turn::none(), sleeps: beginning(thread) };
-        Self { work, runnable_ns: 0, process: process as u64 }
+        Self { work, runnable_ns: 0, process, forwarder: forwarder as u32 }
     }
 
     /// The same as the loader writes it.
-    pub fn words_of(process: u32, thread: u32) -> ThreadWords {
+    pub fn words_of(forwarder: u8, process: u32, thread: u32) -> ThreadWords {
         let mut words = ThreadWords::default();
-        words[core::mem::offset_of!(Thread, process) / 8] = u64::from(process);
+        words[WHOSE] = whose(process, u32::from(forwarder));
         words[core::mem::offset_of!(Thread, work.sleeps) / 8] = beginning(thread);
         words
     }
 
     /// Whose thread an entry is.
-    pub const fn process_of(words: &ThreadWords) -> u64 {
-        words[core::mem::offset_of!(Thread, process) / 8]
+    pub const fn process_of(words: &ThreadWords) -> u32 {
+        let bytes = words[WHOSE].to_ne_bytes();
+        u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
     }
+}
+
+/// The word of [`Thread::process`] and [`Thread::forwarder`].
+const WHOSE: usize = core::mem::offset_of!(Thread, process) / 8;
+
+/// Two neighbours in one word.
+const fn whose(process: u32, forwarder: u32) -> u64 {
+    let (p, f) = (process.to_ne_bytes(), forwarder.to_ne_bytes());
+    u64::from_ne_bytes([p[0], p[1], p[2], p[3], f[0], f[1], f[2], f[3]])
 }
 
 impl Work {
@@ -102,24 +135,32 @@ mod tests {
 
     #[test]
     fn the_loaders_words_are_the_programs_entry() {
-        let words = Thread::words_of(77, 78);
-        let none = Thread::of(77, 78);
+        let words = Thread::words_of(3, 77, 78);
+        let none = Thread::of(3, 77, 78);
         let Work { turn, sleeps } = none.work;
-        assert_eq!(words.iter().sum::<u64>(), 77 + sleeps, "all else is 0");
-        assert_eq!(Thread::process_of(&words), none.process);
-        assert_eq!((turn.read_ns, turn.socket, turn.role, turn.peer), (0, 0, 0, 0));
+        assert_eq!(words.iter().sum::<u64>(), whose(77, 3) + sleeps, "all else is 0");
+        assert_eq!((Thread::process_of(&words), none.process, none.forwarder), (77, 77, 3));
+        assert_eq!(core::mem::offset_of!(Thread, forwarder), WHOSE * 8 + 4);
+        assert_eq!((turn.read_ns, turn.socket, turn.role, turn.group), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_forked_process_is_of_its_parents_forwarder_and_so_is_what_it_forks() {
+        let how = forked(forked(listed(8)));
+        assert!(is_forked(how) && !is_forked(listed(8)));
+        assert_eq!([how, listed(8)].map(forwarder_of), [8, 8]);
     }
 
     #[test]
     fn bursts_end_with_a_read_or_a_sleep_and_are_of_one_thread() {
-        let mut work = Thread::of(77, 78).work;
+        let mut work = Thread::of(1, 77, 78).work;
         let first = work.burst();
         work.turn.read_ns = 1 << 32;
         let read = work.burst();
         work.sleep();
         let second = work.burst();
         work.sleep();
-        let mut all = [0, first, read, second, work.burst(), Thread::of(77, 79).work.burst()];
+        let mut all = [0, first, read, second, work.burst(), Thread::of(1, 77, 79).work.burst()];
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "{all:?}");
     }

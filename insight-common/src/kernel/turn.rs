@@ -13,8 +13,8 @@ pub struct Turn {
     pub socket: u64,
     /// A [`Role`].
     pub role: u8,
-    /// The peer group of that socket.
-    pub peer: u8,
+    /// The number of that socket's group.
+    pub group: u8,
     /// Fills the entry up.
     pub unused: [u8; 6],
 }
@@ -66,7 +66,7 @@ pub enum PairOutcome {
 /// How many outcomes there are.
 pub const PAIR_OUTCOMES: u32 = 4;
 
-/// Counters in the map.
+/// Counters in the map, of each forwarder.
 pub const PAIR_COUNTERS: u32 = PAIR_OUTCOMES * Direction::ALL.len() as u32;
 
 impl PairOutcome {
@@ -84,10 +84,10 @@ impl PairOutcome {
         }
     }
 
-    /// The index of its counter.
+    /// The index of a forwarder's counter of it.
     #[inline(always)]
-    pub const fn counter(self, direction: Direction) -> u32 {
-        direction as u32 * PAIR_OUTCOMES + self as u32
+    pub const fn counter(self, forwarder: u8, direction: Direction) -> u32 {
+        forwarder as u32 * PAIR_COUNTERS + direction as u32 * PAIR_OUTCOMES + self as u32
     }
 
     /// What residence loses by it. **None**: nothing, it is a sample.
@@ -105,7 +105,7 @@ impl Turn {
     /// Of a thread that has read nothing in it.
     #[inline(always)]
     pub const fn none() -> Self {
-        Self { read_ns: 0, socket: 0, role: 0, peer: 0, unused: [0; 6] }
+        Self { read_ns: 0, socket: 0, role: 0, group: 0, unused: [0; 6] }
     }
 
     /// The thread that read as this says writes to `socket`.
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn turn(role: Role) -> Turn {
-        Turn { read_ns: 100, socket: 1, role: role as u8, peer: 0, unused: [0; 6] }
+        Turn { read_ns: 100, socket: 1, role: role as u8, group: 0, unused: [0; 6] }
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         for (number, direction) in Direction::ALL.into_iter().enumerate() {
             assert_eq!(direction as usize, number);
             for outcome in PairOutcome::ALL {
-                assert_eq!(outcome.counter(direction), expected);
+                assert_eq!(outcome.counter(0, direction), expected);
                 assert_eq!(outcome.loss().is_none(), outcome == PairOutcome::Paired);
                 expected += 1;
             }

@@ -7,6 +7,7 @@ use crate::tcp::sequence_of;
 use crate::{accept_wait, globals, receive_wait, residence, sampling, sockets, threads};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use insight_common::kernel::layout::NOBODY;
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::receive::{self, Read};
 
@@ -24,8 +25,11 @@ fn data_read(ctx: BtfTracePointContext) -> i32 {
     }
     socket.copied_seq = sequence.copied;
     let now = now();
+    let running = threads::current();
+    let forwarder = threads::forwarder_with(running.as_deref());
+    sockets::on_use(sk, socket, forwarder, now);
     if sampling::leaves_out(socket) {
-        residence::on_read(threads::current(), sk, socket, false, now);
+        residence::on_read(running, sk, socket, false, now);
         return 0;
     }
     let read = receive::read(socket, now, &sequence, globals::control());
@@ -36,10 +40,9 @@ fn data_read(ctx: BtfTracePointContext) -> i32 {
         Read::Unstamped => (0, true),
         Read::Nothing => (0, false),
     };
-    let work = threads::current();
-    let counts = globals::FORWARDERS_ONLY.load() == 0 || work.is_some() || threads::is_forwarding();
+    let counts = globals::FORWARDERS_ONLY.load() == 0 || forwarder != NOBODY;
     receive_wait::on_read(counts, socket, waited_ns, is_unstamped);
     accept_wait::on_use(socket, now, true);
-    residence::on_read(work, sk, socket, is_unstamped, now);
+    residence::on_read(running, sk, socket, is_unstamped, now);
     0
 }

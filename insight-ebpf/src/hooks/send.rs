@@ -6,7 +6,9 @@
 use super::now;
 use crate::memory::Object;
 use crate::tcp::departure_of;
-use crate::{accept_wait, globals, residence, response, sampling, send_blocked, sockets, turnaround};
+use crate::{
+    accept_wait, globals, residence, response, sampling, send_blocked, sockets, threads, turnaround,
+};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use insight_common::kernel::layout::Role;
@@ -28,18 +30,20 @@ fn bytes_sent(ctx: BtfTracePointContext) -> i32 {
     if sampling::leaves_out(socket) {
         return 0;
     }
-    let work = residence::writer();
-    let goes_on = residence::goes_on(work.as_deref(), socket);
+    let writer = threads::current();
+    let goes_on = residence::goes_on(writer.as_deref(), socket);
     if goes_on && !globals::is_on(Measurement::SendBlocked) {
         return 0;
     }
     let now = if length > 0 { departure_of(sk) } else { now() };
+    let forwarder = threads::followed_forwarder_of(writer.as_deref());
+    sockets::on_use(sk, socket, forwarder, now);
     send_blocked::on_send(sk, socket, length, now);
     if length <= 0 || is_housekeeping || goes_on {
         return 0;
     }
     accept_wait::on_use(socket, now, false);
-    residence::on_send(work, sk, socket, now);
+    residence::on_send(writer, sk, socket, now);
     match Role::of(socket.role) {
         Some(Role::Accepted) => turnaround::on_answer_out(socket, now),
         Some(Role::Connected) => response::on_request_out(socket, now),

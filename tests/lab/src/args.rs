@@ -6,6 +6,7 @@ use insight_lab::harness::launch::{DeathSignal, LaunchPlace};
 use insight_lab::load::LoadOptions;
 use insight_lab::relay::{DirectionSettings, RelaySettings};
 use insight_lab::service::ServiceTime;
+use insight_lab::stopwatch::StopwatchOptions;
 use insight_lab::tun_relay::TunRelayOptions;
 use insight_lab::{Fault, Forwarder, Isolation};
 use std::ffi::OsString;
@@ -35,11 +36,32 @@ pub(crate) enum Command {
     Load(LoadArgs),
     /// Threads that use a CPU, for a bounded time
     Spin(SpinArgs),
+    /// A double of an Insight receiver that tells to the microsecond how long it took
+    Stopwatch(StopwatchArgs),
     /// Run a whole lab; prints its addresses as one line of JSON when it is up
     Up(Up),
     /// Tie a program's life to its parent's, then become it
     #[command(hide = true)]
     Launch(Launch),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct StopwatchArgs {
+    #[arg(long)]
+    pub listen: SocketAddr,
+    /// Never sleep: for a CPU of its own
+    #[arg(long)]
+    pub spin: bool,
+    /// When it ends by itself
+    #[arg(long, default_value_t = 600)]
+    pub seconds: u64,
+}
+
+impl StopwatchArgs {
+    pub(crate) fn options(&self) -> StopwatchOptions {
+        let Self { listen, spin, seconds } = *self;
+        StopwatchOptions { listen, spin, lifetime: Duration::from_secs(seconds) }
+    }
 }
 
 #[derive(clap::Args)]

@@ -14,7 +14,7 @@
 //! of its own, and the WAN carries packets instead of connections ([`namespaces`]).
 //!
 //! Components are subcommands of the `insight-lab` program (modules [`relay`], [`forwarder`],
-//! [`service`], [`load`]), so that no package is needed; [`Forwarder::Nginx`] and
+//! [`service`], [`load`], [`stopwatch`]), so that no package is needed; [`Forwarder::Nginx`] and
 //! [`Forwarder::Haproxy`] put the real programs in place of the forwarders. Everything that
 //! starts, records and ends processes is in [`harness`]; everything that carries traffic is not.
 
@@ -31,6 +31,7 @@ pub mod relay;
 pub mod service;
 pub mod skip;
 pub mod spin;
+pub mod stopwatch;
 pub mod topology;
 pub mod tun_relay;
 pub mod upstream;

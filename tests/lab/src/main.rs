@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use args::{Args, Command, Up};
 use clap::Parser;
 use insight_lab::harness::launch;
-use insight_lab::{Interrupt, Lab, LabOptions, forwarder, load, relay, service, spin, tun_relay};
+use insight_lab::{Interrupt, Lab, LabOptions, forwarder, load, relay, service, spin, stopwatch, tun_relay};
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,6 +44,7 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Spin(spin) => spin::run(spin.threads, Duration::from_secs(spin.seconds)),
+        Command::Stopwatch(stopwatch) => stopwatch::run(stopwatch.options()),
         Command::Up(up) => run_lab(up),
         Command::Launch(launch) => {
             launch::become_program(launch.parent, launch.signal, &launch.place(), &launch.command)

@@ -4,24 +4,24 @@ use crate::clock::AgentClock;
 use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::report::{Distribution, FLOOR_SECONDS, SeriesKey};
 use crate::model::series::Series;
-use crate::model::series::kernel::{Figure, OTHER, SHOWN};
-use insight_common::kernel::layout::{Distribution as Kind, Groups, Role};
+use crate::model::series::kernel::{FORWARDER, Figure, Names, SHOWN};
+use insight_common::kernel::layout::{Distribution as Kind, Group, Role};
 use std::collections::BTreeMap;
 
 /// One-second minima of round trips, gathered for as long as reports carry them: the kernel itself
 /// keeps a few seconds only.
 #[derive(Debug, Clone, Default)]
-pub(in crate::agent) struct Floors(BTreeMap<(u8, u8), BTreeMap<u32, u64>>);
+pub(in crate::agent) struct Floors(BTreeMap<(u8, Group), BTreeMap<u32, u64>>);
 
 impl Floors {
     /// Adds the seconds that a snapshot holds, as seconds of the uptime. Only clean samples count:
     /// the others contain the peer's think time.
     pub(in crate::agent) fn gather(&mut self, snapshot: &KernelSnapshot, clock: AgentClock) {
-        for (role, peer, seconds) in &snapshot.floors {
+        for (role, group, seconds) in &snapshot.floors {
             let clean = seconds.iter().filter(|floor| floor.clean_count > 0);
             for floor in clean {
                 let Some(second) = clock.second_of(floor.second) else { continue };
-                let kept = self.0.entry((*role as u8, *peer)).or_default();
+                let kept = self.0.entry((*role as u8, *group)).or_default();
                 let least = kept.entry(second).or_insert(floor.clean_ns);
                 *least = (*least).min(floor.clean_ns);
             }
@@ -33,32 +33,26 @@ impl Floors {
         }
     }
 
-    fn of(&self, role: Role, peer: u8) -> BTreeMap<u32, u64> {
-        self.0.get(&(role as u8, peer)).cloned().unwrap_or_default()
+    fn of(&self, role: Role, group: Group) -> BTreeMap<u32, u64> {
+        self.0.get(&(role as u8, group)).cloned().unwrap_or_default()
     }
 }
 
-/// The series of a snapshot. Peer groups go by the names of `peers`, from group 1 on.
+/// The series of a snapshot. Events that never happened have none.
 pub(super) fn of_kernel(
     snapshot: &KernelSnapshot,
     floors: &Floors,
-    peers: &[String],
+    names: &Names,
 ) -> BTreeMap<SeriesKey, Distribution> {
     let mut series = BTreeMap::new();
     for shown in SHOWN.iter().copied().flatten() {
-        let with_group = |group: u8| {
-            let mut labels = match shown.figure.groups() {
-                Groups::Peers => vec![("peer", name_of(peers, group))],
-                Groups::Devices => vec![("device", name_of(&snapshot.devices, group))],
-                Groups::Whole => vec![],
-            };
-            labels.extend(shown.labels);
-            labels
+        let with_group = |group: Group| {
+            let of_group = names.labels(shown.figure, group, &snapshot.devices);
+            of_group.chain(shown.labels.iter().copied()).collect::<Vec<_>>()
         };
         match shown.figure {
             Figure::Durations(kind) => {
-                let of_kind = snapshot.durations.range((kind as u32, 0)..=(kind as u32, u8::MAX));
-                for (&(_, group), durations) in of_kind {
+                for (group, durations) in snapshot.durations_of(kind) {
                     let floors = match kind {
                         Kind::RttConnected => floors.of(Role::Connected, group),
                         Kind::RttAccepted => floors.of(Role::Accepted, group),
@@ -69,22 +63,20 @@ pub(super) fn of_kernel(
                 }
             }
             Figure::Events(counter) => {
-                for (&(_, group), &events) in snapshot.counts.range((counter, 0)..=(counter, u8::MAX)) {
+                for (group, events) in snapshot.counts_of(counter).filter(|(_, events)| *events > 0) {
                     series.insert(key(events_name(shown.series), &with_group(group)), count(events));
                 }
             }
         }
     }
-    for (&(direction, outcome), &events) in &snapshot.pairs {
-        let labels = [("direction", direction.name()), ("outcome", outcome.name())];
-        series.insert(key("pairs", &labels), count(events));
+    for (forwarder, pairs) in &snapshot.pairs {
+        let forwarder = (FORWARDER.name, names.forwarder(*forwarder));
+        for (&(direction, outcome), &events) in pairs {
+            let labels = [forwarder, ("direction", direction.name()), ("outcome", outcome.name())];
+            series.insert(key("pairs", &labels), count(events));
+        }
     }
     series
-}
-
-/// The name of a group: the configured ones begin at 1.
-fn name_of(names: &[String], group: u8) -> &str {
-    usize::from(group).checked_sub(1).and_then(|at| names.get(at)).map_or(OTHER, String::as_str)
 }
 
 /// What durations go by in a report: their measurement; those of a second family of it as events do.
@@ -138,19 +130,21 @@ mod tests {
     #[test]
     fn no_two_figures_go_by_the_same_name_and_labels() {
         let mut snapshot = KernelSnapshot { devices: vec!["eth0".into()], ..KernelSnapshot::default() };
+        let first = Group { peer: 1, forwarder: 1 };
         for kind in Kind::ALL {
-            snapshot.durations.insert((kind as u32, 1), Durations { count: 1, ..Durations::default() });
+            snapshot.durations.insert((kind as u32, first), Durations { count: 1, ..Durations::default() });
         }
         for counter in Counter::ALL {
-            snapshot.counts.insert((counter, 1), 1);
+            snapshot.counts.insert((counter, first), 1);
         }
-        let series = of_kernel(&snapshot, &Floors::default(), &["sg".to_owned()]);
+        let names = Names { peers: vec!["sg".to_owned()], forwarders: vec!["nginx".to_owned()] };
+        let series = of_kernel(&snapshot, &Floors::default(), &names);
         assert_eq!(series.len(), Kind::ALL.len() + Counter::ALL.len());
         for (measurement, labels) in [
             ("qdisc_wait", [("device", "eth0")].as_slice()),
             ("driver_xmit", &[("device", "eth0")]),
-            ("receive_wait", &[("peer", "sg"), ("role", "accepted")]),
-            ("runqueue_wait", &[]),
+            ("receive_wait", &[("forwarder", "nginx"), ("peer", "sg"), ("role", "accepted")]),
+            ("runqueue_wait", &[("forwarder", "nginx")]),
             ("packet_drops", &[("class", "qdisc")]),
         ] {
             assert!(series.contains_key(&key(measurement, labels)), "{measurement} {labels:?}");

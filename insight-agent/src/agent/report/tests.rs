@@ -4,11 +4,12 @@ use super::*;
 use crate::model::kernel::Durations;
 use crate::publish::metrics::AgentLabels;
 use insight_common::kernel::floor::Floor;
-use insight_common::kernel::layout::{Counter, Distribution as Kind, Groups, Role};
+use insight_common::kernel::layout::{Counter, Distribution as Kind, Group, Groups, Role};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
 use std::time::Duration;
 
 const CONFIG: &str = "[agent]\nregion = \"eu\"\nname = \"mediary-a\"\n[kernel]\nenabled = true\n\
+    [[forwarder]]\nname = \"nginx\"\nprocess = \"nginx\"\n\
     [[kernel.peer]]\nname = \"mediary-b\"\nnetworks = [\"10.0.0.0/8\"]\n";
 
 fn own(text: &str) -> OwnReport {
@@ -18,6 +19,9 @@ fn own(text: &str) -> OwnReport {
     let host = Arc::new(HostView::new(&config));
     OwnReport::new(&config, AgentClock::start(), metrics, States::default(), host).unwrap()
 }
+
+/// Connections of the configured forwarder with the configured peer group.
+const NGINX: Group = Group { peer: 1, forwarder: 1 };
 
 fn durations(count: u64) -> Durations {
     let mut durations = Durations { count, sum_ns: count * 1000, ..Durations::default() };
@@ -30,12 +34,13 @@ fn every_figure_of_the_kernel_half_is_a_series_with_its_labels_sorted() {
     let own = own(CONFIG);
     let mut snapshot = KernelSnapshot::default();
     for kind in 0..insight_common::kernel::layout::DISTRIBUTIONS {
-        snapshot.durations.insert((kind, 0), durations(5));
-        snapshot.durations.insert((kind, 1), durations(7 + u64::from(kind)));
+        snapshot.durations.insert((kind, Group::of_peer(0)), durations(5));
+        snapshot.durations.insert((kind, NGINX), durations(7 + u64::from(kind)));
     }
     for counter in Counter::ALL {
-        snapshot.counts.insert((counter, 0), 1);
-        snapshot.counts.insert((counter, 1), 2);
+        snapshot.counts.insert((counter, Group::of_peer(0)), 1);
+        snapshot.counts.insert((counter, NGINX), 2);
+        snapshot.counts.insert((counter, Group { peer: 0, ..NGINX }), 0);
     }
     own.metrics.lost("turnaround", KernelLoss::Overlapped.into(), 3);
     own.keep(Instant::now(), snapshot, Floors::default());
@@ -50,32 +55,34 @@ fn every_figure_of_the_kernel_half_is_a_series_with_its_labels_sorted() {
         .collect();
     let expected = [
         "lost{loss=overlapped,measurement=turnaround} 3",
-        "receive_wait{peer=mediary-b,role=accepted} 10",
-        "receive_wait{peer=mediary-b,role=connected} 9",
-        "receive_wait{peer=other,role=accepted} 5",
-        "receive_wait{peer=other,role=connected} 5",
-        "residence{direction=down,peer=mediary-b} 14",
-        "residence{direction=down,peer=other} 5",
-        "residence{direction=up,peer=mediary-b} 13",
-        "residence{direction=up,peer=other} 5",
-        "response{peer=mediary-b} 12",
-        "response{peer=other} 5",
-        "socket_rtt{peer=mediary-b,role=accepted} 8",
-        "socket_rtt{peer=mediary-b,role=connected} 7",
-        "socket_rtt{peer=other,role=accepted} 5",
-        "socket_rtt{peer=other,role=connected} 5",
-        "tcp_resets{direction=received,peer=mediary-b} 2",
-        "tcp_resets{direction=sent,peer=other} 1",
-        "turnaround{peer=mediary-b} 11",
-        "turnaround{peer=other} 5",
+        "receive_wait{forwarder=nginx,peer=mediary-b,role=accepted} 10",
+        "receive_wait{forwarder=nginx,peer=mediary-b,role=connected} 9",
+        "receive_wait{forwarder=other,peer=other,role=accepted} 5",
+        "receive_wait{forwarder=other,peer=other,role=connected} 5",
+        "residence{direction=down,forwarder=nginx,peer=mediary-b} 14",
+        "residence{direction=down,forwarder=other,peer=other} 5",
+        "residence{direction=up,forwarder=nginx,peer=mediary-b} 13",
+        "residence{direction=up,forwarder=other,peer=other} 5",
+        "response{forwarder=nginx,peer=mediary-b} 12",
+        "response{forwarder=other,peer=other} 5",
+        "socket_rtt{forwarder=nginx,peer=mediary-b,role=accepted} 8",
+        "socket_rtt{forwarder=nginx,peer=mediary-b,role=connected} 7",
+        "socket_rtt{forwarder=other,peer=other,role=accepted} 5",
+        "socket_rtt{forwarder=other,peer=other,role=connected} 5",
+        "tcp_resets{direction=received,forwarder=nginx,peer=mediary-b} 2",
+        "tcp_resets{direction=sent,forwarder=other,peer=other} 1",
+        "turnaround{forwarder=nginx,peer=mediary-b} 11",
+        "turnaround{forwarder=other,peer=other} 5",
     ];
     for line in expected {
         assert!(names.iter().any(|name| name == line), "{line} is not in {names:#?}");
     }
     let groups = Kind::ALL.map(Kind::groups).into_iter().chain(Counter::ALL.map(Counter::groups));
-    let series: usize = groups.map(|groups| if groups == Groups::Peers { 2 } else { 1 }).sum();
+    let series: usize =
+        groups.map(|groups| if [Groups::Peers, Groups::Forwarders].contains(&groups) { 2 } else { 1 }).sum();
     assert_eq!(names.len(), series + 1, "each for both groups, or once; and the loss: {names:#?}");
-    let rtt = &report.series[&key("socket_rtt", &[("role", "connected"), ("peer", "mediary-b")])];
+    let rtt = &report.series
+        [&key("socket_rtt", &[("role", "connected"), ("peer", "mediary-b"), ("forwarder", "nginx")])];
     assert_eq!((rtt.sum_ns, rtt.buckets.clone()), (7000, BTreeMap::from([(72, 7)])));
     let written = crate::proto::report::write_report(&report);
     assert_eq!(crate::proto::report::read_report(written), Ok(report), "other agents can read it");
@@ -89,7 +96,7 @@ fn minima_are_of_clean_samples_and_of_the_last_two_minutes() {
     let base = (0..).find(|second| clock.second_of(*second) == Some(0)).unwrap();
     let mut floors = Floors::default();
     let mut snapshot = KernelSnapshot::default();
-    snapshot.durations.insert((Kind::RttConnected as u32, 1), durations(9));
+    snapshot.durations.insert((Kind::RttConnected as u32, NGINX), durations(9));
     let floor = |second: u64, clean_ns, clean_count| Floor {
         second: base + second,
         any_ns: 1,
@@ -97,13 +104,13 @@ fn minima_are_of_clean_samples_and_of_the_last_two_minutes() {
         clean_count,
     };
     let read = |floors: &mut Floors, snapshot: &mut KernelSnapshot, seconds: Vec<Floor>| {
-        snapshot.floors = vec![(Role::Connected, 1, seconds)];
+        snapshot.floors = vec![(Role::Connected, NGINX, seconds)];
         floors.gather(snapshot, clock);
     };
     read(&mut floors, &mut snapshot, vec![floor(3, 900, 1), floor(4, u64::MAX, 0)]);
     // The same second again, in which a smaller one came; and one long after.
     read(&mut floors, &mut snapshot, vec![floor(3, 700, 2), floor(5, 800, 1)]);
-    let rtt = key("socket_rtt", &[("peer", "mediary-b"), ("role", "connected")]);
+    let rtt = key("socket_rtt", &[("peer", "mediary-b"), ("role", "connected"), ("forwarder", "nginx")]);
     let at = |seconds| Instant::now() + Duration::from_secs(seconds);
     own.keep(at(10), snapshot.clone(), floors.clone());
     assert_eq!(own.make().0.series[&rtt].floors, BTreeMap::from([(3, 700), (5, 800)]));

@@ -4,6 +4,7 @@ use crate::agent::{DUPLICATE_ADVICE, kernel_settings};
 use crate::collect::doctor;
 use crate::collect::host::{NODE_EXPORTER_PORT, Root, node_exporter};
 use crate::collect::kernel::examine::{Trial, examine};
+use crate::collect::kernel::settings::Forwarders;
 use crate::config::Config;
 use crate::correlate::doctor::Asked;
 use crate::model::doctor::Facts;
@@ -22,9 +23,10 @@ pub(super) fn gather(config: &Config, configured: bool, progress: &mut dyn FnMut
         forwarders = doctor::forwarders(&root, &doctor::known(), false);
     }
     // Without a configuration, what measures forwarders is tried as well, for those that run here.
-    let mut pids: Vec<u32> = forwarders.iter().flat_map(|of| of.pids.clone()).collect();
-    pids.truncate(MAX_PIDS);
-    let to_measure = (!configured || !config.forwarders.is_empty()).then_some(pids);
+    let pids: Vec<_> = forwarders.iter().map(|of| of.pids.clone()).collect();
+    let mut running = Forwarders::of(&pids);
+    running.processes = running.processes.into_iter().take(MAX_PIDS).collect();
+    let to_measure = (!configured || !config.forwarders.is_empty()).then_some(running);
 
     let settings = config.kernel.enabled.then(|| kernel_settings(&config.kernel, to_measure));
     let trial = match &settings {

@@ -204,7 +204,7 @@ fn memory(source: &Source<'_>, settings: &Settings, active: &BTreeSet<Measuremen
         of.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     };
     let ((maps, map_bytes), (programs, program_bytes)) = (sum(true), sum(false));
-    let (banks, peers) = (load::banks(), load::groups_of(settings));
+    let (banks, groups) = (load::banks(), load::groups_of(settings));
     let histograms_per_bank = load::rows(settings, active).per_bank();
     let histogram_bytes = u64::from(banks * histograms_per_bank) * size_of::<HistogramWords>() as u64;
     (maps > 0).then_some(MemoryFact {
@@ -215,13 +215,14 @@ fn memory(source: &Source<'_>, settings: &Settings, active: &BTreeSet<Measuremen
         histogram_bytes,
         histograms_per_bank,
         banks,
-        peers,
+        groups,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::kernel::settings::Forwarders;
     use crate::model::kernel::Reason;
 
     #[test]
@@ -247,7 +248,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = State::Failed(Reason::NoNamespace);
         let problem = Problem { state, detail: "look up: No such file or directory (os error 2)".into() };
-        let all = Settings { forwarders: Some(vec![]), ..Settings::default() };
+        let all = Settings { forwarders: Some(Forwarders::default()), ..Settings::default() };
         let measurements =
             all.measurements.iter().copied().filter(|it| *it != Measurement::Connect).collect();
         let settings = Settings { measurements, ..all };

@@ -11,8 +11,11 @@ use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, ProgramError, SockOps};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
-use insight_common::kernel::layout::{COUNTERS, Groups, MAX_BANKS, MAX_DEVICES, MAX_PEERS, Rows, device_key};
+use insight_common::kernel::layout::{
+    COUNTERS, Groups, MAX_BANKS, MAX_DEVICES, MAX_FORWARDERS, MAX_GROUPS, MAX_PEERS, Rows, device_key,
+};
 use insight_common::kernel::loss::Measurement;
+use insight_common::kernel::turn::PAIR_COUNTERS;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,8 +58,18 @@ pub struct Plan<'a> {
 }
 
 /// Peer groups, the one for everybody else included.
-pub fn groups_of(settings: &Settings) -> u32 {
+pub fn peers_of(settings: &Settings) -> u32 {
     (settings.peers.len() as u32 + 1).min(MAX_PEERS)
+}
+
+/// Forwarders, the one that stands for nobody included.
+pub fn forwarders_of(settings: &Settings) -> u32 {
+    settings.forwarders.as_ref().map_or(0, |forwarders| forwarders.count).min(MAX_FORWARDERS) + 1
+}
+
+/// Groups of connections.
+pub fn groups_of(settings: &Settings) -> u32 {
+    (forwarders_of(settings) * peers_of(settings)).min(MAX_GROUPS)
 }
 
 /// Where histograms lie, of what `active` measures and of nothing else: they are most of what the maps take.
@@ -66,6 +79,7 @@ pub fn rows(settings: &Settings, active: &BTreeSet<Measurement>) -> Rows {
         Groups::Peers => groups_of(settings),
         // The first device is group 1.
         Groups::Devices => settings.devices.len().min(MAX_DEVICES as usize) as u32 + 1,
+        Groups::Forwarders => forwarders_of(settings),
         Groups::Whole => 1,
     })
 }
@@ -193,7 +207,8 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         problem_of("load the kernel half", error, permission_in(error))
     };
     let settings = plan.settings;
-    let (groups, banks, rows) = (groups_of(settings), banks(), rows(settings, active));
+    let (peers, groups) = (peers_of(settings), groups_of(settings));
+    let (banks, rows) = (banks(), rows(settings, active));
     let per_bank = rows.per_bank();
     let shared_banks = u8::from(are_banks_shared());
     let on: u64 = active.iter().map(|measurement| 1 << *measurement as u64).sum();
@@ -210,6 +225,8 @@ fn open(plan: &Plan<'_>, active: &BTreeSet<Measurement>) -> Result<Ebpf, Problem
         .map_max_entries("HISTOGRAMS", (banks * per_bank).max(1))
         .map_max_entries("FLOORS", 2 * groups)
         .map_max_entries("COUNTS", COUNTERS * groups)
+        .map_max_entries("PAIRS", PAIR_COUNTERS * forwarders_of(settings))
+        .override_global("PEERS", &peers, true)
         .override_global("ON", &on, true)
         .override_global("GROUPS", &groups, true)
         .override_global("BANKS", &banks, true)
@@ -323,7 +340,7 @@ pub fn problem_of(what: &str, error: &dyn std::error::Error, permission: bool) -
 pub(super) mod tests {
     use super::*;
     use crate::collect::kernel::hooks;
-    use crate::collect::kernel::settings::{Device, PeerGroup};
+    use crate::collect::kernel::settings::{Device, Forwarders, PeerGroup};
     use insight_common::kernel::layout::{DISTRIBUTIONS, Distribution};
 
     #[test]
@@ -342,6 +359,15 @@ pub(super) mod tests {
         assert_eq!(groups(&[Measurement::QdiscWait, Measurement::RunqueueWait]), [1, 2, 2]);
         assert_eq!(groups(&[Measurement::Resets, Measurement::Drops]), [0; 0]);
         assert_eq!(groups(&Measurement::ALL).len(), DISTRIBUTIONS as usize);
+        // Nobody's and those of two forwarders.
+        let settings = Settings {
+            forwarders: Some(Forwarders { count: 2, ..Forwarders::default() }),
+            ..settings.clone()
+        };
+        let on = BTreeSet::from([Measurement::SocketRtt, Measurement::RunqueueWait]);
+        let rows = rows(&settings, &on);
+        let each = Distribution::ALL.map(|distribution| rows.row(distribution).groups());
+        assert_eq!(each.into_iter().filter(|groups| *groups > 0).collect::<Vec<_>>(), [12, 12, 3]);
     }
 
     /// The object with its maps and no program loaded, and the kernel's types. None: it has none.

@@ -42,7 +42,7 @@ use insight_common::kernel::loss::Measurement;
 use load::Plan;
 use offsets::Offsets;
 use peers::Rules;
-use settings::{PeerGroup, Settings};
+use settings::{Forwarders, PeerGroup, Settings};
 use snapshot::Reader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -108,13 +108,13 @@ impl Kernel {
         Self { loaded: None, problems, seeding: Err(problem), rules: Rules::default() }
     }
 
-    /// Replaces the processes that forward: workers come and go.
+    /// Replaces the processes that forward: workers come and go. The number of forwarders stays.
     ///
     /// # Errors
     /// There are more than the maps hold (64, with 8,192 threads); those that fit are measured.
-    pub fn set_forwarders(&mut self, pids: &[u32]) -> Result<(), MapError> {
+    pub fn set_forwarders(&mut self, forwarders: &Forwarders) -> Result<(), MapError> {
         let Some((ebpf, _)) = &mut self.loaded else { return Ok(()) };
-        forwarders::follow(ebpf, pids)
+        forwarders::follow(ebpf, forwarders)
     }
 
     /// Replaces the addresses of the peer groups, whose number and names stay. Connections that are open
@@ -229,6 +229,7 @@ fn prepare(
         }
     }
     offsets::resolve_if_there(&types, &hooks::TCP_CLOCK, &mut offsets);
+    offsets::resolve_if_there(&types, &offsets::NAMESPACE, &mut offsets);
     let seeds = seeding::check(&types, &mut offsets);
     // A scope that cannot be checked must not become the whole host.
     let scope = &settings.scope;
@@ -253,11 +254,11 @@ fn prepare(
     let Some(mut ebpf) = load::load(&plan, active, problems) else { return Ok(None) };
     let devices = settings.devices.iter().map(|device| device.name.clone()).collect();
     let rows = load::rows(settings, active);
-    let groups = load::groups_of(settings);
+    let groups = (load::peers_of(settings), load::forwarders_of(settings));
     let walks = Walks::open(&mut ebpf, &btf);
     let reader = Reader::new(&mut ebpf, load::banks(), rows, groups, active.clone(), devices, walks)
         .map_err(|error| failed(Reason::Refused, format!("open the maps: {error}")))?;
-    forwarders::follow(&mut ebpf, settings.forwarders.as_deref().unwrap_or_default())
+    forwarders::follow(&mut ebpf, settings.forwarders.as_ref().unwrap_or(&Forwarders::default()))
         .map_err(|error| failed(Reason::Refused, format!("enter the forwarders: {error}")))?;
     // Last, when sockets that open and close are followed: nothing falls in between.
     let seeding = match active.iter().any(|measurement| seeding::serves(*measurement)) {

@@ -1,6 +1,8 @@
 //! What to measure, and for whom.
 
+use insight_common::kernel::layout::MAX_FORWARDERS;
 use insight_common::kernel::loss::Measurement;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -14,10 +16,9 @@ pub struct Settings {
     pub scope: Scope,
     /// Named groups of addresses; group 0 is everybody else. **Length**: at most 63.
     pub peers: Vec<PeerGroup>,
-    /// Processes that forward, by their id in the initial namespace. **Length**: at most 64.
-    /// **None**: nothing here forwards. Empty: none is running yet. With a list, even an empty
-    /// one, receive wait counts reads by these processes only.
-    pub forwarders: Option<Vec<u32>>,
+    /// Who forwards. **None**: nothing here does. With forwarders, even if none is running yet, their sockets are
+    /// told apart, and receive wait counts reads by their processes only.
+    pub forwarders: Option<Forwarders>,
     /// Devices whose queues are measured; the first is group 1. **Length**: at most 16.
     pub devices: Vec<Device>,
     /// Exchanges of a new connection to leave out: 1 for SETTINGS, 2 where TLS comes first.
@@ -42,6 +43,34 @@ impl Default for Settings {
             sample_one_in: 1,
             http2: true,
         }
+    }
+}
+
+/// The forwarders of a host and their processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forwarders {
+    /// How many there are, running or not. **Range**: 1 to 8; further ones are nobody's.
+    pub count: u32,
+    /// The number of each process's forwarder, from 1 on, by the process's id in the initial namespace.
+    /// **Length**: at most 64.
+    pub processes: BTreeMap<u32, u8>,
+}
+
+impl Forwarders {
+    /// Processes by forwarder, in the order of their numbers. A process of two is the first one's.
+    pub fn of(pids: &[Vec<u32>]) -> Self {
+        let mut processes = BTreeMap::new();
+        for (at, pids) in pids.iter().take(MAX_FORWARDERS as usize).enumerate() {
+            for pid in pids {
+                processes.entry(*pid).or_insert(at as u8 + 1);
+            }
+        }
+        Self { count: (pids.len() as u32).min(MAX_FORWARDERS), processes }
+    }
+
+    /// One forwarder.
+    pub fn one(pids: &[u32]) -> Self {
+        Self::of(&[pids.to_vec()])
     }
 }
 
@@ -100,6 +129,14 @@ pub fn nowhere(devices: &[Device]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_of_two_forwarders_is_the_first_ones_and_a_ninth_forwarder_is_nobody() {
+        let all = Forwarders::of(&[vec![7, 8], vec![8, 9]]);
+        assert_eq!(all, Forwarders { count: 2, processes: BTreeMap::from([(7, 1), (8, 1), (9, 2)]) });
+        let many = Forwarders::of(&vec![vec![1]; 9]);
+        assert_eq!((many.count, many.processes.len()), (8, 1));
+    }
 
     #[test]
     fn a_device_is_found_by_name_or_has_no_place() {

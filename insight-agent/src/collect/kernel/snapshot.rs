@@ -2,12 +2,13 @@
 
 use super::Problem;
 use super::entries::Walks;
-use crate::model::kernel::{Durations, KernelSnapshot};
+use crate::model::kernel::{Durations, KernelSnapshot, Pairs};
 use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use insight_common::kernel::floor::{self, Floor, FloorRing};
 use insight_common::kernel::layout::{
-    Counter, Distribution, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, Role, Rows,
+    Counter, Distribution, Group, Groups, HISTOGRAM_HEAD, HISTOGRAM_WORDS, HistogramWords, MAX_GROUPS,
+    PEER_OTHER, Role, Rows,
 };
 use insight_common::kernel::loss::{Loss, Measurement};
 use insight_common::kernel::turn::{Direction, PairOutcome};
@@ -39,7 +40,8 @@ pub struct Reader {
     lines: Option<super::lines::Lines>,
     banks: u32,
     rows: Rows,
-    groups: u32,
+    peers: u32,
+    forwarders: u32,
     active: BTreeSet<Measurement>,
     devices: Vec<String>,
 }
@@ -50,13 +52,14 @@ impl fmt::Debug for Reader {
         formatter
             .debug_struct("Reader")
             .field("banks", &self.banks)
-            .field("groups", &self.groups)
+            .field("peers", &self.peers)
+            .field("forwarders", &self.forwarders)
             .finish_non_exhaustive()
     }
 }
 
 impl Reader {
-    /// Takes the maps out of a loaded object.
+    /// Takes the maps out of a loaded object, with so many peer groups and forwarders, those of nobody included.
     ///
     /// # Errors
     /// The object is another one than this reader was written for.
@@ -64,7 +67,7 @@ impl Reader {
         ebpf: &mut Ebpf,
         banks: u32,
         rows: Rows,
-        groups: u32,
+        (peers, forwarders): (u32, u32),
         active: BTreeSet<Measurement>,
         devices: Vec<String>,
         walks: Result<Walks, Problem>,
@@ -86,7 +89,8 @@ impl Reader {
             walks,
             banks,
             rows,
-            groups,
+            peers,
+            forwarders,
             active,
             devices,
         })
@@ -111,15 +115,15 @@ impl Reader {
         let mapping = Mapping::open(self.histograms.map().fd(), (self.banks * per_bank) as usize).ok();
         for (bank, kind) in (0..self.banks).flat_map(|bank| Distribution::ALL.map(|kind| (bank, kind))) {
             let row = self.rows.row(kind);
-            for group in 0..row.groups() as u8 {
-                let Some(slot) = row.slot(bank, per_bank, group) else { continue };
+            for number in 0..row.groups() as u8 {
+                let Some(slot) = row.slot(bank, per_bank, number) else { continue };
                 let words = match &mapping {
                     Some(mapping) => mapping.counted(slot as usize),
                     // One look-up each takes ten times as long, and gives the same.
                     None => Some(self.histograms.get(&slot, 0)?).filter(has_counted),
                 };
                 if let Some(words) = words {
-                    let key = (kind as u32, group);
+                    let key = (kind as u32, self.group(kind.groups(), number));
                     snapshot.durations.entry(key).or_default().add(&durations_of(&words));
                 }
             }
@@ -127,11 +131,12 @@ impl Reader {
         drop(mapping);
         for role in Role::ALL {
             snapshot.seeded.push((role, self.seeded.get(&role.seeded(), 0)?));
-            for peer in 0..self.groups as u8 {
-                if let Some(slot) = floor::slot(role == Role::Accepted, peer, self.groups) {
+            for number in 0..self.groups() as u8 {
+                if let Some(slot) = floor::slot(role == Role::Accepted, number, self.groups()) {
                     let seconds = merge(self.floors.get(&slot, 0)?.iter());
                     if !seconds.is_empty() {
-                        snapshot.floors.push((role, peer, seconds));
+                        let group = Group::numbered(number, self.peers);
+                        snapshot.floors.push((role, group, seconds));
                     }
                 }
             }
@@ -148,27 +153,43 @@ impl Reader {
         for counter in Counter::ALL.into_iter().filter(|counter| self.active.contains(&counter.measurement()))
         {
             let groups = match counter.groups() {
-                Groups::Peers | Groups::Devices => self.groups as u8,
+                Groups::Peers | Groups::Devices | Groups::Forwarders => self.groups() as u8,
                 Groups::Whole => 1,
             };
-            for peer in 0..groups {
-                if let Some(slot) = counter.slot(peer, self.groups) {
+            for number in 0..groups {
+                if let Some(slot) = counter.slot(number, self.groups()) {
                     let count = self.counts.get(&slot, 0)?.iter().sum();
-                    snapshot.counts.insert((counter, peer), count);
+                    snapshot.counts.insert((counter, self.group(counter.groups(), number)), count);
                 }
             }
         }
-        for direction in Direction::ALL {
-            for outcome in PairOutcome::ALL {
+        for forwarder in 0..self.forwarders as u8 {
+            let mut pairs = Pairs::new();
+            for (direction, outcome) in all_outcomes() {
                 let count = match outcome {
-                    PairOutcome::Paired => residences(&snapshot, direction),
-                    _ => self.pairs.get(&outcome.counter(direction), 0)?.iter().sum(),
+                    PairOutcome::Paired => residences(&snapshot, forwarder, direction),
+                    _ => self.pairs.get(&outcome.counter(forwarder, direction), 0)?.iter().sum(),
                 };
-                snapshot.pairs.insert((direction, outcome), count);
+                pairs.insert((direction, outcome), count);
             }
+            snapshot.pairs.insert(forwarder, pairs);
         }
         settle_pairs(&mut snapshot);
         Ok(snapshot)
+    }
+
+    /// Groups of connections.
+    fn groups(&self) -> u32 {
+        (self.peers * self.forwarders).min(MAX_GROUPS)
+    }
+
+    /// What a number of a figure's groups stands for.
+    fn group(&self, groups: Groups, number: u8) -> Group {
+        match groups {
+            Groups::Peers => Group::numbered(number, self.peers),
+            Groups::Forwarders => Group { peer: PEER_OTHER, forwarder: number },
+            Groups::Devices | Groups::Whole => Group::of_peer(number),
+        }
     }
 }
 
@@ -218,23 +239,26 @@ impl Drop for Mapping {
 
 // ---- what was read ----------------------------------------------------------------------------
 
-/// Writes that were a residence: each is in its distribution.
-fn residences(snapshot: &KernelSnapshot, direction: Direction) -> u64 {
+/// Everything that a write can come to.
+fn all_outcomes() -> impl Iterator<Item = (Direction, PairOutcome)> {
+    Direction::ALL.into_iter().flat_map(|direction| PairOutcome::ALL.map(|outcome| (direction, outcome)))
+}
+
+/// A forwarder's writes that were a residence: each is in its distribution.
+fn residences(snapshot: &KernelSnapshot, forwarder: u8, direction: Direction) -> u64 {
     let wanted = match direction {
         Direction::Up => Distribution::ResidenceUp,
         Direction::Down => Distribution::ResidenceDown,
     };
-    let of_groups = snapshot.durations.iter().filter(|((kind, _), _)| *kind == wanted as u32);
+    let of_groups = snapshot.durations_of(wanted).filter(|(group, _)| group.forwarder == forwarder);
     of_groups.map(|(_, durations)| durations.count).sum()
 }
 
-/// Writes without a pair are residence's losses: the kernel counts them once. Without a single
+/// Writes without a pair are residence's losses: the kernel counts them once. Of a forwarder without a single
 /// write there is nothing to tell.
 fn settle_pairs(snapshot: &mut KernelSnapshot) {
-    if snapshot.pairs.values().all(|count| *count == 0) {
-        snapshot.pairs.clear();
-    }
-    for ((_, outcome), count) in &snapshot.pairs {
+    snapshot.pairs.retain(|_, pairs| pairs.values().any(|count| *count > 0));
+    for ((_, outcome), count) in snapshot.pairs.values().flatten() {
         if let Some(loss) = outcome.loss().filter(|_| *count > 0) {
             *snapshot.lost.entry((Measurement::Residence, loss)).or_default() += count;
         }
@@ -320,18 +344,20 @@ mod tests {
     #[test]
     fn writes_without_a_pair_are_losses_of_residence_in_both_directions() {
         let mut snapshot = KernelSnapshot::default();
-        let all = Direction::ALL.into_iter().flat_map(|d| PairOutcome::ALL.map(|outcome| (d, outcome)));
-        snapshot.pairs = all.map(|key| (key, 0)).collect();
+        snapshot.pairs =
+            [1, 2].map(|forwarder| (forwarder, all_outcomes().map(|key| (key, 0)).collect())).into();
         let mut silent = snapshot.clone();
         settle_pairs(&mut silent);
         assert!(silent.pairs.is_empty() && silent.lost.is_empty());
 
-        snapshot.pairs.insert((Direction::Up, PairOutcome::Paired), 9);
-        snapshot.pairs.insert((Direction::Up, PairOutcome::NoRead), 2);
-        snapshot.pairs.insert((Direction::Down, PairOutcome::NoRead), 3);
+        let second = snapshot.pairs.get_mut(&2).unwrap();
+        second.insert((Direction::Up, PairOutcome::Paired), 9);
+        second.insert((Direction::Up, PairOutcome::NoRead), 2);
+        second.insert((Direction::Down, PairOutcome::NoRead), 3);
         settle_pairs(&mut snapshot);
         assert_eq!(snapshot.lost, BTreeMap::from([((Measurement::Residence, Loss::Unstamped), 5)]));
-        assert_eq!(snapshot.pairs.len(), 8, "those without a write too, for whoever takes differences");
+        assert_eq!(snapshot.pairs.keys().collect::<Vec<_>>(), [&2], "the first one wrote nothing");
+        assert_eq!(snapshot.pairs[&2].len(), 8, "those without a write too, for whoever takes differences");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is read of the host, and which of its processes are forwarders.
 
+use super::kernel::OTHER;
 use super::names;
 use crate::config::errors::{Complaint, Findings, Stated};
 use crate::config::settings::Host;
@@ -51,8 +52,13 @@ fn forwarder(
         );
         return None;
     }
+    let name = name?;
+    if name.value == OTHER {
+        findings.error(&name.site, "this name stands for whatever is no forwarder's", "take another one");
+        return None;
+    }
     Some(Selector {
-        name: name?.value,
+        name: name.value,
         process: process.map(|process| process.value),
         // The table's range ends there.
         port: port.and_then(|port| u16::try_from(port.value).ok()),

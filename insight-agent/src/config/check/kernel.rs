@@ -4,7 +4,7 @@ use super::names;
 use crate::config::errors::{Complaint, Findings, Stated, offer};
 use crate::config::settings::{Kernel, Peer};
 use crate::config::table::Table;
-use insight_common::kernel::layout::{MAX_DEVICES, MAX_PEERS};
+use insight_common::kernel::layout::{MAX_DEVICES, MAX_GROUPS, MAX_PEERS};
 use insight_common::kernel::loss::Measurement;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -141,6 +141,23 @@ fn peers(tables: &[Table<'_>], findings: &mut Findings<'_>) -> Option<Vec<Peer>>
     peers.into_iter().collect()
 }
 
+/// Each forwarder has figures of its own for each peer group, and so has nobody: the product is bounded.
+pub(super) fn refuse_too_many_groups(
+    table: &Table<'_>,
+    kernel: &Kernel,
+    forwarders: usize,
+    findings: &mut Findings<'_>,
+) {
+    let (forwarders, peers) = (forwarders as u32 + 1, kernel.peers.len() as u32 + 1);
+    if !kernel.enabled || forwarders * peers <= MAX_GROUPS {
+        return;
+    }
+    let what = format!("{} peer groups for each of {} forwarders", peers - 1, forwarders - 1);
+    let most = (MAX_GROUPS / forwarders).saturating_sub(1);
+    let advice = format!("keep the [[kernel.peer]] tables to {most}, or have fewer [[forwarder]] tables");
+    findings.error(&table.site(), what, advice);
+}
+
 fn peer(table: &Table<'_>, name: Option<Stated<String>>, findings: &mut Findings<'_>) -> Option<Peer> {
     let networks = each(table, "networks", findings, network);
     let hosts = each(table, "hosts", findings, host);
@@ -234,6 +251,31 @@ mod tests {
             assert!(complaint.advice.contains("socket_rtt"), "{}", complaint.advice);
         }
         assert!(choice("sockets").is_err(), "the table of sockets is no choice");
+    }
+
+    #[test]
+    fn groups_of_all_forwarders_have_a_limit_together_and_other_is_nobodys_name() {
+        let text = |forwarders: usize, peers: usize| {
+            let mut text = String::from("[agent]\nregion = \"eu\"\n");
+            for at in 0..forwarders {
+                text += &format!("[[forwarder]]\nname = \"f{at}\"\nprocess = \"f\"\n");
+            }
+            for at in 0..peers {
+                text += &format!("[[kernel.peer]]\nname = \"p{at}\"\nnetworks = [\"10.0.0.0/8\"]\n");
+            }
+            text
+        };
+        let parse = |text: &str| {
+            crate::config::Config::parse(text, "insight.toml").map_err(|errors| errors.to_string())
+        };
+        assert!(parse(&text(8, 27)).is_ok());
+        let error = parse(&text(8, 28)).unwrap_err();
+        assert!(
+            error.contains("28 peer groups for each of 8 forwarders") && error.contains("to 27"),
+            "{error}"
+        );
+        let error = parse(&text(1, 0).replace("f0", "other")).unwrap_err();
+        assert!(error.contains("forwarder.name") && error.contains("other"), "{error}");
     }
 
     #[test]

@@ -44,7 +44,11 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
     let host = host::read(&root.table_or_defaults("host", findings), findings);
     let forwarder_tables = root.tables("forwarder", findings);
     let forwarders = host::forwarders(&forwarder_tables, findings);
-    let kernel = kernel::read(&root.table_or_defaults("kernel", findings), base, findings);
+    let kernel_table = root.table_or_defaults("kernel", findings);
+    let kernel = kernel::read(&kernel_table, base, findings);
+    if let (Some(kernel), Some(forwarders)) = (&kernel, &forwarders) {
+        kernel::refuse_too_many_groups(&kernel_table, kernel, forwarders.len(), findings);
+    }
 
     let node_tables = root.tables("node", findings);
     let route_tables = root.tables("route", findings);

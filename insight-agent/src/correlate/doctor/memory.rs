@@ -14,7 +14,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let Some(memory) = &facts.kernel.memory else { return Vec::new() };
     let held = memory.map_bytes + memory.program_bytes;
     let found = format!(
-        "{} in {} maps, {} in {} programs; {} are histograms: {} banks (CPUs, up to 16) x {} of what is on, for {} peer groups",
+        "{} in {} maps, {} in {} programs; {} are histograms: {} banks (CPUs, up to 16) x {} of what is on, for {} groups (forwarders x peer groups)",
         size(memory.map_bytes),
         memory.maps,
         size(memory.program_bytes),
@@ -22,7 +22,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
         size(memory.histogram_bytes),
         memory.banks,
         memory.histograms_per_bank,
-        memory.peers
+        memory.groups
     );
     let mut checks = vec![check("locked", Status::Ok, found)];
     if facts.system.is_before(ACCOUNTED_SINCE) {

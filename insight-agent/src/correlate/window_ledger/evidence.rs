@@ -4,9 +4,11 @@ use super::{Found, Mean};
 use crate::correlate::nodes::{NodeWindows, RecentWindow};
 use crate::model::kernel::{LEAST_PAIRED_SHARE, share_of};
 use crate::model::ledger::{Evidence, HopHost, Population, SERVICE};
-use crate::model::report::{SeriesKey, SeriesWindow};
+use crate::model::report::SeriesKey;
+use crate::model::series::kernel::{FORWARDER, OTHER};
 use crate::model::series::lost::Loss;
 use insight_common::kernel::turn::{Direction, PairOutcome};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Exchanges are used when at least this share of them had their connection to themselves. The
@@ -76,7 +78,7 @@ impl<'a> Nodes<'a> {
     pub(super) fn link(&self, from: &str, to: &str, first_link: Option<Mean>) -> Option<Found> {
         let floor = |node: &str, measurement: &str, labels: &[(&str, &str)], evidence| {
             let recent = self.recent(node)?;
-            let series = series(recent, measurement, labels)?;
+            let series = pooled(recent, measurement, labels, |_| true)?;
             let mean = Mean { seconds: series.floor?, bound: 0.0, count: series.count };
             let (node, age) = (Some(node.to_owned()), self.age(recent));
             Some(Found { mean, evidence, population: Population::All, node, age })
@@ -95,14 +97,29 @@ impl<'a> Nodes<'a> {
         let Some(recent) = self.recent(hop) else { return Ok(None) };
         // Away from the prober, and towards it.
         let [out, back] = Direction::ALL.map(Direction::name);
+        // Of several forwarders on the node, those that forward on this path: they accept from the one neighbour
+        // and write to the other.
+        let reads = |forwarder: Option<&str>| {
+            let labels = [("peer", before), ("role", "accepted")];
+            pooled(recent, "receive_wait", &labels, |one| one == forwarder).is_some()
+        };
+        let writes = |forwarder: Option<&str>| {
+            let labels = [("direction", out), ("peer", behind)];
+            pooled(recent, "residence", &labels, |one| one == forwarder).is_some()
+        };
+        let is_on_path: Vec<_> =
+            forwarders(recent).into_iter().filter(|one| reads(*one) && writes(*one)).collect();
+        // With none of them, the reason is looked for in all.
+        let counts = |forwarder: Option<&str>| is_on_path.is_empty() || is_on_path.contains(&forwarder);
+        let part = |measurement, labels: &[_]| pooled(recent, measurement, labels, counts);
         let parts = [
-            series(recent, "receive_wait", &[("peer", before), ("role", "accepted")]),
-            series(recent, "residence", &[("direction", out), ("peer", behind)]),
-            series(recent, "receive_wait", &[("peer", behind), ("role", "connected")]),
-            series(recent, "residence", &[("direction", back), ("peer", behind)]),
+            part("receive_wait", &[("peer", before), ("role", "accepted")]),
+            part("residence", &[("direction", out), ("peer", behind)]),
+            part("receive_wait", &[("peer", behind), ("role", "connected")]),
+            part("residence", &[("direction", back), ("peer", behind)]),
         ];
         for direction in Direction::ALL {
-            match paired_share(recent, direction) {
+            match paired_share(recent, direction, counts) {
                 Some(share) if share > LEAST_PAIRED_SHARE => {}
                 Some(_) => return Err(Refused(Loss::Unpaired)),
                 // Nothing was forwarded; or its agent measures no residence.
@@ -129,7 +146,7 @@ impl<'a> Nodes<'a> {
     pub(super) fn service(&self) -> Option<Found> {
         let (mut sum, mut count, mut age, mut only) = (0.0, 0, Duration::ZERO, Vec::new());
         for (node, recent) in self.windows.fresh(self.regions[1], self.now, self.fresh) {
-            if let Some(times) = series(recent, "service_time", &[]) {
+            if let Some(times) = pooled(recent, "service_time", &[], |_| true) {
                 sum += times.mean * times.count as f64;
                 count += times.count;
                 age = age.max(self.age(recent));
@@ -155,8 +172,8 @@ impl<'a> Nodes<'a> {
         (previous, to): (&str, &str),
     ) -> Result<Option<Found>, Refused> {
         let (Some(near), Some(far)) = (self.recent(from), self.recent(to)) else { return Ok(None) };
-        let response = series(near, "response", &[("peer", next)]);
-        let turnaround = series(far, "turnaround", &[("peer", previous)]);
+        let response = pooled(near, "response", &[("peer", next)], |_| true);
+        let turnaround = pooled(far, "turnaround", &[("peer", previous)], |_| true);
         let (Some(response), Some(turnaround)) = (response, turnaround) else { return Ok(None) };
         let shares = [clean_share(near, "response"), clean_share(far, "turnaround")];
         if shares.iter().any(|share| *share < CLEAN_SHARE) {
@@ -175,24 +192,57 @@ impl<'a> Nodes<'a> {
     }
 }
 
-/// A series of the window. **None**: it had no event.
-fn series<'a>(
-    recent: &'a RecentWindow,
-    measurement: &str,
-    labels: &[(&str, &str)],
-) -> Option<&'a SeriesWindow> {
-    recent.window.series.get(&SeriesKey::new(measurement, labels))
+/// What a window's series come to that differ by their forwarder alone.
+#[derive(Debug, Clone, Copy)]
+struct Pooled {
+    /// Exact. **Unit**: s.
+    mean: f64,
+    count: u64,
+    /// **None**: no event was a minimum. **Unit**: s.
+    floor: Option<f64>,
 }
 
-fn count(recent: &RecentWindow, measurement: &str, labels: &[(&str, &str)]) -> u64 {
-    series(recent, measurement, labels).map_or(0, |series| series.count)
+/// All series with these labels of forwarders that count; of nobody is **None**. **None**: they had no event.
+fn pooled(
+    recent: &RecentWindow,
+    measurement: &str,
+    labels: &[(&str, &str)],
+    counts: impl Fn(Option<&str>) -> bool,
+) -> Option<Pooled> {
+    let wanted = SeriesKey::new(measurement, labels);
+    let (mut seconds, mut count, mut floor) = (0.0, 0, None);
+    for (key, series) in &recent.window.series {
+        let others = key.labels.iter().filter(|(name, _)| name != FORWARDER.name);
+        if key.measurement == measurement && others.eq(&wanted.labels) && counts(forwarder_of(key)) {
+            seconds += series.mean * series.count as f64;
+            count += series.count;
+            floor = [floor, series.floor].into_iter().flatten().reduce(f64::min);
+        }
+    }
+    (count > 0).then(|| Pooled { mean: seconds / count as f64, count, floor })
+}
+
+/// The forwarder that a series is of. **None**: nobody's, or it tells none apart.
+fn forwarder_of(key: &SeriesKey) -> Option<&str> {
+    let label = key.labels.iter().find(|(name, _)| name == FORWARDER.name);
+    label.map(|(_, forwarder)| forwarder.as_str()).filter(|forwarder| *forwarder != OTHER)
+}
+
+/// Everyone who has series on a node.
+fn forwarders(recent: &RecentWindow) -> BTreeSet<Option<&str>> {
+    recent.window.series.keys().map(forwarder_of).collect()
 }
 
 /// Writes of one direction that were paired with a read. **None**: there were no writes.
-fn paired_share(recent: &RecentWindow, direction: Direction) -> Option<f64> {
+fn paired_share(
+    recent: &RecentWindow,
+    direction: Direction,
+    counts: impl Fn(Option<&str>) -> bool,
+) -> Option<f64> {
     let written = |outcome: PairOutcome| {
         let labels = [("direction", direction.name()), ("outcome", outcome.name())];
-        ((direction, outcome), count(recent, "pairs", &labels))
+        let count = pooled(recent, "pairs", &labels, &counts).map_or(0, |pairs| pairs.count);
+        ((direction, outcome), count)
     };
     share_of(&PairOutcome::ALL.into_iter().map(written).collect(), direction)
 }
@@ -203,6 +253,7 @@ fn clean_share(recent: &RecentWindow, measurement: &str) -> f64 {
     for (key, series) in &recent.window.series {
         clean += if key.measurement == measurement { series.count } else { 0 };
     }
-    let overlapped = count(recent, "lost", &[("loss", "overlapped"), ("measurement", measurement)]);
+    let labels = [("loss", "overlapped"), ("measurement", measurement)];
+    let overlapped = pooled(recent, "lost", &labels, |_| true).map_or(0, |lost| lost.count);
     if clean + overlapped == 0 { 1.0 } else { clean as f64 / (clean + overlapped) as f64 }
 }

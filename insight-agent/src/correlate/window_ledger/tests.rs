@@ -166,6 +166,64 @@ fn unpaired_residence_is_refused_and_the_hops_header_speaks_instead() {
     assert_eq!((hop.mean, hop.node.as_deref()), (Some(0.033), None));
 }
 
+/// Hop `a` with two forwarders: what it counts is `path`'s, and `beside` forwards something else, works longer
+/// and hands everything between threads.
+fn with_another_forwarder(reports: &mut Reports) {
+    let of = |name: &str, key: &SeriesKey| {
+        let mut labels: Vec<_> = key.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        labels.push(("forwarder", name));
+        SeriesKey::new(&key.measurement, &labels)
+    };
+    let series = reports.per_poll.get_mut(&A).unwrap();
+    *series = series.iter().map(|(key, count, us)| (of("path", key), *count, *us)).collect();
+    for (measurement, labels, count, us) in [
+        ("receive_wait", &[("peer", "elsewhere"), ("role", "accepted")][..], 90, 70_000),
+        ("receive_wait", &[("peer", "b"), ("role", "connected")], 90, 70_000),
+        ("residence", &[("direction", "up"), ("peer", "b")], 90, 70_000),
+        ("residence", &[("direction", "down"), ("peer", "b")], 90, 70_000),
+        ("pairs", &[("direction", "up"), ("outcome", "no_read")], 900, 0),
+        ("pairs", &[("direction", "down"), ("outcome", "no_read")], 900, 0),
+    ] {
+        series.push((of("beside", &key(measurement, labels)), count, us));
+    }
+    // Sockets of nobody's.
+    series.push((of("other", &key("socket_rtt", &[("peer", "b"), ("role", "connected")])), 9, 19_000));
+}
+
+#[test]
+fn a_forwarder_beside_that_is_not_on_the_path_changes_no_hop_figure_and_refuses_none() {
+    let mut reports = Reports::complete();
+    with_another_forwarder(&mut reports);
+    (0..3).for_each(|_| reports.poll(&[A, B]));
+    let ledger = reports.ledger(&prober());
+    assert!(ledger.refused.is_empty(), "{:?}", ledger.refused);
+    let hop = entry(&ledger, "hop:a");
+    assert_eq!(hop.evidence, Some(Evidence::Kernel));
+    assert!((hop.mean.unwrap() - 0.003).abs() < 1e-9, "{:?}", hop.mean);
+    let link = entry(&ledger, "link:a>b").mean.unwrap();
+    assert!((link - 0.019).abs() < 1e-9, "the smallest of everybody's round trips: {link}");
+}
+
+#[test]
+fn two_forwarders_on_one_path_are_weighed_by_what_they_forward() {
+    let mut reports = Reports::complete();
+    with_another_forwarder(&mut reports);
+    let beside = |measurement, labels: &[_]| key(measurement, &[labels, &[("forwarder", "beside")]].concat());
+    // Now it accepts from the same neighbour, and pairs.
+    reports.change(A, beside("receive_wait", &[("peer", "me"), ("role", "accepted")]), 30, 500);
+    reports.change(A, beside("receive_wait", &[("peer", "b"), ("role", "connected")]), 30, 500);
+    for direction in ["up", "down"] {
+        reports.change(A, beside("residence", &[("direction", direction), ("peer", "b")]), 30, 5000);
+        reports.change(A, beside("pairs", &[("direction", direction), ("outcome", "no_read")]), 0, 0);
+        reports.change(A, beside("pairs", &[("direction", direction), ("outcome", "paired")]), 30, 0);
+    }
+    (0..3).for_each(|_| reports.poll(&[A, B]));
+    let ledger = reports.ledger(&prober());
+    // 0.5 + 4 + 0.5 + 4: three of four are of the slower one.
+    let hop = entry(&ledger, "hop:a").mean.unwrap();
+    assert!((hop - 0.009).abs() < 1e-9, "{hop}");
+}
+
 #[test]
 fn a_silent_hop_is_covered_by_one_entry_that_names_it_and_heals() {
     let mut reports = Reports::complete();

@@ -275,14 +275,14 @@ pub struct MemoryFact {
     pub programs: u64,
     /// **Unit**: bytes.
     pub program_bytes: u64,
-    /// The part of the maps that grows with CPUs, measurements and peer groups. **Unit**: bytes.
+    /// The part of the maps that grows with CPUs, measurements, forwarders and peer groups. **Unit**: bytes.
     pub histogram_bytes: u64,
-    /// Of each distribution that is on, one per peer group or device, or one alone.
+    /// Of each distribution that is on, one per group, forwarder or device, or one alone.
     pub histograms_per_bank: u32,
     /// Banks of histograms: CPUs, up to 16.
     pub banks: u32,
-    /// Peer groups, the one for everybody else included.
-    pub peers: u32,
+    /// Groups of connections: nobody's and each forwarder's, by peer group.
+    pub groups: u32,
 }
 
 // ---- the host -------------------------------------------------------------------------------

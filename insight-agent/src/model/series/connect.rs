@@ -1,6 +1,6 @@
 //! Connecting, and why it fails.
 
-use super::kernel::{BOUNDS, PEER, Shown, durations, events};
+use super::kernel::{BOUNDS, FORWARDER, PEER, Shown, durations, events};
 use super::{Kind, Series, closed};
 use insight_common::kernel::layout::{Counter, Distribution};
 
@@ -9,8 +9,8 @@ pub const CONNECT: Series = Series {
     name: "insight_tcp_connect_seconds",
     help: "How long connecting took, retries included, in seconds; connections that were established.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[PEER],
-    bound: "peer groups (64)",
+    labels: &[FORWARDER, PEER],
+    bound: "forwarders and peer groups (255)",
 };
 
 /// Why a connection was not established.
@@ -21,8 +21,8 @@ pub const FAILURES: Series = Series {
     name: "insight_tcp_connect_failures_total",
     help: "Connections that were not established; gave_up: the application closed them before.",
     kind: Kind::Counter,
-    labels: &[PEER, closed("reason", &REASONS)],
-    bound: "peer groups (64) x reasons (5)",
+    labels: &[FORWARDER, PEER, closed("reason", &REASONS)],
+    bound: "forwarders and peer groups (255) x reasons (5)",
 };
 
 /// This file's families.

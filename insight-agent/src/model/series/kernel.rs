@@ -1,7 +1,7 @@
 //! What all kernel measurements share: bounds and labels.
 
 use super::{Label, Series, closed, configured};
-use insight_common::kernel::layout::{Counter, Distribution, Groups};
+use insight_common::kernel::layout::{Counter, Distribution, Group, Groups};
 
 /// The group of everybody whom no configured group holds.
 pub const OTHER: &str = "other";
@@ -35,6 +35,9 @@ pub const ROLE: Label = closed("role", &["connected", "accepted"]);
 /// Who is at its other end.
 pub const PEER: Label = configured("peer", "the [[kernel.peer]] tables, and \"other\"");
 
+/// Whose connection, or whose thread, it is.
+pub const FORWARDER: Label = configured("forwarder", "the [[forwarder]] tables, and \"other\"");
+
 /// Which network device.
 pub const DEVICE: Label = configured("device", "kernel.devices");
 
@@ -45,8 +48,8 @@ pub struct Shown {
     pub figure: Figure,
     /// The family that it is part of.
     pub series: &'static Series,
-    /// Its values of the family's labels but [`PEER`] and [`DEVICE`]. A family without either shows
-    /// the sum over all groups.
+    /// Its values of the family's labels but [`FORWARDER`], [`PEER`] and [`DEVICE`]. A family without one of them
+    /// shows the sum over it.
     pub labels: &'static [(&'static str, &'static str)],
 }
 
@@ -87,11 +90,48 @@ pub const fn events(
     Shown { figure: Figure::Events(counter), series, labels }
 }
 
-impl Series {
-    /// Whether it tells groups apart.
-    pub fn has_groups(&self) -> bool {
-        self.labels.contains(&PEER) || self.labels.contains(&DEVICE)
+/// What groups are called: as configured, from 1 on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Peer groups.
+    pub peers: Vec<String>,
+    /// Forwarders.
+    pub forwarders: Vec<String>,
+}
+
+impl Names {
+    /// A peer group's.
+    pub fn peer(&self, peer: u8) -> &str {
+        name_of(&self.peers, peer)
     }
+
+    /// A forwarder's.
+    pub fn forwarder(&self, forwarder: u8) -> &str {
+        name_of(&self.forwarders, forwarder)
+    }
+
+    /// The labels that tell the groups of a figure apart, with a group's values; `devices` is what those are
+    /// called.
+    pub fn labels<'a>(
+        &'a self,
+        figure: Figure,
+        group: Group,
+        devices: &'a [String],
+    ) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let forwarder = (FORWARDER.name, self.forwarder(group.forwarder));
+        let labels = match figure.groups() {
+            Groups::Peers => [Some(forwarder), Some((PEER.name, self.peer(group.peer)))],
+            Groups::Forwarders => [Some(forwarder), None],
+            Groups::Devices => [Some((DEVICE.name, name_of(devices, group.peer))), None],
+            Groups::Whole => [None, None],
+        };
+        labels.into_iter().flatten()
+    }
+}
+
+/// The configured ones begin at 1.
+fn name_of(names: &[String], number: u8) -> &str {
+    usize::from(number).checked_sub(1).and_then(|at| names.get(at)).map_or(OTHER, String::as_str)
 }
 
 macro_rules! list {
@@ -122,14 +162,16 @@ mod tests {
             assert_eq!(matches!(shown.series.kind, Kind::Histogram(_)), is_histogram, "{figure:?}");
             let own = SHOWN[measurement as usize - 1];
             assert!(own.contains(shown), "{figure:?} is not in the file of {}", measurement.name());
-            let of_group = |label: &Label| [PEER, DEVICE].contains(label);
+            let of_group = |label: &Label| [FORWARDER, PEER, DEVICE].contains(label);
             let groups: Vec<_> = shown.series.labels.iter().filter(|label| of_group(label)).collect();
             let allowed: &[&Label] = match figure.groups() {
-                Groups::Peers => &[&PEER],
+                Groups::Peers => &[&FORWARDER, &PEER],
+                Groups::Forwarders => &[&FORWARDER],
                 Groups::Devices => &[&DEVICE],
                 Groups::Whole => &[],
             };
             assert!(groups.iter().all(|label| allowed.contains(label)), "{figure:?}: {groups:?}");
+            assert_eq!(groups.contains(&&FORWARDER), allowed.contains(&&FORWARDER), "{figure:?}");
             let names = shown.series.labels.iter().filter(|label| !of_group(label)).map(|label| label.name);
             assert!(names.eq(shown.labels.iter().map(|(name, _)| *name)), "{figure:?}: labels in order");
         }

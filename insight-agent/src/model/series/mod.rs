@@ -24,6 +24,8 @@ pub enum Kind {
     Untyped,
     /// Cumulative buckets with these inclusive upper bounds, in the series' unit, rising.
     Histogram(&'static [f64]),
+    /// Sum, in the series' unit, and count: what a mean is made of.
+    Summary,
 }
 
 /// One dimension of a series.

@@ -22,20 +22,24 @@ pub const LATENCY_BOUNDS: &[f64] = &[
 /// Bucket bounds of schedule lag, in seconds: the prober's timer resolves 1 ms.
 const LAG_BOUNDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
 
+/// With more probes than this, [`DURATION`] and [`SCHEDULE_LAG`] are of a path and not of a probe: their `probe`
+/// is empty. At 31 and 13 series each, half as many probes more would be a page of 100,000 series.
+pub const HISTOGRAM_PROBES_MOST: usize = 500;
+
 /// The full latency distribution.
 pub const DURATION: Series = Series {
     name: "insight_probe_duration_seconds",
-    help: "Latency of successful probes from the first phase to the trailers, in seconds; late answers with their true duration, failures never.",
+    help: "Latency of successful probes from the first phase to the trailers, in seconds; late answers with their true duration, failures never. With more than 500 probes one per path, without probe.",
     kind: Kind::Histogram(LATENCY_BOUNDS),
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
-    bound: "probes but link ones x connections (2)",
+    bound: "probes but link ones (500), or paths x modes (2), x connections (2)",
 };
 
 /// Each phase apart.
 pub const PHASE: Series = Series {
     name: "insight_probe_phase_seconds",
-    help: "Duration of each phase of successful probes, in seconds.",
-    kind: Kind::Histogram(LATENCY_BOUNDS),
+    help: "Duration of each phase of successful probes, in seconds: sum and count, for means.",
+    kind: Kind::Summary,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("phase", &Phases::NAMES)],
     bound: "probes but link ones x (3 phases on reused + 7 on fresh connections)",
 };
@@ -122,10 +126,10 @@ pub const CONNECTIONS: Series = Series {
 /// How late probes started.
 pub const SCHEDULE_LAG: Series = Series {
     name: "insight_probe_schedule_lag_seconds",
-    help: "How much later than scheduled probes started, in seconds.",
+    help: "How much later than scheduled probes started, in seconds. With more than 500 probes one per path, without probe.",
     kind: Kind::Histogram(LAG_BOUNDS),
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION],
-    bound: "probes x connections (2)",
+    bound: "probes (500), or paths x modes (3), x connections (2)",
 };
 
 /// Success share of the last window, for alerts that need no rate.

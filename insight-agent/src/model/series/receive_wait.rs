@@ -1,6 +1,6 @@
 //! How long data waits in a socket.
 
-use super::kernel::{BOUNDS, ROLE, Shown, durations};
+use super::kernel::{BOUNDS, FORWARDER, ROLE, Shown, durations};
 use super::{Kind, Series};
 use insight_common::kernel::layout::Distribution;
 
@@ -10,8 +10,8 @@ pub const RECEIVE_WAIT: Series = Series {
     help: "How long received data waited until the application read it, in seconds. \
            With forwarders configured: reads by forwarders only.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[ROLE],
-    bound: "roles (2)",
+    labels: &[FORWARDER, ROLE],
+    bound: "forwarders (9) x roles (2)",
 };
 
 /// This file's families.

@@ -1,6 +1,6 @@
 //! Connections that were reset.
 
-use super::kernel::{PEER, Shown, events};
+use super::kernel::{FORWARDER, PEER, Shown, events};
 use super::{Kind, Series, closed};
 use insight_common::kernel::layout::Counter;
 
@@ -9,8 +9,8 @@ pub const RESETS: Series = Series {
     name: "insight_tcp_resets_total",
     help: "Resets on TCP connections: received from the peer, or sent to it.",
     kind: Kind::Counter,
-    labels: &[PEER, closed("direction", &["received", "sent"])],
-    bound: "peer groups (64) x directions (2)",
+    labels: &[FORWARDER, PEER, closed("direction", &["received", "sent"])],
+    bound: "forwarders and peer groups (255) x directions (2)",
 };
 
 /// This file's families.

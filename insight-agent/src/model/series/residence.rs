@@ -1,6 +1,6 @@
 //! How long a forwarder holds bytes.
 
-use super::kernel::{BOUNDS, PEER, Shown, durations};
+use super::kernel::{BOUNDS, FORWARDER, PEER, Shown, durations};
 use super::{Kind, Series, closed};
 use insight_common::kernel::layout::Distribution;
 
@@ -12,8 +12,8 @@ pub const RESIDENCE: Series = Series {
     name: "insight_forward_residence_seconds",
     help: "From a read on one side to the write on the other by the same thread of a forwarder, in seconds.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[closed("direction", &DIRECTIONS), PEER],
-    bound: "directions (2) x peer groups (64)",
+    labels: &[FORWARDER, closed("direction", &DIRECTIONS), PEER],
+    bound: "forwarders and peer groups (255) x directions (2)",
 };
 
 /// What can have preceded a forwarder's write: the names of `insight_common`'s outcomes.
@@ -25,8 +25,8 @@ pub const PAIRS: Series = Series {
     help: "Writes of forwarders, by whether the same thread had read on the other side in the same turn. \
            A direction's residence is good for a ledger only if more than half are paired.",
     kind: Kind::Counter,
-    labels: &[closed("direction", &DIRECTIONS), closed("outcome", &OUTCOMES)],
-    bound: "directions (2) x outcomes (4)",
+    labels: &[FORWARDER, closed("direction", &DIRECTIONS), closed("outcome", &OUTCOMES)],
+    bound: "forwarders (9) x directions (2) x outcomes (4)",
 };
 
 /// This file's families.

@@ -1,6 +1,6 @@
 //! Request out to first answer in.
 
-use super::kernel::{BOUNDS, PEER, Shown, durations};
+use super::kernel::{BOUNDS, FORWARDER, PEER, Shown, durations};
 use super::{Kind, Series};
 use insight_common::kernel::layout::Distribution;
 
@@ -9,8 +9,8 @@ pub const RESPONSE: Series = Series {
     name: "insight_socket_response_seconds",
     help: "From request bytes out to the first answer bytes in on connected sockets, in seconds; clean exchanges only.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[PEER],
-    bound: "peer groups (64)",
+    labels: &[FORWARDER, PEER],
+    bound: "forwarders and peer groups (255)",
 };
 
 /// This file's families.

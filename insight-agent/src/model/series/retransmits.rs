@@ -1,6 +1,6 @@
 //! Segments sent once more, and recovery from loss.
 
-use super::kernel::{BOUNDS, PEER, Shown, durations, events};
+use super::kernel::{BOUNDS, FORWARDER, PEER, Shown, durations, events};
 use super::{Kind, Series, closed};
 use insight_common::kernel::layout::{Counter, Distribution};
 
@@ -13,8 +13,8 @@ pub const RETRANSMITS: Series = Series {
     help: "Segments sent once more: while connecting (syn, synack), to provoke an acknowledgement (tlp), \
            because later ones arrived (fast), because the timer ran out (rto).",
     kind: Kind::Counter,
-    labels: &[PEER, closed("kind", &KINDS)],
-    bound: "peer groups (64) x kinds (5)",
+    labels: &[FORWARDER, PEER, closed("kind", &KINDS)],
+    bound: "forwarders and peer groups (255) x kinds (5)",
 };
 
 /// From the first loss until all is acknowledged.
@@ -22,8 +22,8 @@ pub const RECOVERY: Series = Series {
     name: "insight_tcp_loss_recovery_seconds",
     help: "From the first loss until all that was under way is acknowledged, in seconds; rto: the timer ran out.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[PEER, closed("kind", &["fast", "rto"])],
-    bound: "peer groups (64) x kinds (2)",
+    labels: &[FORWARDER, PEER, closed("kind", &["fast", "rto"])],
+    bound: "forwarders and peer groups (255) x kinds (2)",
 };
 
 /// This file's families.

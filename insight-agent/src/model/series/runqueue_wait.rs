@@ -1,6 +1,6 @@
 //! How long a forwarder's threads wait for a CPU.
 
-use super::kernel::{BOUNDS, Shown, durations};
+use super::kernel::{BOUNDS, FORWARDER, Shown, durations};
 use super::{Kind, Series};
 use insight_common::kernel::layout::Distribution;
 
@@ -9,8 +9,8 @@ pub const RUNQUEUE_WAIT: Series = Series {
     name: "insight_runqueue_wait_seconds",
     help: "How long threads of forwarders were runnable before they got a CPU, throttling included, in seconds.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[],
-    bound: "1",
+    labels: &[FORWARDER],
+    bound: "forwarders (9)",
 };
 
 /// This file's families.

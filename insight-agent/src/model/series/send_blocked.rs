@@ -1,6 +1,6 @@
 //! A full send buffer to the next write that fits.
 
-use super::kernel::{BOUNDS, ROLE, Shown, durations};
+use super::kernel::{BOUNDS, FORWARDER, ROLE, Shown, durations};
 use super::{Kind, Series};
 use insight_common::kernel::layout::Distribution;
 
@@ -9,8 +9,8 @@ pub const SEND_BLOCKED: Series = Series {
     name: "insight_socket_send_blocked_seconds",
     help: "From a write that a full send buffer cut short to the next one that fitted, in seconds.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[ROLE],
-    bound: "roles (2)",
+    labels: &[FORWARDER, ROLE],
+    bound: "forwarders (9) x roles (2)",
 };
 
 /// This file's families.

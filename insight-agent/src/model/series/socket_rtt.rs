@@ -1,6 +1,6 @@
 //! Round trips of the forwarder's sockets.
 
-use super::kernel::{BOUNDS, PEER, ROLE, Shown, durations};
+use super::kernel::{BOUNDS, FORWARDER, PEER, ROLE, Shown, durations};
 use super::{Kind, Series};
 use insight_common::kernel::layout::Distribution;
 
@@ -9,8 +9,8 @@ pub const SOCKET_RTT: Series = Series {
     name: "insight_socket_rtt_seconds",
     help: "Round trips seen by TCP, in seconds; with the think time of peers that delay their acknowledgements.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[PEER, ROLE],
-    bound: "peer groups (64) x roles (2)",
+    labels: &[FORWARDER, PEER, ROLE],
+    bound: "forwarders and peer groups (255) x roles (2)",
 };
 
 /// The smallest clean sample of the last seconds.
@@ -18,8 +18,8 @@ pub const SOCKET_RTT_FLOOR: Series = Series {
     name: "insight_socket_rtt_floor_seconds",
     help: "Smallest clean round trip of the last 8 seconds (handshakes, and samples with more in flight), in seconds.",
     kind: Kind::Gauge,
-    labels: &[PEER, ROLE],
-    bound: "peer groups (64) x roles (2)",
+    labels: &[FORWARDER, PEER, ROLE],
+    bound: "forwarders and peer groups (255) x roles (2)",
 };
 
 /// This file's families.

@@ -1,6 +1,6 @@
 //! Request in to first answer out.
 
-use super::kernel::{BOUNDS, PEER, Shown, durations};
+use super::kernel::{BOUNDS, FORWARDER, PEER, Shown, durations};
 use super::{Kind, Series};
 use insight_common::kernel::layout::Distribution;
 
@@ -9,8 +9,8 @@ pub const TURNAROUND: Series = Series {
     name: "insight_socket_turnaround_seconds",
     help: "From request bytes in to the first answer bytes out on accepted sockets, in seconds; clean exchanges only.",
     kind: Kind::Histogram(&BOUNDS),
-    labels: &[PEER],
-    bound: "peer groups (64)",
+    labels: &[FORWARDER, PEER],
+    bound: "forwarders and peer groups (255)",
 };
 
 /// This file's families.

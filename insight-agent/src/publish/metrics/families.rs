@@ -106,7 +106,9 @@ impl<const N: usize> HistogramRow<N> {
         assert!(series.labels.len() == N, "the row has another number of labels");
         match series.kind {
             Kind::Histogram(bounds) => Self { series, bounds },
-            Kind::Counter | Kind::Gauge | Kind::Untyped => panic!("the row is not a histogram"),
+            Kind::Counter | Kind::Gauge | Kind::Untyped | Kind::Summary => {
+                panic!("the row is not a histogram")
+            }
         }
     }
 

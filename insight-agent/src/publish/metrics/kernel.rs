@@ -6,13 +6,15 @@
 
 use super::families::{CounterRow, GaugeRow, desc_of, family_of, label_pairs};
 use crate::model::kernel::{Durations, KernelSnapshot};
-use crate::model::series::kernel::{Figure, OTHER, SHOWN, Shown};
+use crate::model::series::kernel::{Figure, Names, SHOWN, Shown};
 use crate::model::series::{Kind, Label, Series, residence, socket_rtt, sockets};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
-use insight_common::kernel::layout::{Groups, PEER_OTHER, Table};
+use insight_common::kernel::layout::{Group, Table};
 use insight_common::kernel::loss::{Loss, Measurement};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Histogram, Metric, MetricFamily, MetricType};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,8 +23,8 @@ const ENTRIES: GaugeRow<1> = GaugeRow::of(&sockets::ENTRIES);
 const PROGRAM_RUNS: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_RUNS);
 const PROGRAM_SECONDS: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_SECONDS);
 const PROGRAM_MISSES: CounterRow<1> = CounterRow::of(&sockets::PROGRAM_MISSES);
-const RTT_FLOOR: GaugeRow<2> = GaugeRow::of(&socket_rtt::SOCKET_RTT_FLOOR);
-const PAIRS: CounterRow<2> = CounterRow::of(&residence::PAIRS);
+const RTT_FLOOR: GaugeRow<3> = GaugeRow::of(&socket_rtt::SOCKET_RTT_FLOOR);
+const PAIRS: CounterRow<3> = CounterRow::of(&residence::PAIRS);
 
 /// How long a snapshot is shown. The maps are read twice a second: twenty readings have failed.
 const SHOWN_FOR: Duration = Duration::from_secs(10);
@@ -33,17 +35,16 @@ pub(super) struct Sockets {
     shown: Mutex<Option<Arc<Reading>>>,
 }
 
-/// A snapshot and the names of its peer groups.
+/// A snapshot and what its groups are called.
 struct Reading {
     snapshot: KernelSnapshot,
-    /// From group 1 on; group 0 is everybody else.
-    peers: Vec<String>,
+    names: Names,
 }
 
 impl Sockets {
     /// Shows `snapshot` in place of the last one. Gives what was lost in between.
-    pub(super) fn show(&self, snapshot: KernelSnapshot, peers: &[String]) -> Vec<(Measurement, Loss, u64)> {
-        let next = Arc::new(Reading { snapshot, peers: peers.to_vec() });
+    pub(super) fn show(&self, snapshot: KernelSnapshot, names: &Names) -> Vec<(Measurement, Loss, u64)> {
+        let next = Arc::new(Reading { snapshot, names: names.clone() });
         let last = {
             let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
             shown.replace(Arc::clone(&next))
@@ -65,23 +66,14 @@ impl Sockets {
 }
 
 impl Reading {
-    fn peer(&self, group: u8) -> &str {
-        name_of(&self.peers, group)
-    }
-
-    /// What a figure's group is called.
-    fn group(&self, figure: Figure, group: u8) -> &str {
-        match figure.groups() {
-            Groups::Peers | Groups::Whole => self.peer(group),
-            Groups::Devices => name_of(&self.snapshot.devices, group),
-        }
-    }
-
     fn families(&self) -> Vec<MetricFamily> {
         let snapshot = &self.snapshot;
         let mut pairs = PAIRS.family();
-        for (&(direction, outcome), &count) in &snapshot.pairs {
-            pairs.put([direction.name(), outcome.name()], count);
+        for (forwarder, of_forwarder) in &snapshot.pairs {
+            let forwarder = self.names.forwarder(*forwarder);
+            for (&(direction, outcome), &count) in of_forwarder {
+                pairs.put([forwarder, direction.name(), outcome.name()], count);
+            }
         }
         let mut seeded = SEEDED.family();
         for &(role, count) in &snapshot.seeded {
@@ -90,7 +82,8 @@ impl Reading {
         let mut floor = RTT_FLOOR.family();
         for (role, group, _) in &snapshot.floors {
             let ns = snapshot.clean_floor_ns(*role, *group);
-            floor.put([self.peer(*group), role.name()], ns.map(|ns| ns as f64 / 1e9));
+            let [forwarder, peer] = [self.names.forwarder(group.forwarder), self.names.peer(group.peer)];
+            floor.put([forwarder, peer, role.name()], ns.map(|ns| ns as f64 / 1e9));
         }
         let mut families = vec![seeded.into_proto(), floor.into_proto(), pairs.into_proto()];
         families.extend(self.own_cost());
@@ -126,40 +119,40 @@ impl Reading {
         family_of(series, kind, metrics)
     }
 
-    /// One figure: a series per group, or their sum.
+    /// One figure: a series for each value of the labels that the family has, and the sum over the others.
     fn metrics(&self, shown: &Shown) -> Vec<Metric> {
-        let mut metrics = Vec::new();
-        let mut put = |group: u8, mut metric: Metric| {
-            let value = |label: &Label| match shown.labels.iter().find(|(name, _)| *name == label.name) {
-                Some((_, value)) => *value,
-                None => self.group(shown.figure, group),
-            };
-            let values: Vec<String> =
-                shown.series.labels.iter().map(|label| value(label).to_owned()).collect();
-            metric.set_label(label_pairs(shown.series, values));
-            metrics.push(metric);
+        let values = |group: Group| -> Vec<&str> {
+            let of_group: Vec<_> = self
+                .names
+                .labels(shown.figure, group, &self.snapshot.devices)
+                .chain(shown.labels.iter().copied())
+                .collect();
+            let value = |label: &Label| of_group.iter().find(|(name, _)| *name == label.name);
+            shown.series.labels.iter().filter_map(value).map(|(_, value)| *value).collect()
         };
-        let has_groups = shown.series.has_groups();
+        let labelled = |values: Vec<&str>, mut metric: Metric| {
+            metric.set_label(label_pairs(shown.series, values.into_iter().map(str::to_owned)));
+            metric
+        };
         match shown.figure {
-            Figure::Durations(kind) if has_groups => {
-                let of_kind = self.snapshot.durations.range((kind as u32, 0)..=(kind as u32, u8::MAX));
-                of_kind.for_each(|(&(_, group), durations)| put(group, histogram(shown.series, durations)));
-            }
             Figure::Durations(kind) => {
-                let durations = self.snapshot.all_peers(kind);
-                if durations.count > 0 {
-                    put(PEER_OTHER, histogram(shown.series, &durations));
+                let mut sums = BTreeMap::<_, Cow<'_, Durations>>::new();
+                for (group, durations) in self.snapshot.durations_of(kind) {
+                    // Most are alone with their labels, and are not copied.
+                    let add = |sum: &mut Cow<'_, Durations>| sum.to_mut().add(durations);
+                    sums.entry(values(group)).and_modify(add).or_insert(Cow::Borrowed(durations));
                 }
-            }
-            Figure::Events(kind) if has_groups => {
-                let of_kind = self.snapshot.counts.range((kind, 0)..=(kind, u8::MAX));
-                of_kind.for_each(|(&(_, group), count)| put(group, counter(*count)));
+                let metric = |(values, sum): (_, Cow<'_, _>)| labelled(values, histogram(shown.series, &sum));
+                sums.into_iter().map(metric).collect()
             }
             Figure::Events(kind) => {
-                self.snapshot.count(kind).into_iter().for_each(|count| put(PEER_OTHER, counter(count)));
+                let mut sums = BTreeMap::new();
+                for (group, count) in self.snapshot.counts_of(kind) {
+                    *sums.entry(values(group)).or_default() += count;
+                }
+                sums.into_iter().map(|(values, count)| labelled(values, counter(count))).collect()
             }
         }
-        metrics
     }
 }
 
@@ -169,11 +162,6 @@ fn rows() -> impl Iterator<Item = &'static Series> {
     let mut last = "";
     // A family's figures stand together.
     all.filter(move |series| std::mem::replace(&mut last, series.name) != series.name)
-}
-
-/// The name of a group: the configured ones begin at 1.
-fn name_of(names: &[String], group: u8) -> &str {
-    (group as usize).checked_sub(1).and_then(|at| names.get(at)).map_or(OTHER, String::as_str)
 }
 
 fn counter(count: u64) -> Metric {

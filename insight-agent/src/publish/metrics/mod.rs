@@ -12,6 +12,7 @@ mod kernel;
 mod links;
 mod numbers;
 mod probes;
+mod summaries;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::model::plan::{Connection, ProbePlan};
 use crate::model::reload::ConfigState;
 use crate::model::sample::ProbeSample;
 use crate::model::series::host::netstat;
+use crate::model::series::kernel::Names;
 use crate::model::series::lost::{self, Loss};
 use crate::model::series::{path, sockets};
 use crate::model::status::{LossStatus, MeasurementStatus};
@@ -223,12 +225,12 @@ impl Metrics {
         self.gauges.show_window(Arc::new(window.clone()));
     }
 
-    /// Shows what the programs in the kernel have counted so far; its losses are added up. `peers`
-    /// are the configured groups, in their order.
+    /// Shows what the programs in the kernel have counted so far; its losses are added up. `names`
+    /// are what its groups are called.
     ///
     /// Cumulative: `snapshot` is of the same programs as the one before.
-    pub fn publish_kernel(&self, snapshot: KernelSnapshot, peers: &[String]) {
-        for (measurement, loss, more) in self.sockets.show(snapshot, peers) {
+    pub fn publish_kernel(&self, snapshot: KernelSnapshot, names: &Names) {
+        for (measurement, loss, more) in self.sockets.show(snapshot, names) {
             self.lost(measurement.name(), loss.into(), more);
         }
     }

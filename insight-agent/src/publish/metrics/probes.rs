@@ -4,15 +4,20 @@
 //! probe can always produce exists from the start with 0, because `increase()` does not see a
 //! counter's first value; what only a failure produces appears with the first one, as the
 //! table's bounds say.
+//!
+//! With more probes than [`probe::HISTOGRAM_PROBES_MOST`] the histograms are one per path, which all its probes
+//! share: a page of a hundred thousand series helps nobody. What a probe has of its own are counters and sums.
 
 use super::families::{CounterRow, Counters, HistogramRow, Histograms};
+use super::summaries::{Sum, Summaries, SummaryRow};
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::outcome::{Failure, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe;
 use prometheus::{Histogram, IntCounter, Registry};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 const RESULTS: CounterRow<6> = CounterRow::of(&probe::RESULTS);
@@ -22,7 +27,7 @@ const LATE: CounterRow<5> = CounterRow::of(&probe::LATE);
 const SKIPPED: CounterRow<5> = CounterRow::of(&probe::SKIPPED);
 const CONNECTIONS: CounterRow<5> = CounterRow::of(&probe::CONNECTIONS);
 const DURATION: HistogramRow<5> = HistogramRow::of(&probe::DURATION);
-const PHASE: HistogramRow<6> = HistogramRow::of(&probe::PHASE);
+const PHASE: SummaryRow<6> = SummaryRow::of(&probe::PHASE);
 const SCHEDULE_LAG: HistogramRow<5> = HistogramRow::of(&probe::SCHEDULE_LAG);
 
 /// All probes' families and prepared handles.
@@ -30,6 +35,8 @@ pub(super) struct Probes {
     families: Families,
     /// By name, then by connection kind.
     prepared: RwLock<HashMap<String, Vec<Handles>>>,
+    /// Whether histograms are of paths.
+    are_shared: AtomicBool,
 }
 
 /// The registered families.
@@ -41,7 +48,7 @@ struct Families {
     skipped: Counters<5>,
     connections: Counters<5>,
     duration: Histograms<5>,
-    phase: Histograms<6>,
+    phase: Summaries<6>,
     lag: Histograms<5>,
 }
 
@@ -60,7 +67,7 @@ impl Probes {
             lag: SCHEDULE_LAG.register(registry),
         };
         let prepared = RwLock::new(families.prepare(plans));
-        Self { families, prepared }
+        Self { families, prepared, are_shared: AtomicBool::new(is_shared(plans)) }
     }
 
     /// Removes the series of all other plans than these, and prepares those of new ones. Series that a plan
@@ -88,10 +95,13 @@ impl Probes {
         late.retain(stays);
         skipped.retain(stays);
         connections.retain(stays);
-        duration.retain(stays);
         phase.retain(stays);
-        lag.retain(stays);
+        let histograms = histogram_labels(plans);
+        let shown = |values: &[&str]| histograms.contains(values);
+        duration.retain(shown);
+        lag.retain(shown);
         *prepared = self.families.prepare(plans);
+        self.are_shared.store(is_shared(plans), Ordering::Relaxed);
     }
 
     /// Counts a scheduled sample that was not sent.
@@ -100,7 +110,7 @@ impl Probes {
         let prepared = prepared.get(&plan.name).into_iter().flatten();
         match prepared.into_iter().find(|h| h.are_of(plan, connection)) {
             Some(handles) => handles.skipped.inc(),
-            None => Handles::prepare(&self.families, plan, connection).skipped.inc(),
+            None => Handles::prepare(&self.families, plan, connection, self.shares()).skipped.inc(),
         }
     }
 
@@ -126,16 +136,38 @@ impl Probes {
         match prepared.into_iter().find(|h| h.are_of(plan, sample.connection)) {
             Some(handles) => handles.observe(&self.families, sample),
             // A plan that was not announced: the same series, looked up by their labels.
-            None => Handles::prepare(&self.families, plan, sample.connection).observe(&self.families, sample),
+            None => Handles::prepare(&self.families, plan, sample.connection, self.shares())
+                .observe(&self.families, sample),
         }
     }
+
+    fn shares(&self) -> bool {
+        self.are_shared.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether so many probes share their paths' histograms.
+fn is_shared(plans: &[Arc<ProbePlan>]) -> bool {
+    plans.len() > probe::HISTOGRAM_PROBES_MOST
+}
+
+/// The label values of all histograms that plans have.
+fn histogram_labels(plans: &[Arc<ProbePlan>]) -> HashSet<[&str; 5]> {
+    let is_shared = is_shared(plans);
+    let labels = plans.iter().flat_map(|plan| plan.connections.iter().map(move |c| (plan, *c)));
+    labels.map(|(plan, connection)| labels_of_histogram(plan, connection, is_shared)).collect()
+}
+
+fn labels_of_histogram(plan: &ProbePlan, connection: Connection, is_shared: bool) -> [&str; 5] {
+    let name = if is_shared { "" } else { plan.name.as_str() };
+    [&plan.source, &plan.target, name, plan.mode.as_str(), connection.as_str()]
 }
 
 impl Families {
     /// The handles of every plan; series that there are already stay as they are.
     fn prepare(&self, plans: &[Arc<ProbePlan>]) -> HashMap<String, Vec<Handles>> {
         let handles = plans.iter().map(|plan| {
-            let handles = plan.connections.iter().map(|&c| Handles::prepare(self, plan, c));
+            let handles = plan.connections.iter().map(|&c| Handles::prepare(self, plan, c, is_shared(plans)));
             (plan.name.clone(), handles.collect())
         });
         handles.collect()
@@ -157,7 +189,7 @@ struct Handles {
     /// By [`GrpcStatus`].
     results: [OnceLock<IntCounter>; GrpcStatus::ALL.len()],
     /// In the order of [`Phases::NAMES`].
-    phases: [OnceLock<Histogram>; Phases::NAMES.len()],
+    phases: [OnceLock<Arc<Sum>>; Phases::NAMES.len()],
 }
 
 /// What only probes with an RPC have.
@@ -167,7 +199,8 @@ struct RpcHandles {
 }
 
 impl Handles {
-    fn prepare(families: &Families, plan: &ProbePlan, connection: Connection) -> Self {
+    fn prepare(families: &Families, plan: &ProbePlan, connection: Connection, is_shared: bool) -> Self {
+        let of_histogram = labels_of_histogram(plan, connection, is_shared);
         let labels = [&plan.source, &plan.target, &plan.name, plan.mode.as_str(), connection.as_str()];
         let handles = Self {
             source: plan.source.clone(),
@@ -176,10 +209,10 @@ impl Handles {
             mode: plan.mode,
             connection,
             rpc: (plan.mode != Mode::Link).then(|| RpcHandles {
-                duration: families.duration.with(labels),
+                duration: families.duration.with(of_histogram),
                 late: families.late.with(labels),
             }),
-            lag: families.lag.with(labels),
+            lag: families.lag.with(of_histogram),
             skipped: families.skipped.with(labels),
             connections: families.connections.with(labels),
             results: Default::default(),
@@ -227,7 +260,7 @@ impl Handles {
         }
         for (index, (_, duration)) in sample.phases.named().into_iter().enumerate() {
             if let Some(duration) = duration {
-                self.phase(families, index).observe(duration.as_secs_f64());
+                self.phase(families, index).observe(duration);
             }
         }
     }
@@ -242,7 +275,7 @@ impl Handles {
         families.failures.with([source, target, probe, mode, connection, class, failure.phase.as_str()])
     }
 
-    fn phase(&self, families: &Families, index: usize) -> &Histogram {
+    fn phase(&self, families: &Families, index: usize) -> &Sum {
         self.phases[index].get_or_init(|| families.phase.with(self.labels_and(Phases::NAMES[index])))
     }
 

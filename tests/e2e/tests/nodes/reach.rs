@@ -25,7 +25,7 @@ fn kernel_of(lab: &Lab, node: &str) -> Kernel {
 /// Durations that the programs have counted of insight-eu's connections.
 fn counted(kernel: &Kernel) -> u64 {
     let snapshot = kernel.snapshot().unwrap();
-    snapshot.durations.iter().filter(|((_, group), _)| *group == 1).map(|(_, found)| found.count).sum()
+    snapshot.durations.iter().filter(|((_, group), _)| group.peer == 1).map(|(_, found)| found.count).sum()
 }
 
 #[test]

@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-/// Series of one white-box probe on both kinds of connection: eleven histograms of 33 lines, two of
-/// 13, counters, and its ledger's gauges.
-const SERIES_PER_PROBE: u32 = 415;
+/// Series of one white-box probe on both kinds of connection: two histograms of 33 lines, two of
+/// 13, nine phases of two, counters, and its ledger's gauges.
+const SERIES_PER_PROBE: u32 = 136;
 
 /// Length of the prober's windows. **Unit**: s.
 pub const WINDOW_S: u64 = 10;
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_number_of_probes_follows_from_the_series() {
-        assert_eq!(probes_for(10_000), 24);
+        assert_eq!(probes_for(10_000), 73);
         assert_eq!(probes_for(1), 1);
     }
 

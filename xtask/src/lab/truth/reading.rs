@@ -145,9 +145,9 @@ impl Span {
         }
     }
 
-    /// A gauge, at the end. **None**: the page has none.
+    /// A gauge, at the end; the least of several. **None**: the page has none.
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        self.after.page.value(name, labels)
+        self.after.page.samples(name, labels).map(|sample| sample.value).reduce(f64::min)
     }
 
     /// What the kernel has counted in the namespace of the node: at least and at most, for the page is

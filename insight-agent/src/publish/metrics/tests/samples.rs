@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
+use crate::model::series::probe::HISTOGRAM_PROBES_MOST;
 
 const REUSED: [(&str, &str); 2] = [("probe", "checkout"), ("connection", "reused")];
 
@@ -51,10 +52,44 @@ fn only_measurements_enter_the_latency_histograms() {
     assert_eq!(duration.count, 2.0);
     assert!((duration.mean().unwrap() - 0.103).abs() < 1e-9, "{:?}", duration.mean());
     let wait = [REUSED[0], REUSED[1], ("phase", "wait")];
-    let wait = shown.histogram("insight_probe_phase_seconds", &wait).unwrap();
-    assert_eq!((wait.count, wait.sum), (2.0, 0.2));
+    let of_wait = |what: &str| shown.value(&format!("insight_probe_phase_seconds_{what}"), &wait);
+    assert_eq!((of_wait("count"), of_wait("sum")), (Some(2.0), Some(0.2)));
     let lag = shown.histogram("insight_probe_schedule_lag_seconds", &REUSED).unwrap();
     assert_eq!(lag.count, 4.0, "every sample has a lag, however it ended");
+}
+
+#[test]
+fn with_many_probes_histograms_are_of_paths_and_with_few_again_of_probes() {
+    let plans = |count: usize| -> Vec<Arc<ProbePlan>> {
+        (0..count).map(|at| plan(&format!("p{at}"), if at % 2 == 0 { "sg" } else { "us" })).collect()
+    };
+    let many = plans(HISTOGRAM_PROBES_MOST + 1);
+    let metrics = Metrics::new(&agent(), WINDOW, &many);
+    for plan in &many[..4] {
+        metrics.observe(&sample(plan, Outcome::Ok));
+    }
+    let shown = scrape(&metrics);
+    let of = |shown: &Exposition, target| {
+        let labels = [("target", target), ("probe", ""), ("connection", "reused")];
+        shown.histogram("insight_probe_duration_seconds", &labels).map(|histogram| histogram.count)
+    };
+    assert_eq!((of(&shown, "sg"), of(&shown, "us")), (Some(2.0), Some(2.0)));
+    assert_eq!(
+        shown.samples("insight_probe_duration_seconds_count", &[]).count(),
+        4,
+        "two paths, two connections"
+    );
+    let ok = [("probe", "p3"), ("status", "OK"), ("connection", "reused")];
+    assert_eq!(shown.value("insight_probe_results_total", &ok), Some(1.0), "counters stay the probe's own");
+    let sum = [("probe", "p3"), ("phase", "wait"), ("connection", "reused")];
+    assert_eq!(shown.value("insight_probe_phase_seconds_count", &sum), Some(1.0));
+
+    metrics.set_plans(&many[..3]);
+    let shown = scrape(&metrics);
+    assert_eq!((of(&shown, "sg"), of(&shown, "us")), (None, None));
+    assert_eq!(shown.samples("insight_probe_duration_seconds_count", &[]).count(), 6);
+    metrics.set_plans(&many);
+    assert_eq!(scrape(&metrics).samples("insight_probe_schedule_lag_seconds_count", &[]).count(), 4);
 }
 
 #[test]

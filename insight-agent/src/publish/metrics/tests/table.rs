@@ -22,7 +22,7 @@ fn full() -> Metrics {
     let second = of_nodes(&window.paths[0].ledgers[0]);
     window.paths[0].ledgers.push(second);
     metrics.publish_window(&window);
-    metrics.publish_kernel(sockets::snapshot(), &["sg".to_owned()]);
+    metrics.publish_kernel(sockets::snapshot(), &sockets::names());
     metrics.publish_host(Arc::new(host::snapshot()));
     metrics.publish_measurements(&[MeasurementStatus {
         node: "node-1".to_owned(),
@@ -48,6 +48,7 @@ fn exporter_shows_exactly_the_declared_families() {
             Kind::Gauge => Type::Gauge,
             Kind::Untyped => Type::Untyped,
             Kind::Histogram(_) => Type::Histogram,
+            Kind::Summary => Type::Summary,
         };
         assert_eq!(family.kind, kind, "{name}");
         assert_eq!(family.help.as_deref(), Some(row.help), "{name}");
