@@ -12,6 +12,8 @@ pub enum Program {
     Grpcurl,
     /// A real forwarder.
     Nginx,
+    /// Another real forwarder.
+    Haproxy,
     /// A small real name server, of which names come and go with a file.
     Dnsmasq,
     /// A large one, which can also fail, refuse and be silent.
@@ -28,6 +30,7 @@ impl Program {
             Self::Python => environment.join("python"),
             Self::Grpcurl => environment.join("grpcurl"),
             Self::Nginx => "/usr/sbin/nginx".into(),
+            Self::Haproxy => "/usr/sbin/haproxy".into(),
             Self::Dnsmasq => "/usr/sbin/dnsmasq".into(),
             Self::Unbound => "/usr/sbin/unbound".into(),
             Self::NodeExporter => "/usr/bin/prometheus-node-exporter".into(),

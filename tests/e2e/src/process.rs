@@ -74,7 +74,11 @@ impl Process {
         (status, start.elapsed())
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends `signal`, and does not wait for anything.
+    ///
+    /// # Panics
+    /// It has ended and was waited for.
+    pub fn signal(&self, signal: Signal) {
         // Process ids fit; the child was not waited for yet, so its id is still its own.
         let pid = Pid::from_raw(self.child.id() as i32);
         kill(pid, signal).unwrap_or_else(|error| panic!("send {signal} to {}: {error}", self.name));

@@ -83,7 +83,7 @@ impl Report {
             "failure_phase": failure.map(|failure| failure.phase.as_str()),
             "detail": failure.map(|failure| &failure.detail),
             "took_seconds": seconds(Some(sample.took)),
-            "total_seconds": seconds(sample.total()),
+            "total_seconds": seconds(latency(sample)),
             "phases": phases,
             "hops": sample.hops.hops.iter().map(|hop| json!({
                 "name": hop.name,
@@ -155,6 +155,12 @@ pub(super) fn events_json(events: &[(Connection, ConnectionEvent, u64)]) -> Valu
         })
     };
     events.iter().map(event).collect()
+}
+
+/// Of an answer, good or voided. **None**: a failure, which has phases as far as they were reached and
+/// no latency.
+pub(super) fn latency(sample: &ProbeSample) -> Option<Duration> {
+    matches!(sample.outcome, Outcome::Ok | Outcome::Late | Outcome::Voided(None)).then(|| sample.total())?
 }
 
 /// `null` where the service did not say a figure.

@@ -1,6 +1,6 @@
 //! The waterfall for people: one line per phase and per ledger entry, with a bar on a common scale.
 
-use super::report::{OutcomeWords, Report, outcome_words};
+use super::report::{OutcomeWords, Report, latency, outcome_words};
 use crate::model::ledger::{Evidence, PathLedger};
 use crate::model::outcome::Failure;
 use crate::model::sample::{Outcome, ProbeSample};
@@ -82,7 +82,8 @@ fn reused(out: &mut String, report: &Report) {
 
 fn verdict(sample: &ProbeSample) -> String {
     let OutcomeWords { outcome, status, failure } = outcome_words(&sample.outcome);
-    let total = sample.total().map(|t| format!("  {} ms", milliseconds(t.as_secs_f64()))).unwrap_or_default();
+    let total =
+        latency(sample).map(|t| format!("  {} ms", milliseconds(t.as_secs_f64()))).unwrap_or_default();
     match failure {
         Some(Failure { class, phase, detail, .. }) => {
             format!("{outcome} {status} ({}, in phase {}): {detail}", class.as_str(), phase.as_str())

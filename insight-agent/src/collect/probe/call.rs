@@ -15,10 +15,9 @@ use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 /// The reserved key that marks probe traffic for gateways and services.
@@ -26,6 +25,10 @@ const PROBE_MARK: &str = "x-insight-probe";
 /// Bytes of an answer that are read at most, beyond the payload that was asked for: the largest message
 /// that gRPC implementations take by default.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A request that is held for longer by the peer's window is counted as stalled. Below lies what it takes
+/// until a new stream is opened, which happens in another task.
+const STALL: Duration = Duration::from_millis(5);
 
 /// The parts of a request that are the same for every sample of a probe.
 #[derive(Debug, Clone)]
@@ -207,7 +210,7 @@ async fn exchange(
     // A server may answer before it has read everything; then the rest is not sent.
     let early = tokio::select! {
         biased;
-        sent = noting_stalls(clock, send_body(&mut stream, body)) => { sent?; None }
+        sent = send_body(&mut stream, body, clock) => { sent?; None }
         early = &mut response => Some(early?),
     };
     let queued = Instant::now();
@@ -282,25 +285,26 @@ async fn noting_wait<T>(work: impl Future<Output = T>) -> (T, bool) {
     .await
 }
 
-/// Counts it if `sending` has to wait for the peer's HTTP/2 window.
-async fn noting_stalls<T>(clock: &IoClock, sending: impl Future<Output = T>) -> T {
-    let mut sending = pin!(sending);
+/// Hands the body to the connection as the peer's windows allow, and counts it if they do not at once.
+async fn send_body(
+    stream: &mut SendStream<Bytes>,
+    mut body: Bytes,
+    clock: &IoClock,
+) -> Result<(), h2::Error> {
     let mut stalled = false;
-    poll_fn(|cx| {
-        let polled = sending.as_mut().poll(cx);
-        if matches!(polled, Poll::Pending) && !std::mem::replace(&mut stalled, true) {
-            clock.note_stall(EventReason::Http2Window);
-        }
-        polled
-    })
-    .await
-}
-
-/// Hands the body to the connection as the peer's windows allow.
-async fn send_body(stream: &mut SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::Error> {
     loop {
         stream.reserve_capacity(body.len());
-        let Some(capacity) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
+        let mut granted = pin!(poll_fn(|cx| stream.poll_capacity(cx)));
+        let capacity = tokio::select! {
+            biased;
+            capacity = &mut granted => capacity,
+            () = tokio::time::sleep(STALL), if !stalled => {
+                stalled = true;
+                clock.note_stall(EventReason::Http2Window);
+                granted.await
+            }
+        };
+        let Some(capacity) = capacity else {
             // The stream is closed for sending: what the peer says about it is the answer.
             return std::future::pending().await;
         };

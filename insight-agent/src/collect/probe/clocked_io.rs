@@ -19,6 +19,9 @@ use tokio::sync::Notify;
 /// the flush of its slowest request; the request phase would then read shorter than it was.
 const FLUSHES_KEPT: usize = 256;
 
+/// Reads at most, of 4 KiB each, when nothing can be written any more: last words are short.
+const LAST_READS: usize = 8;
+
 /// The instants noted by a [`ClockedIo`], shared with whoever asks.
 #[derive(Debug, Default)]
 pub(super) struct IoClock {
@@ -43,6 +46,8 @@ struct Noted {
     begun: Option<Begun>,
     goaway: Option<EventReason>,
     frames: FrameWatch,
+    /// What ended TLS, if that and not the socket below it ended the stream.
+    tls: Option<rustls::Error>,
     last_read: Option<Instant>,
     /// When what was read last came to this host, by the kernel.
     arrived: Option<Instant>,
@@ -107,6 +112,11 @@ impl IoClock {
         self.noted().goaway
     }
 
+    /// What ended TLS. **None**: nothing did, or the connection has none. h2 keeps only its text.
+    pub(super) fn tls_error(&self) -> Option<rustls::Error> {
+        self.noted().tls.clone()
+    }
+
     /// Counts that a request could not be sent at once.
     pub(super) fn note_stall(&self, reason: EventReason) {
         self.events.note(ConnectionEvent { kind: EventKind::SendStall, reason });
@@ -151,16 +161,23 @@ impl IoClock {
             stamp.zip(noted.clocks).and_then(|(stamp, before)| on_steady_clock(stamp, before, now));
     }
 
-    /// Takes the result of a write that was begun at `began`.
-    pub(super) fn note_write(&self, began: Instant, result: &Poll<io::Result<usize>>) {
+    /// Takes what ended reading.
+    fn note_read_error(&self, error: &io::Error) {
+        if let Some(tls) = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            self.noted().tls = Some(tls.clone());
+        }
+    }
+
+    /// Takes a write that was begun at `began`; `full`: it found no room.
+    pub(super) fn note_write(&self, began: Instant, full: bool) {
         let mut noted = self.noted();
-        let was_full = std::mem::replace(&mut noted.full, result.is_pending());
+        let was_full = std::mem::replace(&mut noted.full, full);
         if noted.unflushed.is_none() {
             noted.unflushed = Some(began);
             noted.clocks = Some(Clocks::read());
         }
         drop(noted);
-        if result.is_pending() && !was_full {
+        if full && !was_full {
             self.note_stall(EventReason::Socket);
         }
     }
@@ -194,11 +211,13 @@ impl IoClock {
 pub(super) struct ClockedIo<S> {
     stream: S,
     clock: Arc<IoClock>,
+    /// With what a write will fail, once the peer is heard out.
+    failing: Option<io::Error>,
 }
 
 impl<S> ClockedIo<S> {
     pub(super) fn new(stream: S, clock: Arc<IoClock>) -> Self {
-        Self { stream, clock }
+        Self { stream, clock, failing: None }
     }
 }
 
@@ -217,6 +236,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClockedIo<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        if let Err(error) = &result {
+            self.clock.note_read_error(error);
+        }
         if result.is_ok() && buf.filled().len() > before {
             self.clock.note_read(&buf.filled()[before..]);
         }
@@ -224,16 +246,58 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClockedIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClockedIo<S> {
+impl<S: AsyncRead + Unpin> ClockedIo<S> {
+    /// Fails a write with `error`, once the peer is heard out. Who closes a connection says why (GOAWAY,
+    /// a TLS alert) and may then reset it; whether a write fails before that is read is chance.
+    ///
+    /// The error of the write says that the socket is broken, so that reading comes to an end, too.
+    fn fail(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Error> {
+        let mut bytes = [0; 4096];
+        for _ in 0..LAST_READS {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => self.clock.note_read(buf.filled()),
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(last)) => {
+                    self.clock.note_read_error(&last);
+                    break;
+                }
+                Poll::Pending => {
+                    self.failing = Some(error);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(error)
+    }
+
+    /// Runs one operation of the writing side.
+    fn writing<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        operation: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let error = match self.failing.take() {
+            Some(error) => error,
+            None => match operation(Pin::new(&mut self.stream), cx) {
+                Poll::Ready(Err(error)) => error,
+                other => return other,
+            },
+        };
+        self.fail(cx, error).map(Err)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClockedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let began = Instant::now();
-        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.clock.note_write(began, &result);
+        let result = self.writing(cx, |stream, cx| stream.poll_write(cx, buf));
+        self.clock.note_write(began, result.is_pending() && self.failing.is_none());
         result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        let result = ready!(self.writing(cx, |stream, cx| stream.poll_flush(cx)));
         let mut noted = self.clock.noted();
         if result.is_ok()
             && let Some(began) = noted.unflushed.take()
@@ -257,8 +321,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClockedIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let began = Instant::now();
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.clock.note_write(began, &result);
+        let result = self.writing(cx, |stream, cx| stream.poll_write_vectored(cx, bufs));
+        self.clock.note_write(began, result.is_pending() && self.failing.is_none());
         result
     }
 
@@ -315,6 +379,18 @@ mod tests {
         far.write_all(b"SSH-2.0").await.unwrap();
         io.read_exact(&mut [0; 7]).await.unwrap();
         assert_eq!(clock.begun().await, Begun::Otherwise);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_says_why_and_goes_is_heard_although_the_write_fails_first() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let clock = Arc::new(IoClock::default());
+        let mut io = ClockedIo::new(near, Arc::clone(&clock));
+        // GOAWAY with ENHANCE_YOUR_CALM, and the end.
+        far.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]).await.unwrap();
+        drop(far);
+        io.write_all(b"abc").await.unwrap_err();
+        assert_eq!(clock.goaway(), Some(EventReason::EnhanceYourCalm));
     }
 
     #[tokio::test]

@@ -254,7 +254,7 @@ impl Setup<'_, '_> {
         let io = ClockedIo::new(stream, Arc::clone(&clock));
         let handshake = builder.handshake::<_, Bytes>(io);
         let (opened, _) = attempt.timed(SetupPhase::Http2, handshake).await?;
-        let (send, mut connection) = opened.map_err(|error| failure::no_settings(plan, Some(&error)))?;
+        let (send, mut connection) = opened.map_err(|error| never_begun(plan, &clock, Some(&error)))?;
         let ping = connection.ping_pong().expect("a new connection's ping handle was not taken yet");
         let ended = Ended::default();
         let driver = Driver(tokio::spawn({
@@ -270,11 +270,7 @@ impl Setup<'_, '_> {
             Begun::Otherwise => return Err(failure::not_http2(plan)),
             Begun::Never => {
                 let error = ended.get().and_then(|end| end.as_ref().err());
-                let alert = error.and_then(h2::Error::get_io).filter(|error| is_tls(error));
-                return Err(match alert {
-                    Some(alert) => failure::tls(plan, SetupPhase::Http2, alert),
-                    None => failure::no_settings(plan, error),
-                });
+                return Err(never_begun(plan, &clock, error));
             }
         };
         phases.http2 = Some(settings.saturating_duration_since(start));
@@ -291,7 +287,10 @@ impl Setup<'_, '_> {
     }
 }
 
-/// Whether TLS itself ended a connection, and not the socket below it.
-fn is_tls(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
+/// A connection that ended before the server's SETTINGS: TLS did it, or nobody knows.
+fn never_begun(plan: &ProbePlan, clock: &IoClock, error: Option<&h2::Error>) -> Failure {
+    match clock.tls_error() {
+        Some(alert) => failure::tls(plan, SetupPhase::Http2, &alert),
+        None => failure::no_settings(plan, error),
+    }
 }

@@ -113,7 +113,7 @@ impl SetupPhase {
 
 /// The TLS handshake failed. TLS 1.3 servers look at a client's certificate after its handshake has
 /// ended, so their alert may also come in the http2 `phase`.
-pub(super) fn tls(plan: &ProbePlan, phase: SetupPhase, error: &io::Error) -> Failure {
+pub(super) fn tls(plan: &ProbePlan, phase: SetupPhase, error: &dyn std::fmt::Display) -> Failure {
     failure(
         GrpcStatus::Unavailable,
         FailureClass::Tls,
@@ -204,6 +204,13 @@ fn broken(what: String, phase: Phase, error: &h2::Error) -> Failure {
                  check what the hops add to it",
                 MAX_HEADER_BYTES / 1024
             ),
+        ),
+        // h2 gives up a header list without end, and floods of frames that cost their receiver work.
+        Some(Reason::ENHANCE_YOUR_CALM) if error.is_library() => failure(
+            GrpcStatus::Internal,
+            FailureClass::Protocol,
+            phase,
+            format!("{what}: what the next hop sends is a flood of frames or headers: check what it answers"),
         ),
         Some(reason) if error.is_library() => failure(
             GrpcStatus::Internal,

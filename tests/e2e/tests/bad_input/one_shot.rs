@@ -34,7 +34,16 @@ fn all_good_answers_are_exit_code_0_and_the_json_has_its_keys() {
     let finished = probe(&site, &address.to_string(), &[]);
     assert_eq!(finished.code, 0, "{finished:?}");
     let report = json(&finished);
-    let wanted = ["address", "authority", "exit_code", "fell_back_to_health", "method", "mode", "samples"];
+    let wanted = [
+        "address",
+        "authority",
+        "connection_events",
+        "exit_code",
+        "fell_back_to_health",
+        "method",
+        "mode",
+        "samples",
+    ];
     assert_eq!(keys(&report), wanted.into());
     assert_eq!((&report["method"], &report["fell_back_to_health"]), (&MEASURE.into(), &false.into()));
     let samples = report["samples"].as_array().unwrap();
@@ -44,16 +53,19 @@ fn all_good_answers_are_exit_code_0_and_the_json_has_its_keys() {
             "connection",
             "detail",
             "failure_class",
+            "failure_phase",
             "hops",
             "ledger",
             "load",
             "outcome",
             "phases",
+            "prober_stalled_seconds",
             "prober_wait_seconds",
             "rulers",
             "server_stats",
             "service_seconds",
             "status",
+            "took_seconds",
             "total_seconds",
         ];
         assert_eq!(keys(sample), wanted.into());

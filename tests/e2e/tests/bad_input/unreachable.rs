@@ -57,14 +57,7 @@ fn a_connection_that_is_closed_at_once_sends_no_settings_either() {
     let _closing = Closing::start(address);
     let address = address.to_string();
     let mut pair = Pair::start(site, |config| config.probe("bad", "far", &address, ""));
-    pair.agent.wait_for("failures", |seen| {
-        seen.sum("insight_probe_failures_total", &[crate::pair::BAD]).filter(|count| *count >= 3.0)
-    });
     // Whether the end or the reset of the connection is seen first is the kernel's choice.
-    let seen = pair.assert_good_goes_on();
-    let classes: Vec<_> = seen
-        .samples("insight_probe_failures_total", &[crate::pair::BAD])
-        .map(|sample| sample.labels["class"].as_str())
-        .collect();
-    assert!(classes.iter().all(|class| ["no_settings", "reset"].contains(class)), "{classes:?}");
+    let detail = pair.assert_fails_as("no_settings", "UNAVAILABLE");
+    assert_says(&detail, &["open HTTP/2 with", "the connection"]);
 }
