@@ -23,10 +23,11 @@ pub type Watching = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One registry, or one file, that is watched.
 pub trait Source: Send + std::fmt::Debug {
-    /// Tells the whole roster first, and again whenever it is another one, and every failure to learn it;
-    /// tells that it is unchanged each time that it has learnt that (the roster's age is counted from there,
-    /// and a roster that is told again and is the same says so too); goes on in spite of failures, with growing pauses, and never ends by itself. Dropping the future ends
-    /// it and closes its connections. Nothing in it blocks.
+    /// Tells the whole roster first, and again whenever it is another one, and every failure to learn it.
+    /// Tells that it is unchanged each time that it has learnt that: the roster's age is counted from there,
+    /// and a roster that is told again and is the same says so too. Goes on in spite of failures, with growing
+    /// pauses, and never ends by itself. Dropping the future ends it and closes its connections. Nothing in
+    /// it blocks.
     fn watch(self: Box<Self>, outlet: Outlet) -> Watching;
 }
 
