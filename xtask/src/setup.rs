@@ -243,7 +243,7 @@ mod tests {
         let listed = "nginx installed\nhaproxy config-files\nprometheus installed\n";
         assert_eq!(
             not_installed(&PACKAGES, listed),
-            ["haproxy", "prometheus-node-exporter", "nghttp2-client", "g++"]
+            ["haproxy", "dnsmasq-base", "unbound", "prometheus-node-exporter", "nghttp2-client", "g++"]
         );
     }
 

@@ -21,7 +21,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         (
             AGENT,
             "token_file = \"x\"",
-            "agent.token_file: unknown key; it belongs to [admin] or [grpc] or [[node]]",
+            "agent.token_file: unknown key; it belongs to [admin] or [grpc] or [discovery.consul] or [discovery.kubernetes] or [[node]]",
             "move it there",
         ),
         (AGENT, "[prboing]", "prboing: unknown key", "did you mean \"probing\"?"),

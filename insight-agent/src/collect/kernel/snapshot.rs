@@ -343,9 +343,8 @@ mod tests {
 
     #[test]
     fn writes_without_a_pair_are_losses_of_residence_in_both_directions() {
-        let mut snapshot = KernelSnapshot::default();
-        snapshot.pairs =
-            [1, 2].map(|forwarder| (forwarder, all_outcomes().map(|key| (key, 0)).collect())).into();
+        let pairs = [1, 2].map(|forwarder| (forwarder, all_outcomes().map(|key| (key, 0)).collect())).into();
+        let mut snapshot = KernelSnapshot { pairs, ..KernelSnapshot::default() };
         let mut silent = snapshot.clone();
         settle_pairs(&mut silent);
         assert!(silent.pairs.is_empty() && silent.lost.is_empty());
