@@ -18,7 +18,7 @@ const BAD_CONFIGURATION: u8 = 2;
 
 /// Look up who is there once, and show what each endpoint would become
 ///
-/// Asks the source of every [[discovery]] once, all at the same time, prints its roster, and beside each
+/// Asks the source of every discovery once, all at the same time, prints its roster, and beside each
 /// endpoint the probes and nodes that its templates make of it, or why they cannot. Nothing is probed and no
 /// port is opened; it is safe beside a running agent.
 #[derive(Debug, Clone, clap::Args)]
