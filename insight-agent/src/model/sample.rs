@@ -106,9 +106,11 @@ pub struct Phases {
     pub tls: Option<Duration>,
     /// HTTP/2 preface sent → the server's first bytes (its SETTINGS) read.
     pub http2: Option<Duration>,
-    /// Request handed to the connection → its headers and data written to the socket.
+    /// First write that carries the request (its hand-over to the connection, where the peer's limits hold
+    /// it up) → its headers and data written to the socket.
     pub request: Option<Duration>,
-    /// Request written → response headers read.
+    /// Request written → response headers arrived: when the kernel had them, if it says so, else when they
+    /// were read. The same holds for the trailers below.
     pub wait: Option<Duration>,
     /// Response headers read → trailers read.
     pub response: Option<Duration>,

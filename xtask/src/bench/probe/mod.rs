@@ -88,14 +88,17 @@ struct Stopwatch {
 }
 
 impl Bench<'_> {
-    /// Starts a receiver. As root it takes its CPU from everybody else whenever it needs it, so that it
-    /// is never late itself.
-    fn stopwatch(&self, cpus: &[usize]) -> Result<Stopwatch> {
+    /// Starts a receiver. `spin`: it never sleeps, which keeps it from being late where nobody else wants its
+    /// CPU. Else, as root, it takes its CPU from everybody whenever it needs it: one that did so all the time
+    /// would be stopped by the kernel for 50 ms a second.
+    fn stopwatch(&self, cpus: &[usize], spin: bool) -> Result<Stopwatch> {
         let address = free()?;
         let lab = self.launcher.lab.as_os_str().to_owned();
         let mut command: Vec<OsString> = vec![lab, "stopwatch".into(), "--listen".into()];
         command.extend([address.to_string(), "--seconds".into(), LIFETIME_S.to_string()].map(OsString::from));
-        if nix::unistd::Uid::effective().is_root() {
+        if spin {
+            command.push("--spin".into());
+        } else if nix::unistd::Uid::effective().is_root() {
             let first = ["chrt", "--fifo", "10"].map(OsString::from);
             command = first.into_iter().chain(command).collect();
         }

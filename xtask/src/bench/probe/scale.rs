@@ -1,6 +1,7 @@
 //! A real agent with thousands of probes, each with a connection of its own.
 
 use super::{Bench, READY_WITHIN, free};
+use crate::bench::http::Connection;
 use crate::bench::page;
 use crate::bench::process::Process;
 use crate::demo::poll;
@@ -39,7 +40,7 @@ pub struct Scale {
 /// Runs three agents, one after the other: with few targets, with all of them at one sample a second
 /// each, and with all of them at half of what a core can do.
 pub fn measure(bench: &Bench<'_>, targets: u32, watched: Duration) -> Result<Scale> {
-    let stopwatch = bench.stopwatch(&[])?;
+    let stopwatch = bench.stopwatch(&[], false)?;
     let second = Duration::from_secs(1);
     let few = Seen::of(bench, stopwatch.address, FEW, second, Duration::from_secs(2))?;
     let all = Seen::of(bench, stopwatch.address, targets, second, watched)?;
@@ -112,7 +113,8 @@ impl Seen {
 }
 
 fn read(metrics: SocketAddr) -> Result<String> {
-    Ok(String::from_utf8_lossy(&poll::get(metrics, "/metrics")?).into_owned())
+    let page = Connection::open(metrics)?.get("/metrics", "Connection: close\r\n")?;
+    Ok(String::from_utf8_lossy(&page.body).into_owned())
 }
 
 fn good(page: &str) -> f64 {
