@@ -1,8 +1,10 @@
 //! A known delay, injected at one place, comes back at that place and nowhere else.
 
 use insight_e2e::nodes::{Entry, Measured, Nodes, NodesLedger};
-use insight_lab::{Fault, Forwarder};
+use insight_lab::{Fault, Forwarder, NodePlace};
+use std::fs;
 use std::ops::RangeInclusive;
+use std::process::Command;
 use std::time::Duration;
 
 /// Windows of one second that a figure is the median of.
@@ -90,7 +92,7 @@ fn a_busy_mediary_is_found_by_its_kernel(test: &str, forwarder: Forwarder) {
     };
     nodes.wait_for_the_whole();
     let before = nodes.measure(WINDOWS);
-    let (fault, with) = until_the_path_is_slower(&mut nodes, &before);
+    let (fault, with) = until_the_path_is_slower(&mut nodes, forwarder, &before);
     let sources = [&before, &with].map(|measured| measured.source("hop:mediary-a"));
     assert_eq!(sources, ["kernel"; 2], "{before:#?} {with:#?}");
     judge(&fault, "hop:mediary-a", &(0.004..=0.5), &before, &with);
@@ -99,22 +101,42 @@ fn a_busy_mediary_is_found_by_its_kernel(test: &str, forwarder: Forwarder) {
     nodes.lab.stop().unwrap();
 }
 
-/// Competitors for mediary-a's CPU, more and more, until the path takes 5 ms more: a scheduler favours
-/// whoever sleeps most, so how many that takes depends on the forwarder and on the machine. Gives the
-/// path as it was then.
-fn until_the_path_is_slower(nodes: &mut Nodes, before: &Measured) -> (Fault, Measured) {
-    for threads in [6, 12, 18, 24, 30, 36, 44, 52, 60] {
-        let fault = Fault::MediaryABusy(threads);
+/// Competitors for mediary-a's CPU, more and more, then such that the scheduler gives more than the
+/// forwarder (its niceness), until the path takes 5 ms more: a scheduler favours whoever sleeps most, so
+/// what that takes depends on the forwarder and on the machine. Gives the path as it was then.
+fn until_the_path_is_slower(nodes: &mut Nodes, forwarder: Forwarder, before: &Measured) -> (Fault, Measured) {
+    let forwarder = threads_of(forwarder, nodes.lab.place("mediary-a").unwrap());
+    for (competitors, niceness) in [(6, 0), (12, 0), (24, 0), (36, 0), (24, 5), (24, 10), (36, 19)] {
+        let fault = Fault::MediaryABusy(competitors);
+        renice(&forwarder, niceness);
         nodes.lab.inject(&fault).unwrap();
         let with = nodes.measure(WINDOWS + 2);
         let slower = with.seconds("end-to-end") - before.seconds("end-to-end");
-        println!("{fault}: end to end {:+.2} ms", slower * 1e3);
+        println!("{fault}, niceness {niceness}: end to end {:+.2} ms", slower * 1e3);
         if slower >= 0.005 {
             nodes.lab.clear(&fault).unwrap();
             return (fault, with);
         }
     }
-    panic!("60 threads on its CPU do not slow {before:#?} down");
+    panic!("36 threads on its CPU do not slow {before:#?} down");
+}
+
+/// The threads of the forwarder's own processes at a node.
+fn threads_of(forwarder: Forwarder, place: &NodePlace) -> Vec<String> {
+    let processes = fs::read_to_string(place.cpu_cgroup.join("cgroup.procs")).unwrap();
+    let named =
+        |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim() == forwarder.to_string();
+    let tasks = processes.lines().filter(named).map(|pid| fs::read_dir(format!("/proc/{pid}/task")).unwrap());
+    let threads: Vec<_> =
+        tasks.flatten().map(|task| task.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!threads.is_empty(), "no process is named {forwarder}: {processes}");
+    threads
+}
+
+fn renice(threads: &[String], niceness: i32) {
+    let told =
+        Command::new("renice").args(["-n", &niceness.to_string(), "-p"]).args(threads).output().unwrap();
+    assert!(told.status.success(), "renice: {}", String::from_utf8_lossy(&told.stderr));
 }
 
 #[test]
