@@ -5,6 +5,7 @@
 //! each with file, line, key and advice. What comes out is plain: [`Config`] has no optional
 //! value whose default is decided elsewhere.
 
+mod braces;
 mod check;
 pub mod discovery;
 pub mod duration;

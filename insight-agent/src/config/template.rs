@@ -1,6 +1,7 @@
 //! Metadata values with placeholders: every forwarding layer has its own convention for telling
 //! where a request shall go, so none is built in.
 
+use super::braces::{Part, split};
 use super::errors::{Complaint, offer};
 
 /// What a placeholder stands for.
@@ -25,57 +26,12 @@ const PLACEHOLDERS: [(&str, Placeholder); 4] = [
 
 /// A metadata value, split into fixed text and placeholders. `{{` and `}}` are literal braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Vec<Part>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Fixed(String),
-    Open(Placeholder),
-}
+pub struct Template(Vec<Part<Placeholder>>);
 
 impl Template {
     /// Splits a value. The complaint never repeats the value, which may carry a credential.
     pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
-        let mut parts = Vec::new();
-        let mut fixed = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            fixed.push_str(&rest[..at]);
-            let (brace, after) = (&rest[at..=at], &rest[at + 1..]);
-            if after.starts_with(brace) {
-                fixed.push_str(brace);
-                rest = &after[1..];
-                continue;
-            }
-            let unpaired = || Complaint::new("a brace has no partner", "write {{ and }} for literal braces");
-            if brace == "}" {
-                return Err(unpaired());
-            }
-            let (word, after) = after.split_once('}').ok_or_else(unpaired)?;
-            let Some((_, placeholder)) = PLACEHOLDERS.iter().find(|(name, _)| *name == word) else {
-                // A JSON value with a password in it has braces too: only a plain word is repeated.
-                let is_word = word.len() <= 20 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                let what = match is_word {
-                    true => format!("unknown placeholder {{{word}}}"),
-                    false => "the text between braces is no placeholder".into(),
-                };
-                let advice = offer(word, PLACEHOLDERS.iter().map(|(name, _)| *name));
-                return Err(Complaint::new(
-                    what,
-                    format!("{advice}; write {{{{ and }}}} for literal braces"),
-                ));
-            };
-            if !fixed.is_empty() {
-                parts.push(Part::Fixed(std::mem::take(&mut fixed)));
-            }
-            parts.push(Part::Open(*placeholder));
-            rest = after;
-        }
-        fixed.push_str(rest);
-        if !fixed.is_empty() {
-            parts.push(Part::Fixed(fixed));
-        }
-        Ok(Self(parts))
+        split(text, placeholder).map(Self)
     }
 
     /// Whether the placeholder occurs.
@@ -91,6 +47,20 @@ impl Template {
         });
         parts.collect()
     }
+}
+
+fn placeholder(word: &str) -> Result<Placeholder, Complaint> {
+    let found = PLACEHOLDERS.iter().find(|(name, _)| *name == word);
+    found.map(|(_, placeholder)| *placeholder).ok_or_else(|| {
+        // A JSON value with a password in it has braces too: only a plain word is repeated.
+        let is_word = word.len() <= 20 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let what = match is_word {
+            true => format!("unknown placeholder {{{word}}}"),
+            false => "the text between braces is no placeholder".into(),
+        };
+        let advice = offer(word, PLACEHOLDERS.iter().map(|(name, _)| *name));
+        Complaint::new(what, format!("{advice}; write {{{{ and }}}} for literal braces"))
+    })
 }
 
 #[cfg(test)]

@@ -13,33 +13,20 @@ pub(super) const fn ms(milliseconds: u64) -> Duration {
 
 /// A white-box plan from eu to sg over hops `a` and `b`.
 pub(super) fn plan(name: &str) -> ProbePlan {
+    let plan = ProbePlan::example(([127, 0, 0, 1], 1).into());
     ProbePlan {
         name: name.into(),
-        source: "eu".into(),
-        target: "sg".into(),
         mode: Mode::WhiteBox,
         call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
         route: RoutePlan {
             name: "via-a".into(),
-            host: "127.0.0.1".into(),
-            port: 1,
             authority: "x".into(),
-            metadata: vec![],
-            tls: None,
-            origin: "me".into(),
             hops: vec!["a".into(), "b".into()],
-            server_timing: Default::default(),
-            envoy_hop: None,
-            kong_hop: None,
-            load_metrics: Vec::new(),
+            ..plan.route
         },
         interval: ms(100),
-        deadline: ms(1000),
-        drain: ms(1000),
         connections: vec![Connection::Reused, Connection::Fresh],
-        ping: true,
-        max_in_flight: 4,
-        void_share: 0.5,
+        ..plan
     }
 }
 

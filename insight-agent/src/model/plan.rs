@@ -251,3 +251,46 @@ pub struct TlsPlan {
     /// PEM files with this client's certificate chain and private key.
     pub client_identity: Option<(PathBuf, PathBuf)>,
 }
+
+#[cfg(test)]
+impl RoutePlan {
+    /// Straight to an address: what tests begin with.
+    pub(crate) fn example(address: std::net::SocketAddr) -> Self {
+        Self {
+            name: address.to_string(),
+            host: address.ip().to_string(),
+            port: address.port(),
+            authority: address.to_string(),
+            metadata: Vec::new(),
+            tls: None,
+            origin: "me".into(),
+            hops: Vec::new(),
+            server_timing: BTreeMap::new(),
+            envoy_hop: None,
+            kong_hop: None,
+            load_metrics: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl ProbePlan {
+    /// A health check each second over a connection to an address that is kept: what tests begin with.
+    pub(crate) fn example(address: std::net::SocketAddr) -> Self {
+        Self {
+            name: "p".into(),
+            source: "eu".into(),
+            target: "sg".into(),
+            mode: Mode::BlackBox,
+            call: Call::HealthCheck { service: String::new() },
+            route: RoutePlan::example(address),
+            interval: Duration::from_secs(1),
+            deadline: Duration::from_secs(1),
+            drain: Duration::from_secs(1),
+            connections: vec![Connection::Reused],
+            ping: true,
+            max_in_flight: 4,
+            void_share: 0.5,
+        }
+    }
+}

@@ -7,34 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn plan(name: &str) -> ProbePlan {
-    ProbePlan {
-        name: name.into(),
-        source: "eu".into(),
-        target: "sg".into(),
-        mode: Mode::BlackBox,
-        call: Call::HealthCheck { service: String::new() },
-        route: RoutePlan {
-            name: "via-a".into(),
-            host: "127.0.0.1".into(),
-            port: 1,
-            authority: "x".into(),
-            metadata: vec![],
-            tls: None,
-            origin: "me".into(),
-            hops: vec![],
-            server_timing: BTreeMap::new(),
-            envoy_hop: None,
-            kong_hop: None,
-            load_metrics: vec![],
-        },
-        interval: Duration::from_secs(1),
-        deadline: Duration::from_secs(1),
-        drain: Duration::from_secs(1),
-        connections: vec![Connection::Reused],
-        ping: true,
-        max_in_flight: 4,
-        void_share: 0.5,
-    }
+    let plan = ProbePlan::example(([127, 0, 0, 1], 1).into());
+    let route = RoutePlan { name: "via-a".into(), authority: "x".into(), ..plan.route };
+    ProbePlan { name: name.into(), route, ..plan }
 }
 
 fn planned(plans: impl IntoIterator<Item = ProbePlan>) -> Vec<Planned> {

@@ -1,39 +1,13 @@
 //! Tests of the failure table.
 
 use super::*;
-use crate::model::plan::{Call, Mode, RoutePlan};
+use crate::model::plan::RoutePlan;
 use proptest::prelude::*;
-use std::time::Duration;
 
 fn plan() -> ProbePlan {
-    ProbePlan {
-        name: "p".into(),
-        source: "eu".into(),
-        target: "sg".into(),
-        mode: Mode::BlackBox,
-        call: Call::HealthCheck { service: String::new() },
-        route: RoutePlan {
-            name: "via-a".into(),
-            host: "127.0.0.1".into(),
-            port: 15080,
-            authority: "a".into(),
-            metadata: vec![],
-            tls: None,
-            origin: "me".into(),
-            hops: vec![],
-            server_timing: Default::default(),
-            envoy_hop: None,
-            kong_hop: None,
-            load_metrics: Vec::new(),
-        },
-        interval: Duration::from_secs(1),
-        deadline: Duration::from_secs(1),
-        drain: Duration::from_secs(1),
-        connections: vec![],
-        ping: true,
-        max_in_flight: 1,
-        void_share: 0.5,
-    }
+    let plan = ProbePlan::example(([127, 0, 0, 1], 15080).into());
+    let route = RoutePlan { name: "via-a".into(), authority: "a".into(), ..plan.route };
+    ProbePlan { route, connections: vec![], max_in_flight: 1, ..plan }
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

@@ -14,32 +14,18 @@ use std::time::{Duration, Instant};
 fn plan(address: SocketAddr, ping: bool) -> ProbePlan {
     ProbePlan {
         name: "link-a".into(),
-        source: "eu".into(),
         target: "eu".into(),
         mode: Mode::Link,
         call: Call::Link(LinkEnds { from: "insight-eu".into(), to: "mediary-a".into() }),
-        route: RoutePlan {
-            name: address.to_string(),
-            host: address.ip().to_string(),
-            port: address.port(),
-            authority: address.to_string(),
-            metadata: vec![],
-            tls: None,
-            origin: "insight-eu".into(),
-            hops: vec![],
-            server_timing: Default::default(),
-            envoy_hop: None,
-            kong_hop: None,
-            load_metrics: Vec::new(),
-        },
+        route: RoutePlan { origin: "insight-eu".into(), ..RoutePlan::example(address) },
         interval: Duration::from_millis(50),
         deadline: Duration::from_secs(5),
         drain: Duration::ZERO,
         connections: if ping { vec![Connection::Reused, Connection::Fresh] } else { vec![Connection::Fresh] },
         ping,
-        max_in_flight: 4,
         // These tests are about the peer, and run on hosts that starve them at times.
         void_share: f64::INFINITY,
+        ..ProbePlan::example(address)
     }
 }
 

@@ -124,8 +124,6 @@ struct Cost {
     wait: Option<Duration>,
     took: Duration,
     stalled: Duration,
-    /// Whether the kernel says when the answer came.
-    stamped: bool,
 }
 
 impl Probe {
@@ -178,7 +176,7 @@ impl Probe {
         .await;
         let wait = read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
         let lag = start.saturating_duration_since(scheduled);
-        let cost = Cost { lag, wait, took, stalled, stamped: attempt.end.stamped };
+        let cost = Cost { lag, wait, took, stalled };
         self.assemble(connection, cost, attempt)
     }
 
@@ -212,7 +210,7 @@ impl Probe {
         let plan = &self.plan;
         sample.outcome = match (end.result, sample.total()) {
             (Err(failure), _) => judged(failure, plan, own_part(&sample), cost.took),
-            (Ok(()), Some(total)) if starved(pollution(&sample, cost.stamped), total, plan.void_share) => {
+            (Ok(()), Some(total)) if starved(pollution(&sample, end.stamped), total, plan.void_share) => {
                 Outcome::Voided(None)
             }
             (Ok(()), Some(total)) if total > plan.deadline => Outcome::Late,

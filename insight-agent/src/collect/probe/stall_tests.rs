@@ -3,7 +3,7 @@
 use super::session::judged;
 use super::{LinkProbe, Probe};
 use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
-use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan, RoutePlan};
+use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan};
 use crate::model::sample::Outcome;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,34 +14,7 @@ const fn ms(milliseconds: u64) -> Duration {
 }
 
 fn plan(address: SocketAddr) -> ProbePlan {
-    ProbePlan {
-        name: "p".into(),
-        source: "eu".into(),
-        target: "sg".into(),
-        mode: Mode::BlackBox,
-        call: Call::HealthCheck { service: String::new() },
-        route: RoutePlan {
-            name: address.to_string(),
-            host: address.ip().to_string(),
-            port: address.port(),
-            authority: address.to_string(),
-            metadata: vec![],
-            tls: None,
-            origin: "me".into(),
-            hops: vec![],
-            server_timing: Default::default(),
-            envoy_hop: None,
-            kong_hop: None,
-            load_metrics: Vec::new(),
-        },
-        interval: ms(1000),
-        deadline: ms(200),
-        drain: ms(200),
-        connections: vec![Connection::Reused],
-        ping: true,
-        max_in_flight: 4,
-        void_share: 0.5,
-    }
+    ProbePlan { deadline: ms(200), drain: ms(200), ..ProbePlan::example(address) }
 }
 
 fn failure(class: FailureClass, status: GrpcStatus) -> Failure {

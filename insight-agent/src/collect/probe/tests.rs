@@ -13,33 +13,18 @@ use tokio::net::TcpListener;
 
 fn plan(address: SocketAddr) -> ProbePlan {
     ProbePlan {
-        name: "p".into(),
-        source: "eu".into(),
-        target: "sg".into(),
         mode: Mode::WhiteBox,
         call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
         route: RoutePlan {
-            name: address.to_string(),
-            host: address.ip().to_string(),
-            port: address.port(),
-            authority: address.to_string(),
             metadata: vec![("x-target-region".into(), "sg".into())],
-            tls: None,
             origin: "insight-eu".into(),
-            hops: vec![],
-            server_timing: Default::default(),
-            envoy_hop: None,
-            kong_hop: None,
-            load_metrics: Vec::new(),
+            ..RoutePlan::example(address)
         },
-        interval: Duration::from_secs(1),
         deadline: Duration::from_secs(5),
         drain: Duration::from_secs(5),
-        connections: vec![Connection::Reused],
-        ping: true,
-        max_in_flight: 4,
         // These tests are about the path, and run on hosts that starve them at times.
         void_share: f64::INFINITY,
+        ..ProbePlan::example(address)
     }
 }
 

@@ -4,16 +4,17 @@
 //! `}}` are literal braces.
 
 use super::field::Field;
+use crate::config::braces::{Part, split};
 use crate::config::errors::Complaint;
 use crate::model::discovery::Endpoint;
 
 /// A string, split into fixed text and placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text(Vec<Part>);
+pub struct Text(Vec<Part<Slot>>);
 
+/// What a placeholder stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Fixed(String),
+enum Slot {
     /// The name of the `[[discovery]]`.
     Discovery,
     Field {
@@ -28,33 +29,7 @@ impl Text {
     /// # Errors
     /// A brace without a partner, or a placeholder that stands for nothing.
     pub(in crate::config) fn parse(text: &str) -> Result<Self, Complaint> {
-        let mut parts = Vec::new();
-        let mut fixed = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            fixed.push_str(&rest[..at]);
-            let (brace, after) = (&rest[at..=at], &rest[at + 1..]);
-            if after.starts_with(brace) {
-                fixed.push_str(brace);
-                rest = &after[1..];
-                continue;
-            }
-            let unpaired = || Complaint::new("a brace has no partner", "write {{ and }} for literal braces");
-            if brace == "}" {
-                return Err(unpaired());
-            }
-            let (word, after) = after.split_once('}').ok_or_else(unpaired)?;
-            if !fixed.is_empty() {
-                parts.push(Part::Fixed(std::mem::take(&mut fixed)));
-            }
-            parts.push(placeholder(word)?);
-            rest = after;
-        }
-        fixed.push_str(rest);
-        if !fixed.is_empty() {
-            parts.push(Part::Fixed(fixed));
-        }
-        Ok(Self(parts))
+        split(text, placeholder).map(Self)
     }
 
     /// Whether it is the same for all endpoints. Doubled braces do not make it another one.
@@ -76,8 +51,8 @@ impl Text {
         for part in &self.0 {
             match part {
                 Part::Fixed(fixed) => text.push_str(fixed),
-                Part::Discovery => text.push_str(&fit(discovery)),
-                Part::Field { field, default } => match (field.of(endpoint), default, field) {
+                Part::Open(Slot::Discovery) => text.push_str(&fit(discovery)),
+                Part::Open(Slot::Field { field, default }) => match (field.of(endpoint), default, field) {
                     (Some(value), ..) => text.push_str(&fit(&value)),
                     (None, Some(default), _) => text.push_str(&fit(default)),
                     (None, None, Field::Meta(key)) => return Err(key.clone()),
@@ -95,24 +70,24 @@ impl Text {
         let is_alone = self.0.len() == 1;
         let parts = self.0.iter().map(|part| match part {
             Part::Fixed(fixed) => fixed.as_str(),
-            Part::Discovery => discovery,
-            Part::Field { default: Some(default), .. } => default,
-            Part::Field { field: Field::Address, .. } => "host.example:1",
-            Part::Field { field: Field::Host, .. } => "host.example",
-            Part::Field { field: Field::Meta(_), .. } if is_alone => alone,
-            Part::Field { .. } => "1",
+            Part::Open(Slot::Discovery) => discovery,
+            Part::Open(Slot::Field { default: Some(default), .. }) => default,
+            Part::Open(Slot::Field { field: Field::Address, .. }) => "host.example:1",
+            Part::Open(Slot::Field { field: Field::Host, .. }) => "host.example",
+            Part::Open(Slot::Field { field: Field::Meta(_), .. }) if is_alone => alone,
+            Part::Open(Slot::Field { .. }) => "1",
         });
         parts.collect()
     }
 }
 
-fn placeholder(word: &str) -> Result<Part, Complaint> {
+fn placeholder(word: &str) -> Result<Slot, Complaint> {
     let (name, default) = match word.split_once(':') {
         Some((name, default)) => (name, Some(default.to_owned())),
         None => (word, None),
     };
     if name == "discovery" && default.is_none() {
-        return Ok(Part::Discovery);
+        return Ok(Slot::Discovery);
     }
     let field = Field::parse(name).map_err(|complaint| {
         let advice = format!("{}; write {{{{ and }}}} for literal braces", complaint.advice);
@@ -122,7 +97,7 @@ fn placeholder(word: &str) -> Result<Part, Complaint> {
         let what = format!("every endpoint has a {name}, so {{{name}}} needs no default");
         return Err(Complaint::new(what, format!("write {{{name}}}")));
     }
-    Ok(Part::Field { field, default })
+    Ok(Slot::Field { field, default })
 }
 
 #[cfg(test)]

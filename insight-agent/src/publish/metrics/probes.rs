@@ -17,7 +17,6 @@ use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe;
 use prometheus::{Histogram, IntCounter, Registry};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 const RESULTS: CounterRow<6> = CounterRow::of(&probe::RESULTS);
@@ -35,8 +34,6 @@ pub(super) struct Probes {
     families: Families,
     /// By name, then by connection kind.
     prepared: RwLock<HashMap<String, Vec<Handles>>>,
-    /// Whether histograms are of paths.
-    are_shared: AtomicBool,
 }
 
 /// The registered families.
@@ -67,7 +64,7 @@ impl Probes {
             lag: SCHEDULE_LAG.register(registry),
         };
         let prepared = RwLock::new(families.prepare(plans));
-        Self { families, prepared, are_shared: AtomicBool::new(is_shared(plans)) }
+        Self { families, prepared }
     }
 
     /// Removes the series of all other plans than these, and prepares those of new ones. Series that a plan
@@ -101,16 +98,17 @@ impl Probes {
         duration.retain(shown);
         lag.retain(shown);
         *prepared = self.families.prepare(plans);
-        self.are_shared.store(is_shared(plans), Ordering::Relaxed);
     }
 
     /// Counts a scheduled sample that was not sent.
     pub(super) fn skip(&self, plan: &ProbePlan, connection: Connection) {
         let prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
-        let prepared = prepared.get(&plan.name).into_iter().flatten();
-        match prepared.into_iter().find(|h| h.are_of(plan, connection)) {
+        let own = prepared.get(&plan.name).into_iter().flatten();
+        match own.into_iter().find(|h| h.are_of(plan, connection)) {
             Some(handles) => handles.skipped.inc(),
-            None => Handles::prepare(&self.families, plan, connection, self.shares()).skipped.inc(),
+            None => {
+                Handles::prepare(&self.families, plan, connection, is_shared(prepared.len())).skipped.inc();
+            }
         }
     }
 
@@ -132,28 +130,24 @@ impl Probes {
     pub(super) fn observe(&self, sample: &ProbeSample) {
         let plan = &sample.plan;
         let prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
-        let prepared = prepared.get(&plan.name).into_iter().flatten();
-        match prepared.into_iter().find(|h| h.are_of(plan, sample.connection)) {
+        let own = prepared.get(&plan.name).into_iter().flatten();
+        match own.into_iter().find(|h| h.are_of(plan, sample.connection)) {
             Some(handles) => handles.observe(&self.families, sample),
             // A plan that was not announced: the same series, looked up by their labels.
-            None => Handles::prepare(&self.families, plan, sample.connection, self.shares())
+            None => Handles::prepare(&self.families, plan, sample.connection, is_shared(prepared.len()))
                 .observe(&self.families, sample),
         }
-    }
-
-    fn shares(&self) -> bool {
-        self.are_shared.load(Ordering::Relaxed)
     }
 }
 
 /// Whether so many probes share their paths' histograms.
-fn is_shared(plans: &[Arc<ProbePlan>]) -> bool {
-    plans.len() > probe::HISTOGRAM_PROBES_MOST
+fn is_shared(probes: usize) -> bool {
+    probes > probe::HISTOGRAM_PROBES_MOST
 }
 
 /// The label values of all histograms that plans have.
 fn histogram_labels(plans: &[Arc<ProbePlan>]) -> HashSet<[&str; 5]> {
-    let is_shared = is_shared(plans);
+    let is_shared = is_shared(plans.len());
     let labels = plans.iter().flat_map(|plan| plan.connections.iter().map(move |c| (plan, *c)));
     labels.map(|(plan, connection)| labels_of_histogram(plan, connection, is_shared)).collect()
 }
@@ -167,7 +161,8 @@ impl Families {
     /// The handles of every plan; series that there are already stay as they are.
     fn prepare(&self, plans: &[Arc<ProbePlan>]) -> HashMap<String, Vec<Handles>> {
         let handles = plans.iter().map(|plan| {
-            let handles = plan.connections.iter().map(|&c| Handles::prepare(self, plan, c, is_shared(plans)));
+            let handles =
+                plan.connections.iter().map(|&c| Handles::prepare(self, plan, c, is_shared(plans.len())));
             (plan.name.clone(), handles.collect())
         });
         handles.collect()

@@ -28,34 +28,21 @@ fn agent() -> AgentLabels {
 }
 
 fn plan(name: &str, target: &str) -> Arc<ProbePlan> {
-    let route = RoutePlan {
-        name: "chain".to_owned(),
-        host: "127.0.0.1".to_owned(),
-        port: 1,
-        authority: "service".to_owned(),
-        metadata: Vec::new(),
-        tls: None,
-        origin: "prober".to_owned(),
-        hops: vec!["mediary-eu".to_owned()],
-        server_timing: BTreeMap::new(),
-        envoy_hop: None,
-        kong_hop: None,
-        load_metrics: Vec::new(),
-    };
+    let plan = ProbePlan::example(([127, 0, 0, 1], 1).into());
     Arc::new(ProbePlan {
         name: name.to_owned(),
-        source: "eu".to_owned(),
         target: target.to_owned(),
         mode: Mode::WhiteBox,
-        call: Call::HealthCheck { service: String::new() },
-        route,
-        interval: Duration::from_secs(1),
-        deadline: Duration::from_secs(1),
-        drain: Duration::from_secs(1),
+        route: RoutePlan {
+            name: "chain".to_owned(),
+            authority: "service".to_owned(),
+            origin: "prober".to_owned(),
+            hops: vec!["mediary-eu".to_owned()],
+            ..plan.route
+        },
         connections: vec![Connection::Reused, Connection::Fresh],
-        ping: true,
-        max_in_flight: 4,
         void_share: 0.2,
+        ..plan
     })
 }
 
