@@ -17,6 +17,7 @@ mod names;
 mod ping;
 mod schedule;
 mod session;
+mod slots;
 mod stall;
 mod stamped;
 mod tcp_info;
