@@ -5,17 +5,20 @@ use super::connect::{self, NotOpened, Opening};
 use super::event_log::EventLog;
 use super::failure;
 use super::ping::PingPolicy;
+use super::proxy::{CredentialsError, credentials};
 use super::slots::{Session, Slots, Way};
 use super::stall::{Watched, watched};
 use super::tcp_info::read_tcp_info;
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::collect::tls::{RouteTls, TlsError};
+use crate::model::certificate::Certificates;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass, FailurePhase};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
+use crate::secret::Basic;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +38,7 @@ pub struct Probe {
     plan: Arc<ProbePlan>,
     head: RequestHead,
     tls: Option<RouteTls>,
+    proxy: Option<Basic>,
     slots: Slots,
     pings: PingPolicy,
     events: Events,
@@ -65,6 +69,9 @@ pub enum ProbeError {
     /// Its TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The file with the proxy's password cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] CredentialsError),
 }
 
 /// A first attempt that the server did not look at.
@@ -81,6 +88,7 @@ struct Attempt {
     opened: bool,
     rulers: Rulers,
     end: CallEnd,
+    slot: Option<u8>,
 }
 
 /// What a sample cost this prober itself.
@@ -100,10 +108,15 @@ impl Probe {
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let head = RequestHead::new(&plan)?;
         let route = &plan.route;
-        let tls =
-            route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
+        let tls = route
+            .tls
+            .as_ref()
+            .map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls))
+            .transpose()?;
         let pings = PingPolicy::new(plan.interval);
-        Ok(Self { plan, head, tls, slots: Slots::new(1), pings, events: Events::default() })
+        let slots = plan.slots;
+        let proxy = credentials(&plan.route)?;
+        Ok(Self { plan, head, tls, proxy, slots: Slots::new(slots), pings, events: Events::default() })
     }
 
     /// The plan it works from.
@@ -114,6 +127,11 @@ impl Probe {
     /// What happened on its connections of this kind since the last call.
     pub fn take_events(&self, connection: Connection) -> Vec<(ConnectionEvent, u64)> {
         self.events.of(connection).take()
+    }
+
+    /// When the certificates of its connections end, if that is another time than at the last call.
+    pub fn take_certificates(&self) -> Option<Certificates> {
+        self.tls.as_ref().and_then(RouteTls::take_certificates)
     }
 
     /// The least time between two of its PINGs, if a peer has asked for fewer since the last call.
@@ -151,7 +169,7 @@ impl Probe {
         cost: Cost,
         attempt: Attempt,
     ) -> (ProbeSample, Vec<(&'static str, Loss)>) {
-        let Attempt { setup, opened, rulers, end } = attempt;
+        let Attempt { setup, opened, rulers, end, slot } = attempt;
         let mut phases = end.phases;
         if connection == Connection::Fresh {
             phases =
@@ -160,6 +178,7 @@ impl Probe {
         let mut sample = ProbeSample {
             plan: Arc::clone(&self.plan),
             connection,
+            slot,
             finished: Instant::now(),
             lag: cost.lag,
             phases,
@@ -188,6 +207,7 @@ impl Probe {
         let (opening, mut losses) = (Opening::default(), Vec::new());
         let attempt = connect::Attempt {
             plan: &self.plan,
+            proxy: self.proxy.as_ref(),
             deadline: start + self.plan.deadline,
             opening: &opening,
             losses: &mut losses,
@@ -198,14 +218,15 @@ impl Probe {
                 let give_up = start + self.plan.deadline + self.plan.drain;
                 let mut end = self.call_on(&session, give_up).await;
                 end.losses.extend(losses);
-                let rulers = Rulers { handshake: session.handshake, ..session.kernel_rulers() };
-                Attempt { setup, opened: true, rulers, end }
+                let rulers = Rulers { handshake: session.handshake, ..session.kernel_rulers(&self.plan) };
+                Attempt { setup, opened: true, rulers, end, slot: None }
             }
         }
     }
 
     async fn reused(&self, start: Instant) -> Attempt {
-        let slot = self.slots.next();
+        let (index, slot) = self.slots.next();
+        let index = self.plan.slot(index);
         let mut deadline = start + self.plan.deadline;
         let mut losses = Vec::new();
         // A request that a server promised not to have looked at is sent once more, as gRPC clients
@@ -214,6 +235,7 @@ impl Probe {
         loop {
             let way = Way {
                 plan: &self.plan,
+                proxy: self.proxy.as_ref(),
                 tls: self.tls.as_ref(),
                 events: self.events.of(Connection::Reused),
                 pings: &self.pings,
@@ -222,7 +244,7 @@ impl Probe {
                 Ok(lease) => lease,
                 Err(NotOpened { phases, failure }) => {
                     losses.extend(refused.into_iter().flat_map(|refused| refused.losses));
-                    return not_opened(phases, failure, losses);
+                    return Attempt { slot: index, ..not_opened(phases, failure, losses) };
                 }
             };
             // Opening is not part of a reused sample, so its patience starts here.
@@ -252,8 +274,8 @@ impl Probe {
                 None
             });
             let handshake = lease.session.handshake.filter(|_| lease.opened);
-            let rulers = Rulers { handshake, ping, ..lease.session.kernel_rulers() };
-            return Attempt { setup: Phases::default(), opened, rulers, end };
+            let rulers = Rulers { handshake, ping, ..lease.session.kernel_rulers(&self.plan) };
+            return Attempt { setup: Phases::default(), opened, rulers, end, slot: index };
         }
     }
 
@@ -307,6 +329,7 @@ fn not_opened(setup: Phases, failure: Failure, losses: Vec<(&'static str, Loss)>
         setup,
         opened: false,
         rulers: Rulers::default(),
+        slot: None,
         end: CallEnd {
             phases: Phases::default(),
             result: Err(failure),

@@ -8,18 +8,19 @@ use super::connect::{Attempt, Driver, Ended, NotOpened, Opened, Opening, open};
 use super::event_log::EventLog;
 use super::failure;
 use super::ping::{PingPolicy, Pinger};
+use super::socket::Socket;
 use super::tcp_info::read_tcp_info;
 use crate::collect::tls::RouteTls;
 use crate::model::plan::ProbePlan;
 use crate::model::sample::{Phases, Rulers};
 use crate::model::series::lost::Loss;
+use crate::secret::Basic;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
@@ -30,9 +31,9 @@ use tokio::time::timeout_at;
 pub(super) struct Session {
     pub(super) send: SendRequest<Bytes>,
     pub(super) clock: Arc<IoClock>,
-    pub(super) socket: Arc<TcpStream>,
+    pub(super) socket: Arc<Socket>,
     pub(super) pinger: Pinger,
-    /// The kernel's round trip of its TCP handshake. **None**: it was ambiguous.
+    /// The kernel's round trip of its TCP handshake. **None**: it was ambiguous, or with the proxy.
     pub(super) handshake: Option<Duration>,
     pub(super) ended: Ended,
     /// Ends the connection when the session is dropped.
@@ -62,8 +63,12 @@ impl Session {
         !self.is_over() && self.send.clone().ready().await.is_ok()
     }
 
-    /// What the kernel says of the connection by now.
-    pub(super) fn kernel_rulers(&self) -> Rulers {
+    /// What the kernel says of the connection by now. With a proxy it speaks of the way to that, and nothing
+    /// is told: these rulers stand for the first link.
+    pub(super) fn kernel_rulers(&self, plan: &ProbePlan) -> Rulers {
+        if plan.route.dial.proxy.is_some() {
+            return Rulers::default();
+        }
         let info = read_tcp_info(self.socket.as_fd());
         Rulers { handshake: None, ack: info.rtt, ack_min: info.min_rtt, ping: None }
     }
@@ -81,6 +86,7 @@ pub(super) struct Lease {
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
     pub(super) plan: &'a ProbePlan,
+    pub(super) proxy: Option<&'a Basic>,
     pub(super) tls: Option<&'a RouteTls>,
     pub(super) events: &'a Arc<EventLog>,
     pub(super) pings: &'a PingPolicy,
@@ -99,10 +105,10 @@ impl Slots {
         Self { slots: (0..count.max(1)).map(|_| Slot::default()).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// The slot whose turn it is.
-    pub(super) fn next(&self) -> &Slot {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        &self.slots[turn % self.slots.len()]
+    /// The slot whose turn it is, and its number from 0.
+    pub(super) fn next(&self) -> (usize, &Slot) {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+        (index, &self.slots[index])
     }
 }
 
@@ -146,7 +152,7 @@ impl Slot {
         if let Some((_, failed)) = held.failed.as_ref().filter(|(when, _)| *when >= arrived) {
             return Err(failed.clone());
         }
-        let attempt = Attempt { plan: way.plan, deadline, opening: &self.opening, losses };
+        let attempt = Attempt { plan: way.plan, proxy: way.proxy, deadline, opening: &self.opening, losses };
         match Session::open(attempt, way.tls, way.events).await {
             Ok((session, _)) => {
                 let session = Arc::new(session);
