@@ -1,11 +1,12 @@
 //! What became of every probe since the start: the counters behind the status page.
 
+use super::by_probe::ByProbe;
+use super::quantiles::Quantiles;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe::RULERS;
 use crate::model::status::{LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus};
 use crate::model::window::ProbeWindow;
-use insight_common::histogram::QuantileHistogram;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use std::time::Instant;
 /// Totals of all probes. Bounded by the number of configured probes.
 #[derive(Debug, Default)]
 pub struct Totals {
-    probes: HashMap<(String, Connection), ProbeTotals>,
+    probes: ByProbe<ProbeTotals>,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ struct ProbeTotals {
     skipped: u64,
     failures: BTreeMap<String, u64>,
     last_failure: Option<(LastFailure, Instant)>,
-    latency: Box<QuantileHistogram>,
+    latency: Quantiles,
 }
 
 impl Totals {
@@ -69,10 +70,9 @@ impl Totals {
     /// Forgets what is of none of these plans. A plan that shares its series with one before goes on counting.
     pub fn set_plans(&mut self, plans: &[Arc<ProbePlan>]) {
         let plans: HashMap<_, _> = plans.iter().map(|plan| (plan.name.as_str(), plan)).collect();
-        self.probes.retain(|(name, connection), totals| {
-            let plan = plans.get(name.as_str());
+        self.probes.retain(|name, connection, totals| {
             let of = totals.of.as_ref();
-            plan.zip(of).is_some_and(|(plan, of)| plan.shares_series(of, *connection))
+            plans.get(name).zip(of).is_some_and(|(plan, of)| plan.shares_series(of, connection))
         });
     }
 
@@ -80,7 +80,7 @@ impl Totals {
     pub fn status(&self, window: &ProbeWindow, now: Instant) -> ProbeStatus {
         let plan = &window.plan;
         let empty = ProbeTotals::default();
-        let totals = self.probes.get(&(plan.name.clone(), window.connection)).unwrap_or(&empty);
+        let totals = self.probes.get(&plan.name, window.connection).unwrap_or(&empty);
         ProbeStatus {
             probe: plan.name.clone(),
             source: plan.source.clone(),
@@ -109,7 +109,7 @@ impl Totals {
     }
 
     fn entry(&mut self, plan: &Arc<ProbePlan>, connection: Connection) -> &mut ProbeTotals {
-        let totals = self.probes.entry((plan.name.clone(), connection)).or_default();
+        let totals = self.probes.entry(&plan.name, connection);
         totals.of.get_or_insert_with(|| Arc::clone(plan));
         totals
     }
@@ -126,12 +126,12 @@ fn rulers(window: &ProbeWindow) -> Vec<RulerStatus> {
         .collect()
 }
 
-fn latency(histogram: &QuantileHistogram) -> Option<LatencyStatus> {
+fn latency(quantiles: &Quantiles) -> Option<LatencyStatus> {
     Some(LatencyStatus {
-        count: histogram.count(),
-        mean_seconds: histogram.mean()? / 1e9,
-        p50_seconds: histogram.quantile(0.5)? / 1e9,
-        p99_seconds: histogram.quantile(0.99)? / 1e9,
+        count: quantiles.count(),
+        mean_seconds: quantiles.mean()? / 1e9,
+        p50_seconds: quantiles.quantile(0.5)? / 1e9,
+        p99_seconds: quantiles.quantile(0.99)? / 1e9,
     })
 }
 

@@ -14,6 +14,7 @@ pub mod hop_headers;
 mod link;
 mod message;
 mod names;
+mod outbox;
 mod ping;
 mod schedule;
 mod session;
