@@ -60,6 +60,7 @@ impl Config {
             call: probe.call.clone(),
             route: self.route_plan(probe)?,
             interval: probe.interval,
+            jitter: self.probing.jitter,
             deadline: probe.deadline,
             drain: probe.drain,
             connections: probe.connections.clone(),

@@ -1,5 +1,6 @@
 //! When is each probe sent? Open loop: on its own schedule, whatever became of the ones before.
 
+use super::beat::Beat;
 use super::link::LinkProbe;
 use super::outbox::Outbox;
 use super::session::{Probe, ProbeError};
@@ -276,11 +277,12 @@ async fn run(
     mut retired: watch::Receiver<()>,
 ) {
     let plan = Arc::clone(probe.plan());
-    let mut scheduled = Instant::now() + phase;
+    let mut beat = Beat::new(Instant::now() + phase, plan.interval, plan.jitter);
     let in_flight = Arc::new(AtomicUsize::new(0));
     let most_in_flight = plan.most_in_flight(connection);
     let mut samples = JoinSet::new();
     loop {
+        let scheduled = beat.due(rand::random());
         tokio::select! {
             // A retired schedule that is due at the same moment starts nothing.
             biased;
@@ -306,7 +308,6 @@ async fn run(
                 probe.report_connections(connection, &outbox);
             });
         }
-        scheduled += plan.interval;
     }
     let patience = plan.deadline + plan.drain;
     let drained = timeout(patience, async { while samples.join_next().await.is_some() {} });
