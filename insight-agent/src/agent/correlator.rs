@@ -137,6 +137,13 @@ impl Correlator {
                     self.metrics.ping_interval(&plan, interval);
                 }
             }
+            ProbeEvent::Certificates(plan, certificates) => {
+                let known = self.by_name.get(&plan.name);
+                if known.is_some_and(|known| Arc::ptr_eq(known, &plan)) {
+                    self.metrics.certificates(&plan, certificates);
+                    self.board.certificates(&plan, certificates);
+                }
+            }
             ProbeEvent::Lost(measurement, loss) => self.metrics.lost(measurement, loss, 1),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::correlate::measurements::measurement_states;
 use crate::correlate::totals::Totals;
+use crate::model::certificate::{Certificates, TlsFilesStatus};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::status::{
@@ -78,6 +79,10 @@ impl Board {
         self.shown().totals.skip(plan, connection);
     }
 
+    pub(super) fn certificates(&self, plan: &Arc<ProbePlan>, certificates: Certificates) {
+        self.shown().totals.certificates(plan, certificates);
+    }
+
     pub(super) fn show(&self, window: Arc<Window>, measurements: Vec<MeasurementStatus>) {
         let mut shown = self.shown();
         shown.window = Some(window);
@@ -88,6 +93,7 @@ impl Board {
     pub(super) fn status(
         &self,
         lost: Vec<LossStatus>,
+        tls_files: Vec<TlsFilesStatus>,
         forwarders: Vec<ForwarderStatus>,
         discovery: Vec<DiscoveryStatus>,
         now: Instant,
@@ -109,6 +115,7 @@ impl Board {
                 .unwrap_or_default(),
             forwarders,
             discovery,
+            tls_files,
             measurements: shown.measurements.clone(),
             lost,
         }

@@ -7,6 +7,7 @@ mod registries;
 
 use super::{duration, size};
 use crate::model::discovery::ENDPOINTS_MOST;
+use crate::model::plan::SLOTS_MOST;
 use std::time::Duration;
 
 /// One table of the configuration.
@@ -315,6 +316,8 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("name", Kind::Text, Required, "\"eu-sg\""),
             key("address", Kind::Text, Required, "\"mediary-a.example:50051\""),
+            key("proxy", Kind::Secret, Derived("no proxy"), "\"http://proxy.example:3128\""),
+            key("proxy_auth_file", Kind::Text, Derived("no password"), "\"proxy.auth\""),
             key("authority", Kind::Text, Derived("the address"), "\"mediary-a.example\""),
             key("origin", Kind::Text, Derived("agent.name"), "\"eu-1\""),
             key("hops", Kind::List, Value("[]"), "[\"mediary-a\", \"mediary-b\"]"),
@@ -357,6 +360,8 @@ pub const SECTIONS: &[Section] = &[
             key("deadline", DEADLINE, Value("\"5s\""), "\"5s\""),
             key("drain", duration(0, MINUTE_MS), Value("\"10s\""), "\"10s\""),
             key("connections", Kind::List, Value("[\"reused\", \"fresh\"]"), "[\"reused\", \"fresh\"]"),
+            key("reused_connections", Kind::Count { least: 1, most: SLOTS_MOST as u64 }, Value("1"), "4"),
+            key("ip", Kind::Choice(&["any", "4", "6", "both"]), Value("\"any\""), "\"both\""),
             key("ping", Kind::Flag, Value("true"), "true"),
             key("load_metrics", Kind::List, Value("[]"), "[\"queue_depth\"]"),
             key("discovery", Kind::Text, Derived("one probe"), "\"receivers\""),

@@ -3,6 +3,7 @@
 use super::discovery;
 use super::template::Template;
 use super::values::HostPort;
+use crate::model::dial::{IpVersion, ProxyPlan};
 use crate::model::discovery::DiscoveryPlan;
 use crate::model::host::Selector;
 use crate::model::plan::{Call, Connection, Mode, ServerTimingMeaning, TlsPlan};
@@ -213,6 +214,8 @@ pub struct Route {
     pub name: String,
     /// The first hop.
     pub address: HostPort,
+    /// **None**: straight to the first hop.
+    pub proxy: Option<ProxyPlan>,
     /// The HTTP/2 `:authority`.
     pub authority: String,
     /// Name of this agent's end of the first link.
@@ -257,10 +260,23 @@ pub struct Probe {
     pub drain: Duration,
     /// Not empty, unique.
     pub connections: Vec<Connection>,
+    /// How many connections the reused one stands for.
+    pub reused_connections: usize,
+    /// Over which addresses it goes.
+    pub ip: Ip,
     /// Whether an HTTP/2 PING goes along with each sample on the reused connection.
     pub ping: bool,
     /// Named metrics of the service's load reports that are kept; unique.
     pub load_metrics: Vec<String>,
+}
+
+/// Over which addresses a probe goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ip {
+    /// One probe.
+    One(IpVersion),
+    /// Two probes, one over each version: `NAME/ipv4` and `NAME/ipv6`.
+    Both,
 }
 
 /// Where a probe goes.

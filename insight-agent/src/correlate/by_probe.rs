@@ -31,6 +31,13 @@ impl<T> ByProbe<T> {
         of[connection as usize].get_or_insert_default()
     }
 
+    /// All there is, with the probe's name.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut T)> {
+        self.0
+            .iter_mut()
+            .flat_map(|(probe, of)| of.iter_mut().flatten().map(move |value| (probe.as_str(), value)))
+    }
+
     /// Takes it out.
     pub(super) fn remove(&mut self, probe: &str, connection: Connection) -> Option<T> {
         self.0.get_mut(probe)?[connection as usize].take()

@@ -2,19 +2,24 @@
 
 use super::by_probe::ByProbe;
 use super::quantiles::Quantiles;
+use crate::model::certificate::Certificates;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe::RULERS;
-use crate::model::status::{LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus};
+use crate::model::status::{
+    CertificateStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus, SlotStatus,
+};
 use crate::model::window::ProbeWindow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Totals of all probes. Bounded by the number of configured probes.
 #[derive(Debug, Default)]
 pub struct Totals {
     probes: ByProbe<ProbeTotals>,
+    /// When the certificates of each probe's connections end.
+    certificates: HashMap<String, (Arc<ProbePlan>, Certificates)>,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +34,21 @@ struct ProbeTotals {
     failures: BTreeMap<String, u64>,
     last_failure: Option<(LastFailure, Instant)>,
     latency: Quantiles,
+    /// Of several reused connections; empty where there is one.
+    slots: Vec<SlotTotals>,
+}
+
+/// What became of the samples on one of several reused connections.
+#[derive(Debug, Default, Clone)]
+struct SlotTotals {
+    sent: u64,
+    ok: u64,
+    failed: u64,
+    opened: u64,
+    /// Of measurements.
+    latency: Duration,
+    measured: u32,
+    last_failure: Option<(LastFailure, Instant)>,
 }
 
 impl Totals {
@@ -57,9 +77,17 @@ impl Totals {
                 totals.last_failure = Some((text, sample.finished));
             }
         }
+        if let Some(slot) = sample.slot {
+            totals.record_slot(usize::from(slot), sample);
+        }
         if let Some(total) = sample.total().filter(|_| sample.is_measurement()) {
             totals.latency.record(u64::try_from(total.as_nanos()).unwrap_or(u64::MAX));
         }
+    }
+
+    /// Notes when the certificates of a probe's connections end.
+    pub fn certificates(&mut self, plan: &Arc<ProbePlan>, certificates: Certificates) {
+        self.certificates.insert(plan.name.clone(), (Arc::clone(plan), certificates));
     }
 
     /// Counts a scheduled sample that was never started.
@@ -74,6 +102,12 @@ impl Totals {
             let of = totals.of.as_ref();
             plans.get(name).zip(of).is_some_and(|(plan, of)| plan.shares_series(of, connection))
         });
+        for (name, totals) in self.probes.iter_mut() {
+            let slots = plans.get(name).map_or(0, |plan| plan.slots);
+            totals.slots.truncate(if slots > 1 { slots } else { 0 });
+        }
+        self.certificates
+            .retain(|name, (of, _)| plans.get(name.as_str()).is_some_and(|plan| Arc::ptr_eq(plan, of)));
     }
 
     /// The status of one probe; phases come from its last complete window.
@@ -94,10 +128,7 @@ impl Totals {
             voided: totals.voided,
             skipped: totals.skipped,
             failures: totals.failures.clone(),
-            last_failure: totals.last_failure.as_ref().map(|(failure, when)| LastFailure {
-                age_seconds: now.saturating_duration_since(*when).as_secs_f64(),
-                ..failure.clone()
-            }),
+            last_failure: aged(totals.last_failure.as_ref(), now),
             latency: latency(&totals.latency),
             phases: Phases::NAMES
                 .into_iter()
@@ -105,7 +136,17 @@ impl Totals {
                 .map(|(phase, seconds)| PhaseStatus { phase: phase.to_owned(), seconds })
                 .collect(),
             rulers: rulers(window),
+            slots: totals.slots.iter().zip(0..).map(|(slot, number)| slot.status(number, now)).collect(),
+            certificates: self.certificate_status(&plan.name),
         }
+    }
+
+    fn certificate_status(&self, name: &str) -> Vec<CertificateStatus> {
+        let named = self.certificates.get(name).map(|(_, certificates)| certificates.named());
+        let known = named.into_iter().flatten().filter_map(|(kind, end)| Some((kind, end?)));
+        known
+            .map(|(kind, expiry_seconds)| CertificateStatus { certificate: kind.to_owned(), expiry_seconds })
+            .collect()
     }
 
     fn entry(&mut self, plan: &Arc<ProbePlan>, connection: Connection) -> &mut ProbeTotals {
@@ -113,6 +154,55 @@ impl Totals {
         totals.of.get_or_insert_with(|| Arc::clone(plan));
         totals
     }
+}
+
+impl ProbeTotals {
+    fn record_slot(&mut self, slot: usize, sample: &ProbeSample) {
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, SlotTotals::default());
+        }
+        let last_failure = self.last_failure.clone();
+        let slot = &mut self.slots[slot];
+        slot.sent += 1;
+        slot.opened += u64::from(sample.opened);
+        match &sample.outcome {
+            Outcome::Ok | Outcome::Late => {
+                slot.ok += 1;
+                if let Some(total) = sample.total() {
+                    slot.latency += total;
+                    slot.measured += 1;
+                }
+            }
+            Outcome::Failed(_) => {
+                slot.failed += 1;
+                // It has just been written down for the probe.
+                slot.last_failure = last_failure;
+            }
+            Outcome::Voided(_) => {}
+        }
+    }
+}
+
+impl SlotTotals {
+    fn status(&self, slot: u8, now: Instant) -> SlotStatus {
+        SlotStatus {
+            slot,
+            sent: self.sent,
+            ok: self.ok,
+            failed: self.failed,
+            opened: self.opened,
+            mean_seconds: (self.measured > 0).then(|| self.latency.as_secs_f64() / f64::from(self.measured)),
+            last_failure: aged(self.last_failure.as_ref(), now),
+        }
+    }
+}
+
+/// A failure with its age.
+fn aged(failure: Option<&(LastFailure, Instant)>, now: Instant) -> Option<LastFailure> {
+    failure.map(|(failure, when)| LastFailure {
+        age_seconds: now.saturating_duration_since(*when).as_secs_f64(),
+        ..failure.clone()
+    })
 }
 
 /// The rulers that the window holds a figure of.

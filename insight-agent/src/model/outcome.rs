@@ -116,7 +116,8 @@ pub enum FailureClass {
     Goaway,
     /// The stream was reset (RST_STREAM), or the connection broke under it.
     Reset,
-    /// A proxy answered for its upstream: an HTTP error without `grpc-status`.
+    /// A proxy answered for its upstream: an HTTP error without `grpc-status`. Also one that was asked for a
+    /// tunnel and gave none.
     Proxy,
     /// The service, or a gRPC-aware proxy, answered with this status in trailers.
     Status,
@@ -185,6 +186,8 @@ pub enum FailurePhase {
     Dns,
     /// TCP handshake.
     Connect,
+    /// CONNECT sent to a proxy, its answer not yet read.
+    Tunnel,
     /// TLS handshake.
     Tls,
     /// HTTP/2 preface sent, the server's SETTINGS not yet read.
@@ -201,9 +204,10 @@ pub enum FailurePhase {
 
 impl FailurePhase {
     /// Every phase.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Dns,
         Self::Connect,
+        Self::Tunnel,
         Self::Tls,
         Self::Http2,
         Self::Request,
@@ -213,8 +217,8 @@ impl FailurePhase {
     ];
 
     /// The names, in the order of [`Self::ALL`]: the closed set of a `phase` label.
-    pub const NAMES: [&'static str; 8] =
-        ["dns", "connect", "tls", "http2", "request", "wait", "response", "ping"];
+    pub const NAMES: [&'static str; 9] =
+        ["dns", "connect", "tunnel", "tls", "http2", "request", "wait", "response", "ping"];
 
     /// The name used in labels and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -241,10 +245,10 @@ impl Failure {
     ///
     /// What was answered (refused, a certificate, a status) was answered all the same.
     pub fn may_be_a_stall(&self) -> bool {
-        use FailureClass::{ConnectTimeout, Deadline, Dns, Goaway, NoSettings, Reset, Tls};
+        use FailureClass::{ConnectTimeout, Deadline, Dns, Goaway, NoSettings, Proxy, Reset, Tls};
         match self.class {
             ConnectTimeout | Deadline | Goaway | NoSettings | Reset => true,
-            Dns | Tls => self.status == GrpcStatus::DeadlineExceeded,
+            Dns | Proxy | Tls => self.status == GrpcStatus::DeadlineExceeded,
             _ => false,
         }
     }

@@ -3,6 +3,7 @@
 use super::ProbeArgs;
 use crate::config::HostPort;
 use crate::config::size;
+use crate::model::dial::Dial;
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan, RoutePlan, TlsPlan};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -49,9 +50,10 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         call,
         route: RoutePlan {
             name: args.address.clone(),
+            authority: args.authority.clone().unwrap_or_else(|| address.authority()),
             host: address.host,
             port: address.port,
-            authority: args.authority.clone().unwrap_or_else(|| args.address.clone()),
+            dial: Dial::default(),
             metadata: args.metadata.clone(),
             tls,
             origin: "prober".into(),
@@ -66,6 +68,7 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         deadline: args.deadline,
         drain: args.drain,
         connections: vec![Connection::Fresh, Connection::Reused],
+        slots: 1,
         ping: !args.no_ping,
         max_in_flight: 1,
         // A person who looks at one sample shall see it, with the prober's wait beside it.

@@ -17,8 +17,11 @@ mod message;
 mod names;
 mod outbox;
 mod ping;
+pub mod proxy;
 mod schedule;
 mod session;
+mod slots;
+mod socket;
 mod stall;
 mod stamped;
 mod tcp_info;
@@ -29,6 +32,10 @@ pub use session::{Probe, ProbeError};
 
 #[cfg(test)]
 mod link_tests;
+#[cfg(test)]
+mod reach_tests;
+#[cfg(test)]
+mod slots_tests;
 #[cfg(test)]
 mod stall_tests;
 #[cfg(test)]

@@ -237,9 +237,13 @@ impl Work {
 impl Work {
     /// What happened on its connections besides answers.
     fn report_connections(&self, connection: Connection, outbox: &Outbox) {
-        let (events, ping_interval) = match self {
-            Self::Rpc(probe) => (probe.take_events(connection), probe.take_ping_interval()),
-            Self::Link(probe) => (probe.take_events(connection), probe.take_ping_interval()),
+        let (events, ping_interval, certificates) = match self {
+            Self::Rpc(probe) => {
+                (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
+            }
+            Self::Link(probe) => {
+                (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
+            }
         };
         let plan = self.plan();
         for (event, count) in events {
@@ -247,6 +251,9 @@ impl Work {
         }
         if let Some(interval) = ping_interval {
             outbox.send(ProbeEvent::PingInterval(Arc::clone(plan), interval));
+        }
+        if let Some(certificates) = certificates {
+            outbox.send(ProbeEvent::Certificates(Arc::clone(plan), certificates));
         }
     }
 }

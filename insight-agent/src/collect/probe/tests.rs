@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
-fn plan(address: SocketAddr) -> ProbePlan {
+pub(super) fn plan(address: SocketAddr) -> ProbePlan {
     ProbePlan {
         mode: Mode::WhiteBox,
         call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
@@ -28,7 +28,7 @@ fn plan(address: SocketAddr) -> ProbePlan {
     }
 }
 
-async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
+pub(super) async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let options = GrpcOptions {
@@ -45,11 +45,11 @@ async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
     address
 }
 
-async fn sample(plan: ProbePlan, connection: Connection) -> ProbeSample {
+pub(super) async fn sample(plan: ProbePlan, connection: Connection) -> ProbeSample {
     Probe::new(Arc::new(plan)).unwrap().sample(connection, Instant::now()).await.0
 }
 
-fn failed(sample: &ProbeSample) -> (FailureClass, GrpcStatus, &str) {
+pub(super) fn failed(sample: &ProbeSample) -> (FailureClass, GrpcStatus, &str) {
     match &sample.outcome {
         Outcome::Failed(failure) => (failure.class, failure.status, failure.detail.as_str()),
         other => panic!("{other:?} is no failure"),
@@ -264,7 +264,10 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
                 samples += 1;
             }
             ProbeEvent::Skipped(..) => skipped += 1,
-            ProbeEvent::Lost(..) | ProbeEvent::Connection(..) | ProbeEvent::PingInterval(..) => {}
+            ProbeEvent::Lost(..)
+            | ProbeEvent::Connection(..)
+            | ProbeEvent::PingInterval(..)
+            | ProbeEvent::Certificates(..) => {}
         }
     }
     tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();

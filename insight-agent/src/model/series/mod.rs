@@ -4,6 +4,7 @@
 //! series that is not here cannot be exported.
 
 pub mod agent;
+pub mod connections;
 pub mod discovery;
 pub mod host;
 pub mod kernel;
@@ -108,7 +109,14 @@ insight_common::measurements!(kernel);
 
 /// All sections, in the order in which documents list them.
 const SECTIONS: &[&[Section]] = &[
-    &[section!(path), section!(probe), section!(service), section!(link), section!(sockets)],
+    &[
+        section!(path),
+        section!(probe),
+        section!(connections),
+        section!(service),
+        section!(link),
+        section!(sockets),
+    ],
     KERNEL,
     &[
         section!(lost),

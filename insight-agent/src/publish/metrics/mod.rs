@@ -4,6 +4,7 @@
 //! Counters and histograms live in prepared handles; gauges are built from the last window when
 //! a scrape asks (see `gauges`).
 
+mod connections;
 mod discovery;
 mod families;
 mod gauges;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use gauges::AgentLabels;
 
+use crate::model::certificate::{Certificates, TlsLooked};
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
 use crate::model::host::HostSnapshot;
@@ -33,6 +35,7 @@ use crate::model::series::lost::{self, Loss};
 use crate::model::series::{path, sockets};
 use crate::model::status::{LossStatus, MeasurementStatus};
 use crate::model::window::Window;
+use connections::Connections;
 use discovery::Discoveries;
 use families::{CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
@@ -68,6 +71,7 @@ const STANDING_LOSSES: [(&str, Loss); 5] = [
 pub struct Metrics {
     registry: Registry,
     probes: Probes,
+    connections: Connections,
     links: Links,
     discoveries: Discoveries,
     gauges: Arc<Gauges>,
@@ -100,6 +104,7 @@ impl Metrics {
         register_collector(&registry, HostCollector::new(Arc::clone(&host)));
         let metrics = Self {
             probes: Probes::register(&registry, plans),
+            connections: Connections::register(&registry, plans),
             links: Links::register(&registry, plans),
             discoveries: Discoveries::register(&registry),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
@@ -124,6 +129,7 @@ impl Metrics {
     /// lag always, and what was lost with it.
     pub fn observe(&self, sample: &ProbeSample) {
         self.probes.observe(sample);
+        self.connections.observe(sample);
         self.links.observe(sample);
         if sample.is_voided() {
             self.lost("probe", Loss::Voided, 1);
@@ -144,6 +150,7 @@ impl Metrics {
     pub fn set_plans(&self, plans: &[Arc<ProbePlan>]) {
         let mut before = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         self.probes.set_plans(plans);
+        self.connections.set_plans(plans);
         self.links.set_plans(plans);
         self.gauges.set_plans(plans);
         let old: HashMap<_, _> = before.iter().map(|plan| (plan.name.as_str(), plan)).collect();
@@ -208,6 +215,16 @@ impl Metrics {
         count: u64,
     ) {
         self.probes.connection_event(plan, connection, event, count);
+    }
+
+    /// Shows when the certificates of a probe's connections end.
+    pub fn certificates(&self, plan: &Arc<ProbePlan>, certificates: Certificates) {
+        self.connections.show_certificates(plan, certificates);
+    }
+
+    /// Counts what became of TLS files that were other ones than before.
+    pub fn tls_files_looked_at(&self, looked: TlsLooked) {
+        self.connections.looked(looked);
     }
 
     /// Shows the least time between two PINGs of a probe whose next hop asked for fewer.

@@ -1,5 +1,6 @@
 //! What a scrape shows, read with the end-to-end tests' own exposition parser.
 
+mod connections;
 mod host;
 mod links;
 mod plans;
@@ -71,6 +72,7 @@ fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
     ProbeSample {
         plan: Arc::clone(plan),
         connection: Connection::Reused,
+        slot: None,
         finished: Instant::now(),
         lag: Duration::from_micros(700),
         phases: Phases {

@@ -2,6 +2,7 @@
 
 use super::exposition::{Labels, Type};
 use super::*;
+use crate::model::certificate::Certificates;
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use crate::model::discovery::state::Success;
 use crate::model::series::{self, Kind, Values};
@@ -18,6 +19,9 @@ fn full() -> Metrics {
     let event = ConnectionEvent { kind: EventKind::SendStall, reason: EventReason::Socket };
     metrics.connection_event(&plan, Connection::Reused, event, 1);
     metrics.ping_interval(&plan, Duration::from_secs(2));
+    metrics.certificates(&plan, Certificates { client: Some(1), ca: Some(2), server: Some(3) });
+    metrics.observe(&ProbeSample { slot: Some(1), opened: true, ..sample(&plan, Outcome::Ok) });
+    metrics.observe(&ProbeSample { slot: Some(1), ..sample(&plan, failed()) });
     let mut window = window(&plan);
     window.probes.extend(super::window(&link).probes);
     let second = of_nodes(&window.paths[0].ledgers[0]);
