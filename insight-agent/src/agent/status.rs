@@ -27,7 +27,7 @@ pub(super) struct Board {
 struct Shown {
     probing: bool,
     totals: Totals,
-    window: Option<Window>,
+    window: Option<Arc<Window>>,
     measurements: Vec<MeasurementStatus>,
 }
 
@@ -58,11 +58,11 @@ impl Board {
 
     /// Takes other plans from now on: what is shown of all others is gone. Gives what is left of the last
     /// window.
-    pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) -> Option<Window> {
+    pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) -> Option<Arc<Window>> {
         let mut shown = self.shown();
         shown.probing = !plans.is_empty();
         shown.totals.set_plans(plans);
-        shown.window = shown.window.take().map(|window| window.narrowed(plans));
+        shown.window = shown.window.take().map(|window| Arc::new(window.narrowed(plans)));
         shown.window.clone()
     }
 
@@ -83,7 +83,7 @@ impl Board {
         self.shown().totals.certificates(plan, certificates);
     }
 
-    pub(super) fn show(&self, window: Window, measurements: Vec<MeasurementStatus>) {
+    pub(super) fn show(&self, window: Arc<Window>, measurements: Vec<MeasurementStatus>) {
         let mut shown = self.shown();
         shown.window = Some(window);
         shown.measurements = measurements;
@@ -99,7 +99,7 @@ impl Board {
         now: Instant,
     ) -> Status {
         let shown = self.shown();
-        let window = shown.window.as_ref();
+        let window = shown.window.as_deref();
         Status {
             agent: AgentStatus {
                 name: self.labels.name.clone(),

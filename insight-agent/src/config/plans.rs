@@ -73,6 +73,7 @@ impl Config {
             call: probe.call.clone(),
             route,
             interval: probe.interval,
+            jitter: self.probing.jitter,
             deadline: probe.deadline,
             drain: probe.drain,
             connections: probe.connections.clone(),

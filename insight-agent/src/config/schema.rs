@@ -73,8 +73,11 @@ pub enum Kind {
         /// Largest.
         most: u64,
     },
-    /// A number above 0 and up to 1.
-    Share,
+    /// A number up to 1.
+    Share {
+        /// Whether it may be 0.
+        zero: bool,
+    },
     /// A list of strings.
     List,
     /// A table whose keys the user chooses, with strings as values.
@@ -94,7 +97,8 @@ impl Kind {
             }
             Self::Size { most } => Some(format!("0B to {}", size::render(*most))),
             Self::Count { least, most } => Some(format!("{least} to {most}")),
-            Self::Share => Some("above 0, up to 1".into()),
+            Self::Share { zero: true } => Some("0 to 1".into()),
+            Self::Share { zero: false } => Some("above 0, up to 1".into()),
             Self::Choice(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 Some(quoted.join(" or "))
@@ -112,7 +116,7 @@ impl Kind {
             Self::Duration { .. } => "a duration in quotes",
             Self::Size { .. } => "a size in quotes",
             Self::Count { .. } => "a whole number",
-            Self::Share => "a number",
+            Self::Share { .. } => "a number",
             Self::List => "a list of strings",
             Self::Pairs | Self::Table => "a table",
             Self::Tables => "a list of tables",
@@ -219,7 +223,8 @@ pub const SECTIONS: &[Section] = &[
         path: "probing",
         keys: &[
             key("window", duration(1_000, 300_000), Value("\"5s\""), "\"5s\""),
-            key("void_share", Kind::Share, Value("0.5"), "0.5"),
+            key("jitter", Kind::Share { zero: true }, Value("0.1"), "0.1"),
+            key("void_share", Kind::Share { zero: false }, Value("0.5"), "0.5"),
             key("max_in_flight", Kind::Count { least: 1, most: IN_FLIGHT_MOST }, Value("16"), "16"),
         ],
     },

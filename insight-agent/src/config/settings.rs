@@ -135,6 +135,8 @@ pub struct ServerTls {
 pub struct Probing {
     /// Length of the windows that samples are summed up over.
     pub window: Duration,
+    /// The part of each interval that its sample is due in, at random.
+    pub jitter: f64,
     /// Share of a sample's latency that the prober's own wait may explain before the sample is voided.
     pub void_share: f64,
     /// Most samples of one probe that may be under way at once.

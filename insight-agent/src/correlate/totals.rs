@@ -1,5 +1,7 @@
 //! What became of every probe since the start: the counters behind the status page.
 
+use super::by_probe::ByProbe;
+use super::quantiles::Quantiles;
 use crate::model::certificate::Certificates;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
@@ -8,7 +10,6 @@ use crate::model::status::{
     CertificateStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus, SlotStatus,
 };
 use crate::model::window::ProbeWindow;
-use insight_common::histogram::QuantileHistogram;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Totals of all probes. Bounded by the number of configured probes.
 #[derive(Debug, Default)]
 pub struct Totals {
-    probes: HashMap<(String, Connection), ProbeTotals>,
+    probes: ByProbe<ProbeTotals>,
     /// When the certificates of each probe's connections end.
     certificates: HashMap<String, (Arc<ProbePlan>, Certificates)>,
 }
@@ -32,7 +33,7 @@ struct ProbeTotals {
     skipped: u64,
     failures: BTreeMap<String, u64>,
     last_failure: Option<(LastFailure, Instant)>,
-    latency: Box<QuantileHistogram>,
+    latency: Quantiles,
     /// Of several reused connections; empty where there is one.
     slots: Vec<SlotTotals>,
 }
@@ -97,13 +98,12 @@ impl Totals {
     /// Forgets what is of none of these plans. A plan that shares its series with one before goes on counting.
     pub fn set_plans(&mut self, plans: &[Arc<ProbePlan>]) {
         let plans: HashMap<_, _> = plans.iter().map(|plan| (plan.name.as_str(), plan)).collect();
-        self.probes.retain(|(name, connection), totals| {
-            let plan = plans.get(name.as_str());
+        self.probes.retain(|name, connection, totals| {
             let of = totals.of.as_ref();
-            plan.zip(of).is_some_and(|(plan, of)| plan.shares_series(of, *connection))
+            plans.get(name).zip(of).is_some_and(|(plan, of)| plan.shares_series(of, connection))
         });
-        for ((name, _), totals) in &mut self.probes {
-            let slots = plans.get(name.as_str()).map_or(0, |plan| plan.slots);
+        for (name, totals) in self.probes.iter_mut() {
+            let slots = plans.get(name).map_or(0, |plan| plan.slots);
             totals.slots.truncate(if slots > 1 { slots } else { 0 });
         }
         self.certificates
@@ -114,7 +114,7 @@ impl Totals {
     pub fn status(&self, window: &ProbeWindow, now: Instant) -> ProbeStatus {
         let plan = &window.plan;
         let empty = ProbeTotals::default();
-        let totals = self.probes.get(&(plan.name.clone(), window.connection)).unwrap_or(&empty);
+        let totals = self.probes.get(&plan.name, window.connection).unwrap_or(&empty);
         ProbeStatus {
             probe: plan.name.clone(),
             source: plan.source.clone(),
@@ -150,7 +150,7 @@ impl Totals {
     }
 
     fn entry(&mut self, plan: &Arc<ProbePlan>, connection: Connection) -> &mut ProbeTotals {
-        let totals = self.probes.entry((plan.name.clone(), connection)).or_default();
+        let totals = self.probes.entry(&plan.name, connection);
         totals.of.get_or_insert_with(|| Arc::clone(plan));
         totals
     }
@@ -216,12 +216,12 @@ fn rulers(window: &ProbeWindow) -> Vec<RulerStatus> {
         .collect()
 }
 
-fn latency(histogram: &QuantileHistogram) -> Option<LatencyStatus> {
+fn latency(quantiles: &Quantiles) -> Option<LatencyStatus> {
     Some(LatencyStatus {
-        count: histogram.count(),
-        mean_seconds: histogram.mean()? / 1e9,
-        p50_seconds: histogram.quantile(0.5)? / 1e9,
-        p99_seconds: histogram.quantile(0.99)? / 1e9,
+        count: quantiles.count(),
+        mean_seconds: quantiles.mean()? / 1e9,
+        p50_seconds: quantiles.quantile(0.5)? / 1e9,
+        p99_seconds: quantiles.quantile(0.99)? / 1e9,
     })
 }
 

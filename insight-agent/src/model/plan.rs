@@ -69,6 +69,8 @@ pub struct ProbePlan {
     pub route: RoutePlan,
     /// Time between two scheduled samples of one connection kind.
     pub interval: Duration,
+    /// The part of each interval that its sample is due in, at random. Range: 0 to 1.
+    pub jitter: f64,
     /// After this a sample is late.
     pub deadline: Duration,
     /// How long after the deadline an answer is still waited for, to learn its true duration.
@@ -314,6 +316,7 @@ impl ProbePlan {
             call: Call::HealthCheck { service: String::new() },
             route: RoutePlan::example(address),
             interval: Duration::from_secs(1),
+            jitter: 0.0,
             deadline: Duration::from_secs(1),
             drain: Duration::from_secs(1),
             connections: vec![Connection::Reused],

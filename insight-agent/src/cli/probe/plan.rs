@@ -64,6 +64,7 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
             load_metrics: Vec::new(),
         },
         interval: args.interval,
+        jitter: 0.0,
         deadline: args.deadline,
         drain: args.drain,
         connections: vec![Connection::Fresh, Connection::Reused],

@@ -4,6 +4,7 @@
 //! the agent can delay a clock reading, and that thread's runqueue wait tells when the host did. When bytes
 //! arrived is told by the kernel, so that an answer which waits for this thread to look is no slower for it.
 
+mod beat;
 mod call;
 mod clocked_io;
 mod connect;
@@ -14,6 +15,7 @@ pub mod hop_headers;
 mod link;
 mod message;
 mod names;
+mod outbox;
 mod ping;
 pub mod proxy;
 mod schedule;

@@ -200,10 +200,12 @@ fn host_name() -> String {
 
 fn probing(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<CheckedProbing> {
     let window = table.duration("window", findings);
+    let jitter = table.share("jitter", findings);
     let void_share = table.share("void_share", findings);
     let max_in_flight = table.count("max_in_flight", findings);
-    let (window, void_share, max_in_flight) = (window?, void_share?.value, max_in_flight?.value);
-    Some(CheckedProbing { probing: Probing { window: window.value, void_share, max_in_flight }, window })
+    let (window, jitter, void_share) = (window?, jitter?.value, void_share?.value);
+    let probing = Probing { window: window.value, jitter, void_share, max_in_flight: max_in_flight?.value };
+    Some(CheckedProbing { probing, window })
 }
 
 /// The names of all tables of a list; refuses the second of two equal ones.

@@ -53,6 +53,7 @@ pub(super) fn sample(
         call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
         route,
         interval: Duration::from_secs(1),
+        jitter: 0.0,
         deadline: Duration::from_secs(1),
         drain: Duration::from_secs(1),
         connections: vec![Connection::Reused],

@@ -7,6 +7,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use crate::correlate::by_probe::ByProbe;
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window_ledger::window_ledger;
 use crate::model::dial::IpVersion;
@@ -37,7 +38,7 @@ pub fn fresh_for(window: Duration) -> Duration {
 pub struct Aggregator {
     plans: Vec<Arc<ProbePlan>>,
     began: Instant,
-    probes: HashMap<(String, Connection), ProbeSums>,
+    probes: ByProbe<ProbeSums>,
     latencies: PathLatencies,
     ledgers: HashMap<String, LedgerSums>,
     /// Route name and version of IP → the last handshake along it. Outlives windows.
@@ -69,7 +70,7 @@ impl Aggregator {
         Self {
             plans,
             began,
-            probes: HashMap::new(),
+            probes: ByProbe::default(),
             latencies: PathLatencies::default(),
             ledgers: HashMap::new(),
             handshakes: HashMap::new(),
@@ -85,7 +86,7 @@ impl Aggregator {
         let names: HashSet<_> = kept.iter().map(|plan| plan.name.as_str()).collect();
         let routes: HashSet<_> = kept.iter().map(|plan| along(plan)).collect();
         let links: HashSet<_> = kept.iter().filter_map(|plan| plan.link()).collect();
-        self.probes.retain(|(name, _), _| names.contains(name.as_str()));
+        self.probes.retain(|name, _, _| names.contains(name));
         self.ledgers.retain(|name, _| names.contains(name.as_str()));
         self.handshakes.retain(|along, _| routes.contains(along));
         self.links.retain(|ends, _| links.contains(ends));
@@ -109,13 +110,16 @@ impl Aggregator {
         if sample.is_voided() {
             return 0;
         }
-        self.probes.entry((plan.name.clone(), sample.connection)).or_default().add(sample);
+        self.probes.entry(&plan.name, sample.connection).add(sample);
         if !sample.is_measurement() || !carries_path(plan, sample.connection) {
             return 0;
         }
         self.latencies.add(sample);
         let first_link = self.first_link(sample);
-        self.ledgers.entry(plan.name.clone()).or_insert_with(|| LedgerSums::new(plan)).add(sample, first_link)
+        if !self.ledgers.contains_key(&plan.name) {
+            self.ledgers.insert(plan.name.clone(), LedgerSums::new(plan));
+        }
+        self.ledgers.get_mut(&plan.name).map_or(0, |sums| sums.add(sample, first_link))
     }
 
     /// The latest handshake over the first link of a sample's path, by a fresh probe along the same
@@ -138,7 +142,7 @@ impl Aggregator {
         let mut probes = Vec::new();
         for plan in &self.plans {
             for connection in &plan.connections {
-                let sums = sums.remove(&(plan.name.clone(), *connection)).unwrap_or_default();
+                let sums = sums.remove(&plan.name, *connection).unwrap_or_default();
                 probes.push(sums.finish(plan, *connection));
             }
         }

@@ -2,6 +2,7 @@
 //! TLS files that they use.
 
 use super::families::{CounterRow, Counters, GaugeRow, register_collector};
+use super::registry::Registry;
 use super::summaries::{Summaries, SummaryRow};
 use crate::model::certificate::{Certificates, TlsLooked};
 use crate::model::outcome::Failure;
@@ -9,7 +10,6 @@ use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::series::connections::{self, LOADS, SLOTS};
 use crate::model::series::probe::HISTOGRAM_PROBES_MOST;
-use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::collections::{BTreeMap, HashMap};

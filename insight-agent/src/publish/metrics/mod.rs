@@ -14,6 +14,7 @@ mod kernel;
 mod links;
 mod numbers;
 mod probes;
+mod registry;
 mod summaries;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,8 @@ use host::{Host, HostCollector};
 use kernel::{KernelCollector, Sockets};
 use links::Links;
 use probes::Probes;
-use prometheus::{IntCounter, Registry, TextEncoder};
+use prometheus::IntCounter;
+use registry::Registry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -93,7 +95,7 @@ impl Metrics {
     /// `window` is the configured window length. Call it once, at the agent's start: the moment
     /// is exported as the start time.
     pub fn new(agent: &AgentLabels, window: Duration, plans: &[Arc<ProbePlan>]) -> Self {
-        let registry = Registry::new();
+        let registry = Registry::default();
         let gauges = Arc::new(Gauges::new(agent.clone(), window));
         register_collector(&registry, GaugeCollector::new(Arc::clone(&gauges)));
         let sockets = Arc::new(Sockets::default());
@@ -256,7 +258,7 @@ impl Metrics {
 
     /// Shows this window's gauges in place of the last one's. A window is shown until it ended
     /// three window lengths ago; after that (the correlator is dead) its gauges are absent.
-    pub fn publish_window(&self, window: &Window) {
+    pub fn publish_window(&self, window: &Arc<Window>) {
         for path in &window.paths {
             for ledger in &path.ledgers {
                 for segment in &ledger.segments {
@@ -265,7 +267,7 @@ impl Metrics {
                 }
             }
         }
-        self.gauges.show_window(Arc::new(window.clone()));
+        self.gauges.show_window(Arc::clone(window));
     }
 
     /// Shows what the programs in the kernel have counted so far; its losses are added up. `names`
@@ -301,9 +303,6 @@ impl Metrics {
     ///
     /// **Errors**: none that is known; the encoder's interface has one.
     pub fn render(&self) -> Result<String, RenderError> {
-        let mut families = self.registry.gather();
-        join::join_labels(&mut families);
-        let text = TextEncoder::new().encode_to_string(&families)?;
-        Ok(numbers::restore_untyped(text, netstat::SERIES))
+        Ok(self.registry.render(netstat::SERIES)?)
     }
 }

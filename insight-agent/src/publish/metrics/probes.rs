@@ -9,13 +9,14 @@
 //! share: a page of a hundred thousand series helps nobody. What a probe has of its own are counters and sums.
 
 use super::families::{CounterRow, Counters, HistogramRow, Histograms};
+use super::registry::Registry;
 use super::summaries::{Sum, Summaries, SummaryRow};
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::outcome::{Failure, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe;
-use prometheus::{Histogram, IntCounter, Registry};
+use prometheus::{Histogram, IntCounter};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 

@@ -24,6 +24,10 @@ use std::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(10);
 
+fn publish(metrics: &Metrics, window: &Window) {
+    metrics.publish_window(&Arc::new(window.clone()));
+}
+
 fn agent() -> AgentLabels {
     AgentLabels { name: "node-1".to_owned(), region: "eu".to_owned(), version: "1.2.3".to_owned() }
 }

@@ -26,7 +26,7 @@ fn full() -> Metrics {
     window.probes.extend(super::window(&link).probes);
     let second = of_nodes(&window.paths[0].ledgers[0]);
     window.paths[0].ledgers.push(second);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     metrics.publish_kernel(sockets::snapshot(), &sockets::names());
     metrics.publish_host(Arc::new(host::snapshot()));
     metrics.publish_measurements(&[MeasurementStatus {
@@ -119,7 +119,7 @@ proptest! {
         let plan = plan(&name, &region);
         let metrics = Metrics::new(&agent(), WINDOW, std::slice::from_ref(&plan));
         metrics.observe(&sample(&plan, Outcome::Ok));
-        metrics.publish_window(&window(&plan));
+        publish(&metrics, &window(&plan));
         let shown = scrape(&metrics);
         let labels = [("probe", name.as_str()), ("target", region.as_str())];
         prop_assert_eq!(shown.value("insight_probe_success_ratio", &labels), Some(0.75));
