@@ -58,6 +58,7 @@ impl Config {
             target: probe.target.clone(),
             mode: probe.mode,
             call: probe.call.clone(),
+            expect: probe.expect.clone(),
             route: self.route_plan(probe)?,
             interval: probe.interval,
             deadline: probe.deadline,

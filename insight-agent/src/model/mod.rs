@@ -6,12 +6,16 @@
 pub mod connection_event;
 pub mod discovery;
 pub mod doctor;
+pub mod expect;
+pub mod field_path;
 pub mod figure;
 pub mod glob;
+pub mod health;
 pub mod hop;
 pub mod host;
 pub mod kernel;
 pub mod ledger;
+pub mod method;
 pub mod outcome;
 pub mod plan;
 pub mod region;

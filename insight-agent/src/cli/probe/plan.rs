@@ -47,6 +47,7 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         target: args.address.clone(),
         mode,
         call,
+        expect: Default::default(),
         route: RoutePlan {
             name: args.address.clone(),
             host: address.host,

@@ -16,7 +16,7 @@ use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass};
 use crate::model::plan::{Connection, ProbePlan};
-use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
+use crate::model::sample::{Answer, Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -122,6 +122,7 @@ impl LinkProbe {
             prober_wait,
             took,
             stalled,
+            answer: Answer::default(),
         };
         let own_part = own_part(&sample);
         sample.outcome = match (attempt.failure, attempt.rulers.ping) {

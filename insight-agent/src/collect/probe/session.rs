@@ -1,6 +1,7 @@
 //! A probe at work: its connections, and one sample at a time.
 
-use super::call::{CallEnd, HeadError, RequestHead, call};
+use super::call::{CallEnd, HeadError, call};
+use super::calls::Asked;
 use super::clocked_io::IoClock;
 use super::connect::{self, Driver, Ended, NotOpened, Opened, Opening, open};
 use super::event_log::EventLog;
@@ -38,7 +39,7 @@ static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 pub struct Probe {
     plan: Arc<ProbePlan>,
-    head: RequestHead,
+    asked: Asked,
     tls: Option<RouteTls>,
     reused: Mutex<Slot>,
     /// How far whoever holds that lock has come.
@@ -132,18 +133,25 @@ impl Probe {
     /// # Errors
     /// See [`ProbeError`].
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
-        let head = RequestHead::new(&plan)?;
+        let asked = Asked::new(&plan)?;
         let route = &plan.route;
         let tls =
             route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
         let pings = PingPolicy::new(plan.interval);
         let (reused, opening, events) = Default::default();
-        Ok(Self { plan, head, tls, reused, opening, pings, events })
+        Ok(Self { plan, asked, tls, reused, opening, pings, events })
     }
 
     /// The plan it works from.
     pub fn plan(&self) -> &Arc<ProbePlan> {
         &self.plan
+    }
+
+    /// Keeps the messages of answers in its samples, if it asks in JSON: for people who look at one sample.
+    #[must_use]
+    pub fn keeping_answers(mut self) -> Self {
+        self.asked.keep_answers();
+        self
     }
 
     /// What happened on its connections of this kind since the last call.
@@ -168,6 +176,11 @@ impl Probe {
         let start = Instant::now();
         let wait_before = read_thread_wait();
         let Watched { output: attempt, took, stalled } = watched(async {
+            // What there is to be asked is no part of a sample's latency, so its patience starts behind it.
+            if let Err(failure) = self.asked.ready(&self.plan, self.tls.as_ref()).await {
+                return not_opened(Phases::default(), failure, Vec::new());
+            }
+            let start = Instant::now();
             match connection {
                 Connection::Fresh => self.fresh(start).await,
                 Connection::Reused => self.reused(start).await,
@@ -177,7 +190,9 @@ impl Probe {
         let wait = read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
         let lag = start.saturating_duration_since(scheduled);
         let cost = Cost { lag, wait, took, stalled };
-        self.assemble(connection, cost, attempt)
+        let assembled = self.assemble(connection, cost, attempt);
+        self.asked.learn(&assembled.0);
+        assembled
     }
 
     fn assemble(
@@ -202,6 +217,7 @@ impl Probe {
             opened,
             hops: end.hops,
             service: end.service,
+            answer: end.answer,
             rulers,
             prober_wait: cost.wait,
             took: cost.took,
@@ -318,7 +334,8 @@ impl Probe {
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
         let sequence = NEXT_SEQUENCE.fetch_add(1, Ordering::Relaxed);
         let (send, clock, ended) = (session.send.clone(), &session.clock, &session.ended);
-        let mut end = call(&self.plan, &self.head, send, clock, ended, sequence, give_up).await;
+        let head = self.asked.head();
+        let mut end = call(&self.plan, &head, send, clock, ended, sequence, give_up).await;
         if let Err(failure) = &mut end.result
             && (failure.class, failure.phase) == (FailureClass::Deadline, FailurePhase::Wait)
             && read_tcp_info(session.socket.as_fd()).not_sent.is_some_and(|bytes| bytes > 0)
@@ -421,6 +438,8 @@ fn not_opened(setup: Phases, failure: Failure, losses: Vec<(&'static str, Loss)>
             result: Err(failure),
             hops: HopEvidence::default(),
             service: None,
+            answer: Default::default(),
+            message: Bytes::new(),
             losses,
             unprocessed: false,
             silent: false,

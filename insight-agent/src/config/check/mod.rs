@@ -1,6 +1,8 @@
 //! From the tree of a file to settings: one file per sort of table, and here what concerns several.
 
+mod black_box;
 pub(super) mod discovery;
+mod expect;
 mod host;
 mod kernel;
 mod link;

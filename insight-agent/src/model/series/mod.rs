@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod discovery;
+pub mod health;
 pub mod host;
 pub mod kernel;
 pub mod link;
@@ -13,6 +14,7 @@ pub mod path;
 pub mod probe;
 pub mod service;
 pub mod sockets;
+pub mod stream;
 
 /// What kind of Prometheus metric a series is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -108,7 +110,15 @@ insight_common::measurements!(kernel);
 
 /// All sections, in the order in which documents list them.
 const SECTIONS: &[&[Section]] = &[
-    &[section!(path), section!(probe), section!(service), section!(link), section!(sockets)],
+    &[
+        section!(path),
+        section!(probe),
+        section!(stream),
+        section!(health),
+        section!(service),
+        section!(link),
+        section!(sockets),
+    ],
     KERNEL,
     &[
         section!(lost),

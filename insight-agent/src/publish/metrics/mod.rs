@@ -7,12 +7,14 @@
 mod discovery;
 mod families;
 mod gauges;
+mod health;
 mod host;
 mod join;
 mod kernel;
 mod links;
 mod numbers;
 mod probes;
+mod streams;
 mod summaries;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ pub use gauges::AgentLabels;
 
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
+use crate::model::health::HealthEvent;
 use crate::model::host::HostSnapshot;
 use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
@@ -35,6 +38,7 @@ use crate::model::window::Window;
 use discovery::Discoveries;
 use families::{CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
+use health::Health;
 use host::{Host, HostCollector};
 use kernel::{KernelCollector, Sockets};
 use links::Links;
@@ -43,6 +47,7 @@ use prometheus::{IntCounter, Registry, TextEncoder};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use streams::Streams;
 
 /// The content type of what [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -68,6 +73,8 @@ pub struct Metrics {
     probes: Probes,
     links: Links,
     discoveries: Discoveries,
+    health: Health,
+    streams: Streams,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
     host: Arc<Host>,
@@ -100,6 +107,8 @@ impl Metrics {
             probes: Probes::register(&registry, plans),
             links: Links::register(&registry, plans),
             discoveries: Discoveries::register(&registry),
+            health: Health::register(&registry),
+            streams: Streams::register(&registry),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             plans: Mutex::new(plans.to_vec()),
             lost: LOST.register(&registry),
@@ -123,6 +132,7 @@ impl Metrics {
     pub fn observe(&self, sample: &ProbeSample) {
         self.probes.observe(sample);
         self.links.observe(sample);
+        self.streams.observe(sample);
         if sample.is_voided() {
             self.lost("probe", Loss::Voided, 1);
         }
@@ -144,6 +154,8 @@ impl Metrics {
         self.probes.set_plans(plans);
         self.links.set_plans(plans);
         self.gauges.set_plans(plans);
+        self.health.set_plans(plans);
+        self.streams.set_plans(plans);
         let old: HashMap<_, _> = before.iter().map(|plan| (plan.name.as_str(), plan)).collect();
         // Its segments are named along the route: another route has others.
         let stay: HashSet<[&str; 3]> = plans
@@ -206,6 +218,11 @@ impl Metrics {
         count: u64,
     ) {
         self.probes.connection_event(plan, connection, event, count);
+    }
+
+    /// Counts what a health watch was told, or that it is told nothing any more.
+    pub fn health(&self, plan: &Arc<ProbePlan>, event: &HealthEvent) {
+        self.health.take(plan, event);
     }
 
     /// Shows the least time between two PINGs of a probe whose next hop asked for fewer.
