@@ -78,6 +78,8 @@ pub enum Kind {
         /// Whether it may be 0.
         zero: bool,
     },
+    /// Any finite number.
+    Number,
     /// A list of strings.
     List,
     /// A table whose keys the user chooses, with strings as values.
@@ -104,6 +106,7 @@ impl Kind {
                 Some(quoted.join(" or "))
             }
             Self::Flag => Some("true or false".into()),
+            Self::Number => Some("any number".into()),
             Self::Text | Self::Secret | Self::List | Self::Pairs | Self::Table | Self::Tables => None,
         }
     }
@@ -116,7 +119,7 @@ impl Kind {
             Self::Duration { .. } => "a duration in quotes",
             Self::Size { .. } => "a size in quotes",
             Self::Count { .. } => "a whole number",
-            Self::Share { .. } => "a number",
+            Self::Share { .. } | Self::Number => "a number",
             Self::List => "a list of strings",
             Self::Pairs | Self::Table => "a table",
             Self::Tables => "a list of tables",
@@ -355,6 +358,17 @@ pub const SECTIONS: &[Section] = &[
             key("delay", duration(0, MINUTE_MS), Value("\"0s\""), "\"10ms\""),
             key("method", Kind::Text, Value("\"/grpc.health.v1.Health/Check\""), "\"/pkg.Service/Method\""),
             key("request_base64", Kind::Secret, Value("\"\""), "\"CgNhYmM=\""),
+            key("request_json", Kind::Secret, Derived("request_base64"), "'{\"id\": \"7\"}'"),
+            key(
+                "descriptor_set",
+                Kind::Text,
+                Derived("the service is asked, by reflection"),
+                "\"orders.binpb\"",
+            ),
+            key("max_messages", Kind::Count { least: 1, most: 1_000_000 }, Value("1000"), "10"),
+            key("health_watch", Kind::Flag, Value("false"), "true"),
+            key("expect_status", Kind::List, Value("[\"OK\"]"), "[\"OK\", \"NOT_FOUND\"]"),
+            key("expect", Kind::Tables, Derived("nothing else is expected"), ""),
             key("health_service", Kind::Text, Value("\"\""), "\"pkg.Service\""),
             key("interval", duration(10, HOUR_MS), Value("\"1s\""), "\"1s\""),
             key("deadline", DEADLINE, Value("\"5s\""), "\"5s\""),
@@ -370,6 +384,19 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section { path: "probe.tls", keys: TLS_KEYS },
+    Section {
+        path: "probe.expect",
+        keys: &[
+            key("field", Kind::Text, Derived("another subject"), "\"items[0].name\""),
+            key("header", Kind::Text, Derived("another subject"), "\"x-served-by\""),
+            key("trailer", Kind::Text, Derived("another subject"), "\"x-region\""),
+            key("equals", Kind::Secret, Derived("any value"), "\"sg\""),
+            key("matches", Kind::Secret, Derived("any value"), "'^sg-[0-9]+$'"),
+            key("exists", Kind::Flag, Value("true"), "false"),
+            key("min", Kind::Number, Derived("no bound"), "1"),
+            key("max", Kind::Number, Derived("no bound"), "100"),
+        ],
+    },
 ];
 
 const TLS_KEYS: &[Key] = &[
@@ -386,7 +413,8 @@ pub(super) fn section(path: &str) -> Option<&'static Section> {
 
 /// How the header of a table is written, such as `[admin]` or `[[probe]]`.
 pub fn header(path: &str) -> String {
-    let listed = ["forwarder", "discovery", "node", "route", "probe", "kernel.peer"].contains(&path);
+    let listed =
+        ["forwarder", "discovery", "node", "route", "probe", "probe.expect", "kernel.peer"].contains(&path);
     if listed { format!("[[{path}]]") } else { format!("[{path}]") }
 }
 

@@ -5,6 +5,7 @@ use super::template::Template;
 use super::values::HostPort;
 use crate::model::dial::{IpVersion, ProxyPlan};
 use crate::model::discovery::DiscoveryPlan;
+use crate::model::expect::Expectations;
 use crate::model::host::Selector;
 use crate::model::plan::{Call, Connection, Mode, ServerTimingMeaning, TlsPlan};
 use insight_common::kernel::loss::Measurement;
@@ -252,6 +253,8 @@ pub struct Probe {
     pub mode: Mode,
     /// What it asks.
     pub call: Call,
+    /// What an answer must be.
+    pub expect: Expectations,
     /// Time between two samples of one connection kind.
     pub interval: Duration,
     /// After this a sample is late.

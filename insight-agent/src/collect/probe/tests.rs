@@ -267,7 +267,8 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
             ProbeEvent::Lost(..)
             | ProbeEvent::Connection(..)
             | ProbeEvent::PingInterval(..)
-            | ProbeEvent::Certificates(..) => {}
+            | ProbeEvent::Certificates(..)
+            | ProbeEvent::Health(..) => {}
         }
     }
     tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();

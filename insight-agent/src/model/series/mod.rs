@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod connections;
 pub mod discovery;
+pub mod health;
 pub mod host;
 pub mod kernel;
 pub mod link;
@@ -14,6 +15,7 @@ pub mod path;
 pub mod probe;
 pub mod service;
 pub mod sockets;
+pub mod stream;
 
 /// What kind of Prometheus metric a series is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,6 +115,8 @@ const SECTIONS: &[&[Section]] = &[
         section!(path),
         section!(probe),
         section!(connections),
+        section!(stream),
+        section!(health),
         section!(service),
         section!(link),
         section!(sockets),
