@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod outcome;
 pub mod plan;
+pub mod refusal;
 pub mod region;
 pub mod reload;
 pub mod report;

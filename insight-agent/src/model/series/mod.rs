@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod host;
 pub mod kernel;
 pub mod link;
+pub mod listener;
 pub mod lost;
 pub mod path;
 pub mod probe;
@@ -113,6 +114,7 @@ const SECTIONS: &[&[Section]] = &[
     &[
         section!(lost),
         section!(agent),
+        section!(listener),
         section!(discovery),
         section!(host / cpu),
         section!(host / system),

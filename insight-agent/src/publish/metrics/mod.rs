@@ -11,6 +11,7 @@ mod host;
 mod join;
 mod kernel;
 mod links;
+mod listeners;
 mod numbers;
 mod probes;
 mod summaries;
@@ -18,6 +19,7 @@ mod summaries;
 mod tests;
 
 pub use gauges::AgentLabels;
+pub use listeners::Doors;
 
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
@@ -38,6 +40,7 @@ use gauges::{GaugeCollector, Gauges};
 use host::{Host, HostCollector};
 use kernel::{KernelCollector, Sockets};
 use links::Links;
+use listeners::Listeners;
 use probes::Probes;
 use prometheus::{IntCounter, Registry, TextEncoder};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -68,6 +71,7 @@ pub struct Metrics {
     probes: Probes,
     links: Links,
     discoveries: Discoveries,
+    listeners: Arc<Listeners>,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
     host: Arc<Host>,
@@ -100,6 +104,7 @@ impl Metrics {
             probes: Probes::register(&registry, plans),
             links: Links::register(&registry, plans),
             discoveries: Discoveries::register(&registry),
+            listeners: Listeners::register(&registry),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             plans: Mutex::new(plans.to_vec()),
             lost: LOST.register(&registry),
@@ -169,6 +174,11 @@ impl Metrics {
     /// have no series any more.
     pub fn publish_discoveries(&self, states: Vec<DiscoveryState>) {
         self.discoveries.show(states);
+    }
+
+    /// Shows how these listeners fare from now on.
+    pub fn show_listeners(&self, doors: Doors) {
+        self.listeners.show(doors);
     }
 
     /// Counts a look-up of a discovery that brought no roster.
