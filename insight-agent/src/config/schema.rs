@@ -150,6 +150,10 @@ const HOUR_MS: u64 = 3_600_000;
 const DEADLINE: Kind =
     Kind::Duration { least: Duration::from_nanos(1), most: Duration::from_millis(HOUR_MS) };
 
+/// Connections of a listener. Fewer than 4 would be one scraper and a human; more than 16,384 would be tens of
+/// MiB of buffers and a quarter of the files that the agent asks for.
+const CONNECTIONS: Kind = Kind::Count { least: 4, most: 16_384 };
+
 /// Most samples of one probe under way: each may hold a stream or a connection of the first hop.
 pub(super) const IN_FLIGHT_MOST: u64 = 1024;
 
@@ -190,6 +194,8 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("listen", Kind::Text, Value("\"[::]:19747\""), "\"[::]:19747\""),
             key("web_config_file", Kind::Text, Derived("plain HTTP"), "\"web.yml\""),
+            key("max_connections", CONNECTIONS, Value("256"), "256"),
+            key("max_connections_per_peer", CONNECTIONS, Value("64"), "64"),
         ],
     },
     Section {
@@ -198,6 +204,8 @@ pub const SECTIONS: &[Section] = &[
             key("listen", Kind::Text, Value("\"127.0.0.1:19748\""), "\"127.0.0.1:19748\""),
             key("token_file", Kind::Text, Derived("no token"), "\"admin.token\""),
             key("insecure", Kind::Flag, Value("false"), "false"),
+            key("max_connections", CONNECTIONS, Value("64"), "64"),
+            key("max_connections_per_peer", CONNECTIONS, Value("64"), "64"),
         ],
     },
     Section {
@@ -211,6 +219,8 @@ pub const SECTIONS: &[Section] = &[
             key("reports", Kind::Flag, Value("true"), "true"),
             key("token_file", Kind::Text, Derived("no token"), "\"report.token\""),
             key("insecure", Kind::Flag, Value("false"), "false"),
+            key("max_connections", CONNECTIONS, Value("512"), "512"),
+            key("max_connections_per_peer", CONNECTIONS, Value("512"), "512"),
             key("tls", Kind::Table, Derived("plaintext"), ""),
         ],
     },

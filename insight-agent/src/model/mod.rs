@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod method;
 pub mod outcome;
 pub mod plan;
+pub mod refusal;
 pub mod region;
 pub mod reload;
 pub mod report;

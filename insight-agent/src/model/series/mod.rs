@@ -10,6 +10,7 @@ pub mod health;
 pub mod host;
 pub mod kernel;
 pub mod link;
+pub mod listener;
 pub mod lost;
 pub mod path;
 pub mod probe;
@@ -125,6 +126,7 @@ const SECTIONS: &[&[Section]] = &[
     &[
         section!(lost),
         section!(agent),
+        section!(listener),
         section!(discovery),
         section!(host / cpu),
         section!(host / system),

@@ -13,6 +13,7 @@ mod host;
 mod join;
 mod kernel;
 mod links;
+mod listeners;
 mod numbers;
 mod probes;
 mod registry;
@@ -22,6 +23,7 @@ mod summaries;
 mod tests;
 
 pub use gauges::AgentLabels;
+pub use listeners::Doors;
 
 use crate::model::certificate::{Certificates, TlsLooked};
 use crate::model::connection_event::ConnectionEvent;
@@ -46,6 +48,7 @@ use health::Health;
 use host::{Host, HostCollector};
 use kernel::{KernelCollector, Sockets};
 use links::Links;
+use listeners::Listeners;
 use probes::Probes;
 use prometheus::IntCounter;
 use registry::Registry;
@@ -81,6 +84,7 @@ pub struct Metrics {
     discoveries: Discoveries,
     health: Health,
     streams: Streams,
+    listeners: Arc<Listeners>,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
     host: Arc<Host>,
@@ -116,6 +120,7 @@ impl Metrics {
             discoveries: Discoveries::register(&registry),
             health: Health::register(&registry),
             streams: Streams::register(&registry),
+            listeners: Listeners::register(&registry),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             plans: Mutex::new(plans.to_vec()),
             lost: LOST.register(&registry),
@@ -190,6 +195,11 @@ impl Metrics {
     /// have no series any more.
     pub fn publish_discoveries(&self, states: Vec<DiscoveryState>) {
         self.discoveries.show(states);
+    }
+
+    /// Shows how these listeners fare from now on.
+    pub fn show_listeners(&self, doors: Doors) {
+        self.listeners.show(doors);
     }
 
     /// Counts a look-up of a discovery that brought no roster.
