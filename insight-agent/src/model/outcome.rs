@@ -259,9 +259,12 @@ impl Failure {
     /// What was answered (refused, a certificate, a status) was answered all the same.
     pub fn may_be_a_stall(&self) -> bool {
         use FailureClass::{ConnectTimeout, Deadline, Dns, Goaway, NoSettings, Proxy, Reset, Tls};
+        let by_timer = self.status == GrpcStatus::DeadlineExceeded;
         match self.class {
             ConnectTimeout | Deadline | Goaway | NoSettings | Reset => true,
-            Dns | Proxy | Tls => self.status == GrpcStatus::DeadlineExceeded,
+            Dns | Tls => by_timer,
+            // Later a proxy has answered.
+            Proxy => by_timer && self.phase == FailurePhase::Tunnel,
             _ => false,
         }
     }
