@@ -24,6 +24,7 @@ mod grpc;
 mod host;
 mod kernel;
 mod nodes;
+mod open_files;
 mod peers;
 pub mod privileges;
 mod reconcile;
@@ -58,6 +59,7 @@ use discovery::{Discovery, Templates};
 use host::HostView;
 use kernel::States;
 use nodes::NodeBoard;
+use open_files::{ListenerDoors, raise_limit};
 use privileges::Privileges;
 use reconcile::Planned;
 use reload::Running;
@@ -70,7 +72,6 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tonic::transport::ServerTlsConfig;
 
 /// Events that may wait for the correlator. At 1,000 samples a second it holds four seconds; with
 /// half of it a moment's pause could cost samples, double would only hide a dead correlator longer.
@@ -91,7 +92,8 @@ pub struct Agent {
     metrics_listener: TcpListener,
     admin_listener: TcpListener,
     grpc_listener: TcpListener,
-    grpc_tls: Option<ServerTlsConfig>,
+    grpc_tls: Option<Arc<rustls::ServerConfig>>,
+    doors: ListenerDoors,
     web_config: Option<WebConfig>,
     token: Option<Secret>,
     report_token: Option<Secret>,
@@ -113,6 +115,7 @@ impl Agent {
     /// # Errors
     /// See [`AgentError`].
     pub fn prepare(config: Config) -> Result<Self, AgentError> {
+        let doors = ListenerDoors::new(&config, raise_limit());
         let metrics_listener = web::bind("metrics", config.metrics.listen)?;
         let admin_listener = web::bind("admin", config.admin.listen)?;
         let grpc_listener = web::bind("grpc", config.grpc.listen)?;
@@ -132,6 +135,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let metrics = Arc::new(Metrics::new(&labels, config.probing.window, &plans));
+        metrics.show_listeners(doors.named());
         let listeners =
             [("metrics", &metrics_listener), ("admin", &admin_listener), ("grpc", &grpc_listener)]
                 .into_iter()
@@ -167,6 +171,7 @@ impl Agent {
             admin_listener,
             grpc_listener,
             grpc_tls,
+            doors,
             web_config,
             token,
             report_token,
@@ -231,7 +236,8 @@ impl Agent {
             privileges.tell_without_maps();
         }
         let (tls, end) = (self.grpc_tls, stopped(stopping.clone()));
-        let mut grpc = grpc::spawn(&self.config, tls, reports, self.grpc_listener, end)?;
+        let ListenerDoors([metrics_door, admin_door, grpc_door]) = self.doors;
+        let mut grpc = grpc::spawn(&self.config, tls, reports, self.grpc_listener, grpc_door, end)?;
         let prober = Prober::start(self.probes, events, lost)?;
         let (node_events, nodes_received) = mpsc::channel(NODE_EVENTS_QUEUED);
         let lost = Arc::clone(&self.metrics);
@@ -267,6 +273,7 @@ impl Agent {
                 exposition: Arc::new(move || exposition.render()),
                 readiness: Arc::clone(&self.readiness),
                 web_config: self.web_config,
+                door: metrics_door,
             },
             stopped(stopping.clone()),
         ));
@@ -285,6 +292,7 @@ impl Agent {
                 readiness: Arc::clone(&self.readiness),
                 token: self.token,
                 reload: follows.then(|| reload_on_request(self.reloader)),
+                door: admin_door,
             },
             stopped(stopping),
         ));

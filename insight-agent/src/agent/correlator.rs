@@ -144,6 +144,12 @@ impl Correlator {
                     self.board.certificates(&plan, certificates);
                 }
             }
+            ProbeEvent::Health(plan, event) => {
+                let known = self.by_name.get(&plan.name);
+                if known.is_some_and(|known| Arc::ptr_eq(known, &plan)) {
+                    self.metrics.health(&plan, &event);
+                }
+            }
             ProbeEvent::Lost(measurement, loss) => self.metrics.lost(measurement, loss, 1),
         }
     }

@@ -71,6 +71,7 @@ impl Config {
             target: probe.target.clone(),
             mode: probe.mode,
             call: probe.call.clone(),
+            expect: probe.expect.clone(),
             route,
             interval: probe.interval,
             jitter: self.probing.jitter,

@@ -78,6 +78,8 @@ pub enum Kind {
         /// Whether it may be 0.
         zero: bool,
     },
+    /// Any finite number.
+    Number,
     /// A list of strings.
     List,
     /// A table whose keys the user chooses, with strings as values.
@@ -104,6 +106,7 @@ impl Kind {
                 Some(quoted.join(" or "))
             }
             Self::Flag => Some("true or false".into()),
+            Self::Number => Some("any number".into()),
             Self::Text | Self::Secret | Self::List | Self::Pairs | Self::Table | Self::Tables => None,
         }
     }
@@ -116,7 +119,7 @@ impl Kind {
             Self::Duration { .. } => "a duration in quotes",
             Self::Size { .. } => "a size in quotes",
             Self::Count { .. } => "a whole number",
-            Self::Share { .. } => "a number",
+            Self::Share { .. } | Self::Number => "a number",
             Self::List => "a list of strings",
             Self::Pairs | Self::Table => "a table",
             Self::Tables => "a list of tables",
@@ -146,6 +149,10 @@ const HOUR_MS: u64 = 3_600_000;
 /// A deadline of 0 would end every sample before it began.
 const DEADLINE: Kind =
     Kind::Duration { least: Duration::from_nanos(1), most: Duration::from_millis(HOUR_MS) };
+
+/// Connections of a listener. Fewer than 4 would be one scraper and a human; more than 16,384 would be tens of
+/// MiB of buffers and a quarter of the files that the agent asks for.
+const CONNECTIONS: Kind = Kind::Count { least: 4, most: 16_384 };
 
 /// Most samples of one probe under way: each may hold a stream or a connection of the first hop.
 pub(super) const IN_FLIGHT_MOST: u64 = 1024;
@@ -187,6 +194,8 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("listen", Kind::Text, Value("\"[::]:19747\""), "\"[::]:19747\""),
             key("web_config_file", Kind::Text, Derived("plain HTTP"), "\"web.yml\""),
+            key("max_connections", CONNECTIONS, Value("256"), "256"),
+            key("max_connections_per_peer", CONNECTIONS, Value("64"), "64"),
         ],
     },
     Section {
@@ -195,6 +204,8 @@ pub const SECTIONS: &[Section] = &[
             key("listen", Kind::Text, Value("\"127.0.0.1:19748\""), "\"127.0.0.1:19748\""),
             key("token_file", Kind::Text, Derived("no token"), "\"admin.token\""),
             key("insecure", Kind::Flag, Value("false"), "false"),
+            key("max_connections", CONNECTIONS, Value("64"), "64"),
+            key("max_connections_per_peer", CONNECTIONS, Value("64"), "64"),
         ],
     },
     Section {
@@ -208,6 +219,8 @@ pub const SECTIONS: &[Section] = &[
             key("reports", Kind::Flag, Value("true"), "true"),
             key("token_file", Kind::Text, Derived("no token"), "\"report.token\""),
             key("insecure", Kind::Flag, Value("false"), "false"),
+            key("max_connections", CONNECTIONS, Value("512"), "512"),
+            key("max_connections_per_peer", CONNECTIONS, Value("512"), "512"),
             key("tls", Kind::Table, Derived("plaintext"), ""),
         ],
     },
@@ -355,6 +368,17 @@ pub const SECTIONS: &[Section] = &[
             key("delay", duration(0, MINUTE_MS), Value("\"0s\""), "\"10ms\""),
             key("method", Kind::Text, Value("\"/grpc.health.v1.Health/Check\""), "\"/pkg.Service/Method\""),
             key("request_base64", Kind::Secret, Value("\"\""), "\"CgNhYmM=\""),
+            key("request_json", Kind::Secret, Derived("request_base64"), "'{\"id\": \"7\"}'"),
+            key(
+                "descriptor_set",
+                Kind::Text,
+                Derived("the service is asked, by reflection"),
+                "\"orders.binpb\"",
+            ),
+            key("max_messages", Kind::Count { least: 1, most: 1_000_000 }, Value("1000"), "10"),
+            key("health_watch", Kind::Flag, Value("false"), "true"),
+            key("expect_status", Kind::List, Value("[\"OK\"]"), "[\"OK\", \"NOT_FOUND\"]"),
+            key("expect", Kind::Tables, Derived("nothing else is expected"), ""),
             key("health_service", Kind::Text, Value("\"\""), "\"pkg.Service\""),
             key("interval", duration(10, HOUR_MS), Value("\"1s\""), "\"1s\""),
             key("deadline", DEADLINE, Value("\"5s\""), "\"5s\""),
@@ -370,6 +394,19 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section { path: "probe.tls", keys: TLS_KEYS },
+    Section {
+        path: "probe.expect",
+        keys: &[
+            key("field", Kind::Text, Derived("another subject"), "\"items[0].name\""),
+            key("header", Kind::Text, Derived("another subject"), "\"x-served-by\""),
+            key("trailer", Kind::Text, Derived("another subject"), "\"x-region\""),
+            key("equals", Kind::Secret, Derived("any value"), "\"sg\""),
+            key("matches", Kind::Secret, Derived("any value"), "'^sg-[0-9]+$'"),
+            key("exists", Kind::Flag, Value("true"), "false"),
+            key("min", Kind::Number, Derived("no bound"), "1"),
+            key("max", Kind::Number, Derived("no bound"), "100"),
+        ],
+    },
 ];
 
 const TLS_KEYS: &[Key] = &[
@@ -386,7 +423,8 @@ pub(super) fn section(path: &str) -> Option<&'static Section> {
 
 /// How the header of a table is written, such as `[admin]` or `[[probe]]`.
 pub fn header(path: &str) -> String {
-    let listed = ["forwarder", "discovery", "node", "route", "probe", "kernel.peer"].contains(&path);
+    let listed =
+        ["forwarder", "discovery", "node", "route", "probe", "probe.expect", "kernel.peer"].contains(&path);
     if listed { format!("[[{path}]]") } else { format!("[{path}]") }
 }
 

@@ -5,6 +5,7 @@ use super::template::Template;
 use super::values::HostPort;
 use crate::model::dial::{IpVersion, ProxyPlan};
 use crate::model::discovery::DiscoveryPlan;
+use crate::model::expect::Expectations;
 use crate::model::host::Selector;
 use crate::model::plan::{Call, Connection, Mode, ServerTimingMeaning, TlsPlan};
 use insight_common::kernel::loss::Measurement;
@@ -82,6 +83,17 @@ pub struct Metrics {
     pub listen: SocketAddr,
     /// Prometheus' web configuration (TLS and basic auth). **None**: plain HTTP for everyone.
     pub web_config_file: Option<PathBuf>,
+    /// How many it takes.
+    pub connections: Connections,
+}
+
+/// How many connections a listener keeps open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// At most, in all.
+    pub most: usize,
+    /// At most from one IPv4 address or IPv6 /64.
+    pub per_peer: usize,
 }
 
 /// The listener of the API.
@@ -93,6 +105,8 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
     /// Whether the risk of an open listener beyond loopback is accepted.
     pub insecure: bool,
+    /// How many it takes.
+    pub connections: Connections,
 }
 
 /// The listener of the gRPC services: the receiver, reports, health, reflection.
@@ -117,6 +131,8 @@ pub struct Grpc {
     pub insecure: bool,
     /// **None**: plaintext HTTP/2.
     pub tls: Option<ServerTls>,
+    /// How many it takes.
+    pub connections: Connections,
 }
 
 /// TLS of a listener: PEM files.
@@ -252,6 +268,8 @@ pub struct Probe {
     pub mode: Mode,
     /// What it asks.
     pub call: Call,
+    /// What an answer must be.
+    pub expect: Expectations,
     /// Time between two samples of one connection kind.
     pub interval: Duration,
     /// After this a sample is late.

@@ -185,6 +185,18 @@ impl<'t> Table<'t> {
         })
     }
 
+    /// Any finite number.
+    pub fn number(&self, key: &str, findings: &mut Findings<'_>) -> Option<Stated<f64>> {
+        self.value(key, findings, |row, value| {
+            let read = match value {
+                DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+                DeValue::Integer(digits) => digits.as_str().parse::<f64>().ok(),
+                _ => return Err(mistyped(row, value)),
+            };
+            read.filter(|number| number.is_finite()).ok_or_else(|| out_of_range(row))
+        })
+    }
+
     /// A list of strings, each with its own place. **None**: refused.
     pub fn list(&self, key: &str, findings: &mut Findings<'_>) -> Option<Stated<Vec<String>>> {
         self.value(key, findings, |row, value| {

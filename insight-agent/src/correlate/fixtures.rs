@@ -77,6 +77,7 @@ pub(super) fn sample(plan: &Arc<ProbePlan>, finished: Instant, wait: Duration) -
         prober_wait: None,
         took: Duration::ZERO,
         stalled: Duration::ZERO,
+        answer: Default::default(),
     }
 }
 

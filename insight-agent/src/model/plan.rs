@@ -2,9 +2,12 @@
 //! collectors work from.
 
 use super::dial::{Dial, UNIX, UNIX_AUTHORITY};
+use super::expect::Expectations;
+use super::method::DescriptorSet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a probe asks.
@@ -65,6 +68,8 @@ pub struct ProbePlan {
     pub mode: Mode,
     /// The RPC, or the link that is measured without one.
     pub call: Call,
+    /// What an answer must be to count as a good one.
+    pub expect: Expectations,
     /// Where it goes and what tells the forwarding layer the way.
     pub route: RoutePlan,
     /// Time between two scheduled samples of one connection kind.
@@ -106,6 +111,9 @@ impl ProbePlan {
             }
             Call::HealthCheck { .. } => true,
             Call::Unary { request, .. } => request.len() <= SMALL_PAYLOAD_BYTES,
+            Call::Method(call) => call.request_json.len() <= SMALL_PAYLOAD_BYTES,
+            // It is sampled when its stream has to be opened, and that is when something is wrong.
+            Call::HealthWatch { .. } => false,
             Call::Link(_) => true,
         }
     }
@@ -129,7 +137,7 @@ impl ProbePlan {
     pub fn link(&self) -> Option<&LinkEnds> {
         match &self.call {
             Call::Link(ends) => Some(ends),
-            Call::Measure { .. } | Call::HealthCheck { .. } | Call::Unary { .. } => None,
+            _ => None,
         }
     }
 
@@ -173,6 +181,13 @@ pub enum Call {
         /// The serialised request message, without the gRPC length prefix.
         request: Vec<u8>,
     },
+    /// Any unary or server-streaming method whose messages are known (black-box).
+    Method(MethodCall),
+    /// `grpc.health.v1.Health/Watch`: one stream that stays open (black-box).
+    HealthWatch {
+        /// The service asked about; empty asks about the server as a whole.
+        service: String,
+    },
     /// Nothing: only round trips over this link are measured.
     Link(LinkEnds),
 }
@@ -184,10 +199,35 @@ impl Call {
             Self::Measure { .. } => "/insight.v1.Probe/Measure",
             Self::HealthCheck { .. } => "/grpc.health.v1.Health/Check",
             Self::Unary { method, .. } => method,
+            Self::Method(call) => &call.method,
+            Self::HealthWatch { .. } => "/grpc.health.v1.Health/Watch",
             Self::Link(_) => "",
         }
     }
 }
+
+/// A method that is asked in JSON.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MethodCall {
+    /// `/package.Service/Method`.
+    pub method: String,
+    /// The request message as JSON.
+    pub request_json: String,
+    /// Where its messages are described. **None**: the service is asked, by server reflection.
+    pub descriptors: Option<Arc<DescriptorSet>>,
+    /// A stream of answers is ended after this many messages, at least 1.
+    pub max_messages: usize,
+}
+
+impl std::fmt::Debug for MethodCall {
+    /// What it asks may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("MethodCall").field(&self.method).field(&self.descriptors).finish()
+    }
+}
+
+/// Messages of a stream that are read unless told otherwise.
+pub const MESSAGES_UNLESS_TOLD: usize = 1000;
 
 /// Where a probe's connection goes, and what tells the forwarding layer the way.
 #[derive(Debug, Clone, PartialEq)]
@@ -314,6 +354,7 @@ impl ProbePlan {
             target: "sg".into(),
             mode: Mode::BlackBox,
             call: Call::HealthCheck { service: String::new() },
+            expect: Expectations::default(),
             route: RoutePlan::example(address),
             interval: Duration::from_secs(1),
             jitter: 0.0,

@@ -3,8 +3,9 @@
 use super::certificate::Certificates;
 use super::connection_event::ConnectionEvent;
 use super::figure::Figure;
+use super::health::HealthEvent;
 use super::hop::HopEvidence;
-use super::outcome::Failure;
+use super::outcome::{Failure, GrpcStatus};
 use super::plan::{Connection, ProbePlan};
 use super::series::lost::Loss;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub enum ProbeEvent {
     PingInterval(Arc<ProbePlan>, Duration),
     /// The certificates of a probe's connections end at other times than was said before.
     Certificates(Arc<ProbePlan>, Certificates),
+    /// What a health watch was told, or why it is told nothing any more.
+    Health(Arc<ProbePlan>, HealthEvent),
 }
 
 /// One sample of one probe on one kind of connection.
@@ -52,6 +55,8 @@ pub struct ProbeSample {
     pub hops: HopEvidence,
     /// The receiver's own figures (white-box only).
     pub service: Option<ServiceTiming>,
+    /// What else its answer was.
+    pub answer: Answer,
     /// The two other rulers on the same connection; all that a link probe measures.
     pub rulers: Rulers,
     /// How long this prober's thread was runnable but had no CPU while the sample was under
@@ -97,6 +102,30 @@ impl ProbeSample {
         let rpc = self.phases.rpc()?;
         Some(rpc + self.phases.setup())
     }
+}
+
+/// What an answer was, beyond having come.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answer {
+    /// The gRPC status of a good answer: OK, or another one that is expected.
+    pub status: GrpcStatus,
+    /// When a stream's messages came. **None**: the method answers with one message, or with an error.
+    pub stream: Option<StreamTiming>,
+    /// The messages themselves, if the probe was told to keep them.
+    pub messages: Vec<serde_json::Value>,
+}
+
+/// When the messages of one stream came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamTiming {
+    /// How many came.
+    pub messages: u64,
+    /// From the start of the request to the first one. **None**: there was none.
+    pub first_message: Option<Duration>,
+    /// The longest time between one message and the next. **None**: fewer than two came.
+    pub largest_gap: Option<Duration>,
+    /// The stream was ended after as many messages as the probe reads at most, without trailers.
+    pub cut: bool,
 }
 
 /// The phases of a probe, in order. **None**: the phase was not reached, or this kind of

@@ -48,6 +48,7 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         target: args.address.clone(),
         mode,
         call,
+        expect: Default::default(),
         route: RoutePlan {
             name: args.address.clone(),
             authority: args.authority.clone().unwrap_or_else(|| address.authority()),

@@ -111,6 +111,15 @@ impl Opening {
     }
 }
 
+/// What a connection shows to those it passes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keys<'a> {
+    /// To the proxy.
+    pub(super) proxy: Option<&'a Basic>,
+    /// To the next hop; and what that has to show.
+    pub(super) tls: Option<&'a RouteTls>,
+}
+
 /// Before what, and what is told to whom, while a connection is opened.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {

@@ -18,7 +18,7 @@ use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass};
 use crate::model::plan::{Connection, ProbePlan};
-use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
+use crate::model::sample::{Answer, Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
 use crate::secret::Basic;
 use bytes::Bytes;
@@ -136,6 +136,7 @@ impl LinkProbe {
             prober_wait,
             took,
             stalled,
+            answer: Answer::default(),
         };
         let own_part = own_part(&sample);
         sample.outcome = match (attempt.failure, attempt.rulers.ping) {

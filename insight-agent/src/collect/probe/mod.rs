@@ -6,6 +6,7 @@
 
 mod beat;
 mod call;
+mod calls;
 mod clocked_io;
 mod connect;
 mod event_log;

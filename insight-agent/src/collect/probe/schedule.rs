@@ -1,10 +1,11 @@
 //! When is each probe sent? Open loop: on its own schedule, whatever became of the ones before.
 
 use super::beat::Beat;
+use super::calls::watch::HealthWatch;
 use super::link::LinkProbe;
 use super::outbox::Outbox;
 use super::session::{Probe, ProbeError};
-use crate::model::plan::{Connection, Mode, ProbePlan};
+use crate::model::plan::{Call, Connection, Mode, ProbePlan};
 use crate::model::sample::{ProbeEvent, ProbeSample};
 use crate::model::series::lost::Loss;
 use std::collections::HashMap;
@@ -185,6 +186,10 @@ impl Running {
         for (probe, connection, phase) in staggered(&probes) {
             let Some(alive) = self.probes.get(&probe.plan().name) else { continue };
             let (retired, outbox) = (alive.subscribe(), Arc::clone(&self.outbox));
+            if matches!(**probe, Work::Watch(_)) {
+                self.schedules.spawn(keep_watch(Arc::clone(probe), phase, outbox, retired));
+                continue;
+            }
             self.schedules.spawn(run(Arc::clone(probe), connection, phase, outbox, retired));
         }
     }
@@ -200,6 +205,7 @@ impl Running {
 /// A probe of either kind.
 enum Work {
     Rpc(Box<Probe>),
+    Watch(Box<HealthWatch>),
     Link(LinkProbe),
 }
 
@@ -207,6 +213,9 @@ impl Work {
     fn new(plan: &Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let plan = Arc::clone(plan);
         match plan.mode {
+            Mode::BlackBox if matches!(plan.call, Call::HealthWatch { .. }) => {
+                HealthWatch::new(plan).map(|watch| Self::Watch(Box::new(watch)))
+            }
             Mode::BlackBox | Mode::WhiteBox => Probe::new(plan).map(|probe| Self::Rpc(Box::new(probe))),
             Mode::Link => LinkProbe::new(plan).map(Self::Link),
         }
@@ -215,6 +224,7 @@ impl Work {
     fn plan(&self) -> &Arc<ProbePlan> {
         match self {
             Self::Rpc(probe) => probe.plan(),
+            Self::Watch(watch) => watch.plan(),
             Self::Link(probe) => probe.plan(),
         }
     }
@@ -222,7 +232,7 @@ impl Work {
     fn has_room(&self, connection: Connection) -> bool {
         match self {
             Self::Rpc(probe) => probe.has_room(connection),
-            Self::Link(_) => true,
+            Self::Link(_) | Self::Watch(_) => true,
         }
     }
 
@@ -236,6 +246,8 @@ impl Work {
                 let (sample, losses) = probe.sample(connection, scheduled).await;
                 (Some(sample), losses)
             }
+            // It keeps no schedule: see `keep_watch`.
+            Self::Watch(_) => (None, Vec::new()),
             Self::Link(probe) => probe.sample(connection, scheduled).await,
         }
     }
@@ -247,6 +259,9 @@ impl Work {
         let (events, ping_interval, certificates) = match self {
             Self::Rpc(probe) => {
                 (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
+            }
+            Self::Watch(watch) => {
+                (watch.take_events(connection), watch.take_ping_interval(), watch.take_certificates())
             }
             Self::Link(probe) => {
                 (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
@@ -327,5 +342,25 @@ async fn run(
     let drained = timeout(patience, async { while samples.join_next().await.is_some() {} });
     if drained.await.is_err() {
         samples.shutdown().await;
+    }
+}
+
+/// A health watch, which begins after `phase`, stays, and ends with its retirement.
+async fn keep_watch(work: Arc<Work>, phase: Duration, outbox: Arc<Outbox>, mut retired: watch::Receiver<()>) {
+    let Work::Watch(watch) = &*work else { return };
+    let watching = async {
+        tokio::time::sleep(phase).await;
+        watch
+            .keep(|event| {
+                outbox.send(event);
+                work.report_connections(Connection::Reused, &outbox);
+            })
+            .await;
+    };
+    tokio::select! {
+        biased;
+        // Who drops the watch closes its connection, and with it the stream.
+        _ = retired.changed() => {}
+        () = watching => {}
     }
 }

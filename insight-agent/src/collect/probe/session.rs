@@ -1,7 +1,8 @@
 //! A probe at work: its connections, and one sample at a time.
 
-use super::call::{CallEnd, HeadError, RequestHead, call};
-use super::connect::{self, NotOpened, Opening};
+use super::call::{CallEnd, HeadError, call};
+use super::calls::Asked;
+use super::connect::{self, Keys, NotOpened, Opening};
 use super::event_log::EventLog;
 use super::failure;
 use super::ping::PingPolicy;
@@ -19,6 +20,7 @@ use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
 use crate::secret::Basic;
+use bytes::Bytes;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +38,7 @@ static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 pub struct Probe {
     plan: Arc<ProbePlan>,
-    head: RequestHead,
+    asked: Asked,
     tls: Option<RouteTls>,
     proxy: Option<Basic>,
     slots: Slots,
@@ -106,7 +108,7 @@ impl Probe {
     /// # Errors
     /// See [`ProbeError`].
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
-        let head = RequestHead::new(&plan)?;
+        let asked = Asked::new(&plan)?;
         let route = &plan.route;
         let tls = route
             .tls
@@ -116,12 +118,23 @@ impl Probe {
         let pings = PingPolicy::new(plan.interval);
         let slots = Slots::new(plan.slots, plan.most_in_flight(Connection::Reused));
         let proxy = credentials(&plan.route)?;
-        Ok(Self { plan, head, tls, proxy, slots, pings, events: Events::default() })
+        Ok(Self { plan, asked, tls, proxy, slots, pings, events: Events::default() })
+    }
+
+    fn keys(&self) -> Keys<'_> {
+        Keys { proxy: self.proxy.as_ref(), tls: self.tls.as_ref() }
     }
 
     /// The plan it works from.
     pub fn plan(&self) -> &Arc<ProbePlan> {
         &self.plan
+    }
+
+    /// Keeps the messages of answers in its samples, if it asks in JSON: for people who look at one sample.
+    #[must_use]
+    pub fn keeping_answers(mut self) -> Self {
+        self.asked.keep_answers();
+        self
     }
 
     /// What happened on its connections of this kind since the last call.
@@ -157,6 +170,11 @@ impl Probe {
         let start = Instant::now();
         let wait_before = read_thread_wait();
         let Watched { output: attempt, took, stalled } = watched(async {
+            // What there is to be asked is no part of a sample's latency, so its patience starts behind it.
+            if let Err(failure) = self.asked.ready(&self.plan, self.keys()).await {
+                return not_opened(Phases::default(), failure, Vec::new());
+            }
+            let start = Instant::now();
             match connection {
                 Connection::Fresh => self.fresh(start).await,
                 Connection::Reused => self.reused(start).await,
@@ -166,7 +184,9 @@ impl Probe {
         let wait = read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
         let lag = start.saturating_duration_since(scheduled);
         let cost = Cost { lag, wait, took, stalled };
-        self.assemble(connection, cost, attempt)
+        let assembled = self.assemble(connection, cost, attempt);
+        self.asked.learn(&assembled.0);
+        assembled
     }
 
     fn assemble(
@@ -192,6 +212,7 @@ impl Probe {
             opened,
             hops: end.hops,
             service: end.service,
+            answer: end.answer,
             rulers,
             prober_wait: cost.wait,
             took: cost.took,
@@ -318,7 +339,8 @@ impl Probe {
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
         let sequence = NEXT_SEQUENCE.fetch_add(1, Ordering::Relaxed);
         let (send, clock, ended) = (session.send.clone(), &session.clock, &session.ended);
-        let mut end = call(&self.plan, &self.head, send, clock, ended, sequence, give_up).await;
+        let head = self.asked.head();
+        let mut end = call(&self.plan, &head, send, clock, ended, sequence, give_up).await;
         if let Err(failure) = &mut end.result
             && (failure.class, failure.phase) == (FailureClass::Deadline, FailurePhase::Wait)
             && read_tcp_info(session.socket.as_fd()).not_sent.is_some_and(|bytes| bytes > 0)
@@ -341,6 +363,8 @@ fn not_opened(setup: Phases, failure: Failure, losses: Vec<(&'static str, Loss)>
             result: Err(failure),
             hops: HopEvidence::default(),
             service: None,
+            answer: Default::default(),
+            message: Bytes::new(),
             losses,
             unprocessed: false,
             silent: false,

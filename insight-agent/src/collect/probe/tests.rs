@@ -2,6 +2,7 @@
 
 use super::session::Probe;
 use crate::collect::host::schedstat::read_thread_wait;
+use crate::door::{Door, Limits};
 use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan, TlsPlan};
 use crate::model::sample::{Outcome, ProbeEvent, ProbeSample};
@@ -40,6 +41,7 @@ pub(super) async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
         tls: tls.map(|tls| load_tls(&tls).unwrap()),
         thread_wait: read_thread_wait,
         reports: None,
+        door: Door::new(Limits::new(256, 256)),
     };
     tokio::spawn(serve_grpc(listener, options, Drill::default(), std::future::pending()));
     address
@@ -267,7 +269,8 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
             ProbeEvent::Lost(..)
             | ProbeEvent::Connection(..)
             | ProbeEvent::PingInterval(..)
-            | ProbeEvent::Certificates(..) => {}
+            | ProbeEvent::Certificates(..)
+            | ProbeEvent::Health(..) => {}
         }
     }
     tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();

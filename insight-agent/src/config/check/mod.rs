@@ -1,7 +1,9 @@
 //! From the tree of a file to settings: one file per sort of table, and here what concerns several.
 
+mod black_box;
 mod dial;
 pub(super) mod discovery;
+mod expect;
 mod host;
 mod kernel;
 mod link;

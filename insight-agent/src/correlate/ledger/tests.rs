@@ -61,6 +61,7 @@ pub(super) fn sample(
         ping: false,
         max_in_flight: 1,
         void_share: 0.5,
+        expect: Default::default(),
     };
     ProbeSample {
         plan: Arc::new(plan),
@@ -86,6 +87,7 @@ pub(super) fn sample(
         prober_wait: None,
         took: Duration::ZERO,
         stalled: Duration::ZERO,
+        answer: Default::default(),
     }
 }
 

@@ -111,7 +111,9 @@ impl Aggregator {
             return 0;
         }
         self.probes.entry(&plan.name, sample.connection).add(sample);
-        if !sample.is_measurement() || !carries_path(plan, sample.connection) {
+        // How long a stream lasts is its service's business, and no latency of the path.
+        let is_stream = sample.answer.stream.is_some();
+        if !sample.is_measurement() || is_stream || !carries_path(plan, sample.connection) {
             return 0;
         }
         self.latencies.add(sample);

@@ -6,14 +6,17 @@
 pub mod agent;
 pub mod connections;
 pub mod discovery;
+pub mod health;
 pub mod host;
 pub mod kernel;
 pub mod link;
+pub mod listener;
 pub mod lost;
 pub mod path;
 pub mod probe;
 pub mod service;
 pub mod sockets;
+pub mod stream;
 
 /// What kind of Prometheus metric a series is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,6 +116,8 @@ const SECTIONS: &[&[Section]] = &[
         section!(path),
         section!(probe),
         section!(connections),
+        section!(stream),
+        section!(health),
         section!(service),
         section!(link),
         section!(sockets),
@@ -121,6 +126,7 @@ const SECTIONS: &[&[Section]] = &[
     &[
         section!(lost),
         section!(agent),
+        section!(listener),
         section!(discovery),
         section!(host / cpu),
         section!(host / system),

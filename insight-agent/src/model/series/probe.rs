@@ -48,7 +48,7 @@ pub const PHASE: Series = Series {
 /// How probes ended.
 pub const RESULTS: Series = Series {
     name: "insight_probe_results_total",
-    help: "Probes that ended, by gRPC status; OK includes late and voided answers, while a failure that is voided is in none. Of link probes, fresh are the handshakes and reused the PINGs.",
+    help: "Probes that ended, by gRPC status; OK includes late and voided answers, UNKNOWN those that are OK and not what is expected, while a failure that is voided is in none. Of link probes, fresh are the handshakes and reused the PINGs.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("status", &GrpcStatus::NAMES)],
     bound: "probes x connections (2) x statuses that occurred (17)",
@@ -68,7 +68,7 @@ pub const FAILURES: Series = Series {
         closed("class", &FailureClass::NAMES),
         closed("phase", &FailurePhase::NAMES),
     ],
-    bound: "probes x connections (2) x pairs of class (15) and phase (9) that occurred, at most 30 of which go together",
+    bound: "probes x connections (2) x pairs of class (17) and phase (10) that occurred, at most 32 of which go together",
 };
 
 /// What happened to connections, besides answers.

@@ -8,22 +8,27 @@ mod connections;
 mod discovery;
 mod families;
 mod gauges;
+mod health;
 mod host;
 mod join;
 mod kernel;
 mod links;
+mod listeners;
 mod numbers;
 mod probes;
 mod registry;
+mod streams;
 mod summaries;
 #[cfg(test)]
 mod tests;
 
 pub use gauges::AgentLabels;
+pub use listeners::Doors;
 
 use crate::model::certificate::{Certificates, TlsLooked};
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
+use crate::model::health::HealthEvent;
 use crate::model::host::HostSnapshot;
 use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
@@ -39,15 +44,18 @@ use connections::Connections;
 use discovery::Discoveries;
 use families::{CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
+use health::Health;
 use host::{Host, HostCollector};
 use kernel::{KernelCollector, Sockets};
 use links::Links;
+use listeners::Listeners;
 use probes::Probes;
 use prometheus::IntCounter;
 use registry::Registry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use streams::Streams;
 
 /// The content type of what [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -74,6 +82,9 @@ pub struct Metrics {
     connections: Connections,
     links: Links,
     discoveries: Discoveries,
+    health: Health,
+    streams: Streams,
+    listeners: Arc<Listeners>,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
     host: Arc<Host>,
@@ -107,6 +118,9 @@ impl Metrics {
             connections: Connections::register(&registry, plans),
             links: Links::register(&registry, plans),
             discoveries: Discoveries::register(&registry),
+            health: Health::register(&registry),
+            streams: Streams::register(&registry),
+            listeners: Listeners::register(&registry),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             plans: Mutex::new(plans.to_vec()),
             lost: LOST.register(&registry),
@@ -131,6 +145,7 @@ impl Metrics {
         self.probes.observe(sample);
         self.connections.observe(sample);
         self.links.observe(sample);
+        self.streams.observe(sample);
         if sample.is_voided() {
             self.lost("probe", Loss::Voided, 1);
         }
@@ -153,6 +168,8 @@ impl Metrics {
         self.connections.set_plans(plans);
         self.links.set_plans(plans);
         self.gauges.set_plans(plans);
+        self.health.set_plans(plans);
+        self.streams.set_plans(plans);
         let old: HashMap<_, _> = before.iter().map(|plan| (plan.name.as_str(), plan)).collect();
         // Its segments are named along the route: another route has others.
         let stay: HashSet<[&str; 3]> = plans
@@ -178,6 +195,11 @@ impl Metrics {
     /// have no series any more.
     pub fn publish_discoveries(&self, states: Vec<DiscoveryState>) {
         self.discoveries.show(states);
+    }
+
+    /// Shows how these listeners fare from now on.
+    pub fn show_listeners(&self, doors: Doors) {
+        self.listeners.show(doors);
     }
 
     /// Counts a look-up of a discovery that brought no roster.
@@ -225,6 +247,11 @@ impl Metrics {
     /// Counts what became of TLS files that were other ones than before.
     pub fn tls_files_looked_at(&self, looked: TlsLooked) {
         self.connections.looked(looked);
+    }
+
+    /// Counts what a health watch was told, or that it is told nothing any more.
+    pub fn health(&self, plan: &Arc<ProbePlan>, event: &HealthEvent) {
+        self.health.take(plan, event);
     }
 
     /// Shows the least time between two PINGs of a probe whose next hop asked for fewer.

@@ -242,12 +242,12 @@ impl Handles {
                 self.failure(families, failure).inc();
             }
             Outcome::Late => {
-                self.result(families, GrpcStatus::Ok).inc();
+                self.result(families, sample.answer.status).inc();
                 if let Some(rpc) = &self.rpc {
                     rpc.late.inc();
                 }
             }
-            Outcome::Ok | Outcome::Voided(None) => self.result(families, GrpcStatus::Ok).inc(),
+            Outcome::Ok | Outcome::Voided(None) => self.result(families, sample.answer.status).inc(),
             // Nobody answered, and nobody is to blame but this prober.
             Outcome::Voided(Some(_)) => {}
         }

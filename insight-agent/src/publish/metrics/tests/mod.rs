@@ -89,6 +89,7 @@ fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
         prober_wait: None,
         took: Duration::ZERO,
         stalled: Duration::ZERO,
+        answer: Default::default(),
     }
 }
 

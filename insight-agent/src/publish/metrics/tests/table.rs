@@ -2,6 +2,7 @@
 
 use super::exposition::{Labels, Type};
 use super::*;
+use crate::door::{Door, Limits};
 use crate::model::certificate::Certificates;
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use crate::model::discovery::state::Success;
@@ -40,6 +41,7 @@ fn full() -> Metrics {
     state.endpoints = Some(3);
     state.success = Some(Success { at: Instant::now(), since_epoch: Some(WINDOW) });
     metrics.publish_discoveries(vec![state]);
+    metrics.show_listeners(vec![("grpc", Door::new(Limits::new(2, 1)))]);
     metrics
 }
 
