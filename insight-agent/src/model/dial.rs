@@ -1,6 +1,5 @@
 //! How the connections of a route reach their next hop: over which addresses, and through which proxy.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What the address of a UNIX socket starts with, where a host name would stand.
@@ -31,12 +30,12 @@ pub enum IpVersion {
 }
 
 impl IpVersion {
-    /// Whether this address is one of them.
-    pub fn admits(self, ip: IpAddr) -> bool {
+    /// Whether an address is one of them, if it is an IPv6 one or, else, an IPv4 one.
+    pub fn admits(self, is_ipv6: bool) -> bool {
         match self {
             Self::Any => true,
-            Self::V4 => ip.is_ipv4(),
-            Self::V6 => ip.is_ipv6(),
+            Self::V4 => !is_ipv6,
+            Self::V6 => is_ipv6,
         }
     }
 
@@ -75,11 +74,10 @@ mod tests {
 
     #[test]
     fn each_version_admits_its_own_addresses_and_any_admits_both() {
-        let (v4, v6): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "::1".parse().unwrap());
         for (version, expected) in
             [(IpVersion::Any, [true, true]), (IpVersion::V4, [true, false]), (IpVersion::V6, [false, true])]
         {
-            assert_eq!([version.admits(v4), version.admits(v6)], expected, "{version:?}");
+            assert_eq!([version.admits(false), version.admits(true)], expected, "{version:?}");
         }
     }
 

@@ -109,3 +109,13 @@ fn questions_for_reports_do_not_go_where_probes_do_not() {
     assert_eq!(ways(&inserted(ROUTE, "proxy = \"http://p:1\"")), 0);
     assert_eq!(ways(&replaced(6, "address = \"unix:@mediary\"")), 0);
 }
+
+#[test]
+fn a_health_watch_has_one_stream_and_no_slots() {
+    let text = inserted(17, "health_watch = true\nreused_connections = 2");
+    one_error(
+        &text,
+        "19: probe.reused_connections = 2: a health watch has none",
+        "remove reused_connections",
+    );
+}

@@ -14,6 +14,7 @@ const NAMED_FILES: [&str; 11] = [
     "web.yml",
     "admin.token",
     "report.token",
+    "proxy.auth",
     "report-sg.token",
     "consul.token",
     "kubernetes.token",
@@ -42,7 +43,8 @@ fn folder_with(text: &str) -> tempfile::TempDir {
     fs::create_dir(folder.path().join("tls")).unwrap();
     for name in NAMED_FILES {
         let path = folder.path().join(name);
-        fs::write(&path, "content").unwrap();
+        // One of them has to hold user:password.
+        fs::write(&path, "some:content").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     fs::write(folder.path().join("insight.toml"), text).unwrap();

@@ -224,7 +224,7 @@ async fn connect_tcp(attempt: &mut Attempt<'_>, phases: &mut Phases) -> Result<T
             let found = answer.addresses.map_err(|error| failure::dns(attempt.plan, &error))?;
             phases.dns = Some(took);
             let version = route.dial.ip;
-            let admitted: Vec<_> = found.iter().filter(|ip| version.admits(**ip)).collect();
+            let admitted: Vec<_> = found.iter().filter(|ip| version.admits(ip.is_ipv6())).collect();
             if admitted.is_empty() && !found.is_empty() {
                 let what =
                     format!("the name has {} addresses, and none of {}", found.len(), version.as_str());

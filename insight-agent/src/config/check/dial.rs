@@ -104,7 +104,7 @@ fn refuse_unix(table: &Table<'_>, is_link: bool, ip: &Stated<Ip>, findings: &mut
 fn refuse_literal(literal: IpAddr, ip: &Stated<Ip>, findings: &mut Findings<'_>) {
     let of = if literal.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
     let is_wrong = match ip.value {
-        Ip::One(version) => !version.admits(literal),
+        Ip::One(version) => !version.admits(literal.is_ipv6()),
         Ip::Both => true,
     };
     if is_wrong {
