@@ -2,6 +2,7 @@
 
 use crate::correlate::measurements::measurement_states;
 use crate::correlate::totals::Totals;
+use crate::model::health::HealthEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::status::{
@@ -76,6 +77,10 @@ impl Board {
 
     pub(super) fn skip(&self, plan: &Arc<ProbePlan>, connection: Connection) {
         self.shown().totals.skip(plan, connection);
+    }
+
+    pub(super) fn health(&self, plan: &Arc<ProbePlan>, event: &HealthEvent) {
+        self.shown().totals.health(plan, event, Instant::now());
     }
 
     pub(super) fn show(&self, window: Window, measurements: Vec<MeasurementStatus>) {

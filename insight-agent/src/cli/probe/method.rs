@@ -71,7 +71,8 @@ pub(super) fn stream_line(out: &mut String, sample: &ProbeSample) {
     };
     let (first, gap) = (figure(stream.first_message), figure(stream.largest_gap));
     let cut = if stream.cut { ", then cut off" } else { "" };
-    let _ = writeln!(out, "stream: {} messages{cut}, first after {first}, largest gap {gap}", stream.messages);
+    let _ =
+        writeln!(out, "stream: {} messages{cut}, first after {first}, largest gap {gap}", stream.messages);
 }
 
 /// The messages of the last answer that has any.

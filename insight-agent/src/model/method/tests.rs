@@ -55,7 +55,10 @@ fn what_does_not_fit_is_told_with_its_place_and_never_with_its_value() {
 #[test]
 fn services_and_methods_that_are_not_there_are_answered_with_those_that_are() {
     let error = |name| method(name, "{}").unwrap_err().to_string();
-    assert_eq!(error("/shop.v1.Shopp/Get"), "there is no service \"shop.v1.Shopp\" (there are: shop.v1.Shop)");
+    assert_eq!(
+        error("/shop.v1.Shopp/Get"),
+        "there is no service \"shop.v1.Shopp\" (there are: shop.v1.Shop)"
+    );
     let text = error("/shop.v1.Shop/Gte");
     assert_eq!(text, "the service \"shop.v1.Shop\" has no method \"Gte\" (it has: Get, List, Upload)");
     assert!(error("/shop.v1.Shop/Upload").contains("takes a stream of requests"));
@@ -89,7 +92,8 @@ fn answers_become_json_with_the_descriptors_names() {
 
 #[test]
 fn rules_are_held_against_the_answers_message() {
-    for good in ["items[0].item_name", "items[3].itemName", "labels.a", "labels[\"x.y\"]", "kind", "made_at"] {
+    for good in ["items[0].item_name", "items[3].itemName", "labels.a", "labels[\"x.y\"]", "kind", "made_at"]
+    {
         let method = with_rule(good).unwrap_or_else(|error| panic!("{good}: {error}"));
         assert!(!method.expect().fields().next().unwrap().to_string().contains("itemName"), "{good}");
     }

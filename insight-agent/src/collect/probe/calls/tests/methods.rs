@@ -97,7 +97,7 @@ async fn what_does_not_fit_the_service_is_told_with_its_place() {
     if let Call::Method(call) = &mut other.call {
         call.method = "/shop.v2.Shop/Get".to_owned();
     }
-    is_schema(failure(&sample(other).await), GrpcStatus::NotFound, "reflection says NOT_FOUND");
+    is_schema(failure(&sample(other).await), GrpcStatus::NotFound, "its reflection says NOT_FOUND");
 }
 
 #[tokio::test]
@@ -129,7 +129,10 @@ async fn fields_headers_and_trailers_are_held_against_their_rules() {
     let cases = [
         (header("shop-2"), "header x-served-by is \"shop-1\", and must be \"shop-2\""),
         (expecting(get(), Subject::Trailer("x-region".into()), "sg"), "trailer x-region is not there"),
-        (expecting(get(), field("items[0].amount"), "4"), "field items[0].amount is \"3\", and must be \"4\""),
+        (
+            expecting(get(), field("items[0].amount"), "4"),
+            "field items[0].amount is \"3\", and must be \"4\"",
+        ),
     ];
     for (plan, text) in cases {
         let sample = sample(plan).await;

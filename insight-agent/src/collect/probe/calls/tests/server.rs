@@ -42,9 +42,8 @@ pub(super) async fn serve(reflection: Reflection) -> (SocketAddr, Counts) {
     let address = listener.local_addr().unwrap();
     let counts = Counts::default();
     let descriptors = shop();
-    let builder = || {
-        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(&descriptors)
-    };
+    let builder =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(&descriptors);
     let v1 = (reflection == Reflection::V1).then(|| builder().build_v1().unwrap());
     let v1alpha = (reflection == Reflection::V1Alpha).then(|| builder().build_v1alpha().unwrap());
     let counting = counts.clone();
