@@ -24,7 +24,7 @@ pub struct Status {
     /// Every `[[discovery]]`, in the order of the configuration.
     #[serde(default)]
     pub discovery: Vec<DiscoveryStatus>,
-    /// TLS files of probes, nodes and discoveries, each set once however many use it.
+    /// TLS files of probes and nodes, each set once however many use it.
     #[serde(default)]
     pub tls_files: Vec<TlsFilesStatus>,
     /// Every measurement, and why it is not active if it is not.

@@ -1,4 +1,4 @@
-//! Opening a connection: dns, connect, tls and http2, each timed on its own.
+//! Opening a connection: dns, connect, tunnel, tls and http2, each timed on its own.
 
 use super::clocked_io::{Begun, ClockedIo, IoClock};
 use super::event_log::EventLog;

@@ -98,10 +98,11 @@ pub(super) fn connect_unix(plan: &ProbePlan, error: &io::Error) -> Failure {
 /// The proxy gave no tunnel.
 pub(super) fn tunnel(plan: &ProbePlan, proxy: &ProxyPlan, error: &TunnelError) -> Failure {
     let (status, class, advice) = match error {
-        TunnelError::Refused { code: 407, .. } if proxy.auth_file.is_some() => {
+        // To a wrong password tinyproxy says 401, as if it were the next hop.
+        TunnelError::Refused { code: 401 | 407, .. } if proxy.auth_file.is_some() => {
             (GrpcStatus::Unavailable, FailureClass::Proxy, "check the user and password in proxy_auth_file")
         }
-        TunnelError::Refused { code: 407, .. } => {
+        TunnelError::Refused { code: 401 | 407, .. } => {
             (GrpcStatus::Unavailable, FailureClass::Proxy, "it asks for a password: set proxy_auth_file")
         }
         TunnelError::Refused { code: 403 | 405, .. } => {

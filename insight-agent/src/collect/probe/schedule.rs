@@ -229,6 +229,13 @@ impl Work {
         }
     }
 
+    fn has_room(&self, connection: Connection) -> bool {
+        match self {
+            Self::Rpc(probe) => probe.has_room(connection),
+            Self::Link(_) | Self::Watch(_) => true,
+        }
+    }
+
     async fn sample(
         &self,
         connection: Connection,
@@ -312,7 +319,7 @@ async fn run(
             () = tokio::time::sleep_until(scheduled.into()) => {}
         }
         while samples.try_join_next().is_some() {}
-        if in_flight.load(Ordering::Relaxed) >= most_in_flight {
+        if in_flight.load(Ordering::Relaxed) >= most_in_flight || !probe.has_room(connection) {
             outbox.send(ProbeEvent::Skipped(Arc::clone(&plan), connection));
         } else {
             in_flight.fetch_add(1, Ordering::Relaxed);

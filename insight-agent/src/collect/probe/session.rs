@@ -116,7 +116,7 @@ impl Probe {
             .map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls))
             .transpose()?;
         let pings = PingPolicy::new(plan.interval);
-        let slots = Slots::new(plan.slots);
+        let slots = Slots::new(plan.slots, plan.most_in_flight(Connection::Reused));
         let proxy = credentials(&plan.route)?;
         Ok(Self { plan, asked, tls, proxy, slots, pings, events: Events::default() })
     }
@@ -140,6 +140,12 @@ impl Probe {
     /// What happened on its connections of this kind since the last call.
     pub fn take_events(&self, connection: Connection) -> Vec<(ConnectionEvent, u64)> {
         self.events.of(connection).take()
+    }
+
+    /// Whether a sample may begin now, as far as its connection's slot decides that: of several each has its
+    /// share of `max_in_flight`. One that has none left is passed over.
+    pub fn has_room(&self, connection: Connection) -> bool {
+        connection == Connection::Fresh || self.slots.has_room()
     }
 
     /// When the certificates of its connections end, if that is another time than at the last call.
@@ -247,8 +253,8 @@ impl Probe {
     }
 
     async fn reused(&self, start: Instant) -> Attempt {
-        let (index, slot) = self.slots.next();
-        let index = self.plan.slot(index);
+        let slot = self.slots.next();
+        let index = self.plan.slot(slot.index);
         let mut deadline = start + self.plan.deadline;
         let mut losses = Vec::new();
         // A request that a server promised not to have looked at is sent once more, as gRPC clients

@@ -17,6 +17,7 @@ use crate::model::series::lost::Loss;
 use crate::secret::Basic;
 use bytes::Bytes;
 use h2::client::SendRequest;
+use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,18 +98,56 @@ pub(super) struct Way<'a> {
 pub(super) struct Slots {
     slots: Box<[Slot]>,
     next: AtomicUsize,
+    /// Most samples under way on one of several: else one that hangs would take the places of all.
+    share: usize,
+}
+
+/// A slot for the time of a sample on it.
+pub(super) struct Turn<'a> {
+    /// Its number, from 0.
+    pub(super) index: usize,
+    slot: &'a Slot,
+}
+
+impl Deref for Turn<'_> {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        self.slot
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.slot.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Slots {
-    /// So many, none of them open. 0 counts as 1.
-    pub(super) fn new(count: usize) -> Self {
-        Self { slots: (0..count.max(1)).map(|_| Slot::default()).collect(), next: AtomicUsize::new(0) }
+    /// So many, none of them open, of a probe with at most so many samples under way. 0 counts as 1.
+    pub(super) fn new(count: usize, most_in_flight: usize) -> Self {
+        let slots: Box<[_]> = (0..count.max(1)).map(|_| Slot::default()).collect();
+        let share = most_in_flight.div_ceil(slots.len()).max(1);
+        Self { slots, next: AtomicUsize::new(0), share }
     }
 
-    /// The slot whose turn it is, and its number from 0.
-    pub(super) fn next(&self) -> (usize, &Slot) {
+    /// The slot whose turn it is.
+    pub(super) fn next(&self) -> Turn<'_> {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
-        (index, &self.slots[index])
+        let slot = &self.slots[index];
+        slot.under_way.fetch_add(1, Ordering::Relaxed);
+        Turn { index, slot }
+    }
+
+    /// Whether the slot whose turn it is may take one more sample. One that may not is passed over.
+    pub(super) fn has_room(&self) -> bool {
+        let turn = self.next.load(Ordering::Relaxed);
+        let under_way = self.slots[turn % self.slots.len()].under_way.load(Ordering::Relaxed);
+        let has_room = self.slots.len() == 1 || under_way < self.share;
+        if !has_room {
+            self.next.fetch_add(1, Ordering::Relaxed);
+        }
+        has_room
     }
 }
 
@@ -116,6 +155,8 @@ impl Slots {
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     held: Mutex<Held>,
+    /// Samples on it.
+    under_way: AtomicUsize,
     /// How far whoever holds that lock has come.
     opening: Opening,
 }

@@ -1,10 +1,10 @@
 //! Several reused connections of one probe: each has its own fate.
 
-use super::Probe;
 use super::tests::{failed, plan};
+use super::{Probe, Prober, ReadyProbes};
 use crate::model::outcome::FailureClass;
 use crate::model::plan::{Call, Connection, Mode, ProbePlan};
-use crate::model::sample::{Outcome, ProbeSample};
+use crate::model::sample::{Outcome, ProbeEvent, ProbeSample};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,6 +97,33 @@ async fn a_slot_that_cannot_open_its_connection_holds_up_no_other_one() {
     assert!(!stuck.is_finished(), "the others did not wait for it");
     let stuck = stuck.await.unwrap();
     assert_eq!((stuck.slot, failed(&stuck).0), (Some(1), FailureClass::NoSettings));
+}
+
+#[tokio::test]
+async fn a_slot_that_hangs_takes_its_share_of_the_places_and_no_more() {
+    static FATES: [Fate; 2] = [Fate::Ignored, Fate::Answered(Duration::ZERO)];
+    let plan = ProbePlan {
+        interval: Duration::from_millis(10),
+        deadline: Duration::from_secs(20),
+        max_in_flight: 4,
+        ..several(server(&FATES).await, 2)
+    };
+    let (events, mut received) = tokio::sync::mpsc::channel(1024);
+    let ready = ReadyProbes::new(&[Arc::new(plan)]).unwrap();
+    let prober = Prober::start(ready, events, Arc::new(|| ())).unwrap();
+    let (mut good, mut skipped) = (0, 0);
+    // With all places taken by the hanging slot nothing would be sent until its deadline has passed.
+    while good < 20 || skipped < 5 {
+        match tokio::time::timeout(Duration::from_secs(10), received.recv()).await.unwrap().unwrap() {
+            ProbeEvent::Sample(sample) => {
+                assert_eq!((&sample.outcome, sample.slot), (&Outcome::Ok, Some(1)));
+                good += 1;
+            }
+            ProbeEvent::Skipped(..) => skipped += 1,
+            _ => {}
+        }
+    }
+    tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
 }
 
 #[tokio::test]

@@ -70,9 +70,9 @@ impl Shared {
     /// The files of a plan, loaded now unless somebody uses the very same already. Blocking.
     pub(super) fn of(of: &str, plan: &TlsPlan) -> Result<Arc<Self>, TlsError> {
         let files = (plan.ca_file.clone(), plan.client_identity.clone());
-        // Held while files are read: who comes next for the same ones finds them loaded.
-        let mut store = store();
-        if let Some(shared) = store.get(&files).and_then(Weak::upgrade) {
+        // Nobody holds the store while files are read: they may be on a file system that hangs.
+        let known = store().get(&files).and_then(Weak::upgrade);
+        if let Some(shared) = known {
             let seen = look(&shared.plan);
             let is_known = shared.loaded().seen == seen;
             if !is_known {
@@ -85,6 +85,11 @@ impl Shared {
         let (config, ends) = read(of, &plan)?;
         let loaded = Loaded { config, ends, at: Instant::now(), seen, failures: 0, failed: None };
         let shared = Arc::new(Self { of: of.to_owned(), plan, loaded: RwLock::new(loaded) });
+        let mut store = store();
+        if let Some(other) = store.get(&files).and_then(Weak::upgrade) {
+            // Somebody was faster.
+            return Ok(other);
+        }
         store.retain(|_, shared| shared.strong_count() > 0);
         store.insert(files, Arc::downgrade(&shared));
         Ok(shared)

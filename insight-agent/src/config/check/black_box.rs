@@ -27,9 +27,18 @@ pub(super) const KEYS: [&str; 9] = [
     "expect_status",
     "expect",
 ];
-/// Keys that say what is asked of a method, or expected of its answer: a watch has neither.
-const NOT_OF_A_WATCH: [&str; 7] =
-    ["method", "request_base64", "request_json", "descriptor_set", "max_messages", "expect_status", "expect"];
+/// Keys that say what is asked of a method, or expected of its answer, and over which of several connections: a
+/// watch has one stream and none of these.
+const NOT_OF_A_WATCH: [&str; 8] = [
+    "method",
+    "request_base64",
+    "request_json",
+    "descriptor_set",
+    "max_messages",
+    "expect_status",
+    "expect",
+    "reused_connections",
+];
 /// Keys that need the method's messages.
 const OF_MESSAGES: [&str; 3] = ["request_json", "descriptor_set", "max_messages"];
 

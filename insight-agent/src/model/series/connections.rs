@@ -53,7 +53,7 @@ pub const LOADS: [&str; 2] = ["loaded", "failed"];
 /// What became of TLS files that were found to be other ones.
 pub const TLS_FILE_LOADS: Series = Series {
     name: "insight_tls_file_loads_total",
-    help: "Times that TLS files of probes, nodes or discoveries were other ones than before and were loaded, or could not be used (half of a pair, no right to read): then those before stay in use, and tls_files of the status page says why.",
+    help: "Times that TLS files of probes or nodes were other ones than before and were loaded, or could not be used (half of a pair, no right to read): then those before stay in use, and tls_files of the status page says why.",
     kind: Kind::Counter,
     labels: &[closed("result", &LOADS)],
     bound: "2",

@@ -20,13 +20,14 @@ fn a_unix_socket_is_measured_with_what_there_is_to_measure() {
     let _service = Peer::start(service, {
         let authorities = std::sync::Arc::clone(&authorities);
         move |call| {
-            authorities.lock().unwrap().push(call.authority.clone());
+            let asked = call.headers.get("x-asked").and_then(|value| value.to_str().ok());
+            authorities.lock().unwrap().push(asked.unwrap_or_default().to_owned());
             Reply::serving().after(DELAY).into()
         }
     });
     let socket = site.path("front.sock");
     let blocks = format!(
-        "server {{ listen unix:{} http2; location / {{ grpc_set_header Host $host; grpc_pass grpc://{service}; }} }}",
+        "server {{ listen unix:{} http2; location / {{ grpc_set_header X-Asked $host; grpc_pass grpc://{service}; }} }}",
         socket.display()
     );
     let _nginx = nginx(&site, &[], &blocks);
@@ -59,5 +60,6 @@ fn a_unix_socket_is_measured_with_what_there_is_to_measure() {
         .map(|sample| sample.labels["ruler"].clone())
         .collect();
     assert_eq!(rulers, ["ping"], "there is no TCP to ask about");
-    assert!(authorities.lock().unwrap().iter().all(|authority| authority == "localhost"));
+    let authorities = authorities.lock().unwrap();
+    assert!(authorities.iter().all(|authority| authority == "localhost"), "{authorities:?}");
 }
