@@ -24,6 +24,7 @@ mod grpc;
 mod host;
 mod kernel;
 mod nodes;
+mod open_files;
 mod peers;
 pub mod privileges;
 mod reconcile;
@@ -42,6 +43,7 @@ pub use reload::{Reloader, Trigger};
 use crate::clock::AgentClock;
 use crate::collect::nodes::{Lost, Outlet};
 use crate::collect::probe::{Prober, ReadyProbes};
+use crate::collect::{tls_files, watch_tls_files};
 use crate::config::{self, Config, Rosters};
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window::Aggregator;
@@ -57,6 +59,7 @@ use discovery::{Discovery, Templates};
 use host::HostView;
 use kernel::States;
 use nodes::NodeBoard;
+use open_files::{ListenerDoors, raise_limit};
 use privileges::Privileges;
 use reconcile::Planned;
 use reload::Running;
@@ -69,7 +72,6 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tonic::transport::ServerTlsConfig;
 
 /// Events that may wait for the correlator. At 1,000 samples a second it holds four seconds; with
 /// half of it a moment's pause could cost samples, double would only hide a dead correlator longer.
@@ -90,7 +92,8 @@ pub struct Agent {
     metrics_listener: TcpListener,
     admin_listener: TcpListener,
     grpc_listener: TcpListener,
-    grpc_tls: Option<ServerTlsConfig>,
+    grpc_tls: Option<Arc<rustls::ServerConfig>>,
+    doors: ListenerDoors,
     web_config: Option<WebConfig>,
     token: Option<Secret>,
     report_token: Option<Secret>,
@@ -112,6 +115,7 @@ impl Agent {
     /// # Errors
     /// See [`AgentError`].
     pub fn prepare(config: Config) -> Result<Self, AgentError> {
+        let doors = ListenerDoors::new(&config, raise_limit());
         let metrics_listener = web::bind("metrics", config.metrics.listen)?;
         let admin_listener = web::bind("admin", config.admin.listen)?;
         let grpc_listener = web::bind("grpc", config.grpc.listen)?;
@@ -131,6 +135,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let metrics = Arc::new(Metrics::new(&labels, config.probing.window, &plans));
+        metrics.show_listeners(doors.named());
         let listeners =
             [("metrics", &metrics_listener), ("admin", &admin_listener), ("grpc", &grpc_listener)]
                 .into_iter()
@@ -166,6 +171,7 @@ impl Agent {
             admin_listener,
             grpc_listener,
             grpc_tls,
+            doors,
             web_config,
             token,
             report_token,
@@ -230,7 +236,8 @@ impl Agent {
             privileges.tell_without_maps();
         }
         let (tls, end) = (self.grpc_tls, stopped(stopping.clone()));
-        let mut grpc = grpc::spawn(&self.config, tls, reports, self.grpc_listener, end)?;
+        let ListenerDoors([metrics_door, admin_door, grpc_door]) = self.doors;
+        let mut grpc = grpc::spawn(&self.config, tls, reports, self.grpc_listener, grpc_door, end)?;
         let prober = Prober::start(self.probes, events, lost)?;
         let (node_events, nodes_received) = mpsc::channel(NODE_EVENTS_QUEUED);
         let lost = Arc::clone(&self.metrics);
@@ -257,6 +264,8 @@ impl Agent {
             host: Arc::clone(&self.host),
         };
         let mut correlator = tokio::spawn(correlator.run(received, nodes_received, known_changes));
+        let looked = Arc::clone(&self.metrics);
+        let tls_watch = tokio::spawn(watch_tls_files(move |news| looked.tls_files_looked_at(news)));
         let exposition = Arc::clone(&self.metrics);
         let mut metrics = tokio::spawn(web::serve_metrics(
             self.metrics_listener,
@@ -264,6 +273,7 @@ impl Agent {
                 exposition: Arc::new(move || exposition.render()),
                 readiness: Arc::clone(&self.readiness),
                 web_config: self.web_config,
+                door: metrics_door,
             },
             stopped(stopping.clone()),
         ));
@@ -277,11 +287,12 @@ impl Agent {
                 status: Arc::new(move || {
                     let now = Instant::now();
                     let (lost, forwarders) = (lost.lost_snapshot(), forwarders.forwarders(now));
-                    board.status(lost, forwarders, templates.status(now), now)
+                    board.status(lost, tls_files(), forwarders, templates.status(now), now)
                 }),
                 readiness: Arc::clone(&self.readiness),
                 token: self.token,
                 reload: follows.then(|| reload_on_request(self.reloader)),
+                door: admin_door,
             },
             stopped(stopping),
         ));
@@ -311,6 +322,7 @@ impl Agent {
         };
         conductor.abort();
         discovery.abort();
+        tls_watch.abort();
         self.readiness.set_not_ready("stopping");
         stop.send_replace(true);
         // Joining a thread blocks; the prober's takes some milliseconds.

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod correlate;
+pub mod door;
 pub mod model;
 pub mod proto;
 pub mod publish;

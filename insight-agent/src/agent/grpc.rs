@@ -3,26 +3,28 @@
 use super::AgentError;
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::config::{Config, ServerTls};
+use crate::door::Door;
 use crate::serve::{self, Drill, GrpcOptions, GrpcTls, Reports, ServeError, serve_grpc};
 use std::future::Future;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tonic::transport::ServerTlsConfig;
 
 /// The listener's certificates and keys. **None**: plaintext.
 ///
 /// # Errors
 /// A file cannot be read.
-pub(super) fn load_tls(config: &Config) -> Result<Option<ServerTlsConfig>, ServeError> {
+pub(super) fn load_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, ServeError> {
     config.grpc.tls.as_ref().map(|files| serve::load_tls(&tls(files))).transpose()
 }
 
 /// Starts the gRPC thread; the receiver tells how it ended.
 pub(super) fn spawn(
     config: &Config,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     reports: Option<Reports>,
     listener: TcpListener,
+    door: Arc<Door>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<(), ServeError>>, AgentError> {
     let failed = |source| AgentError::Thread { part: "the gRPC thread", source };
@@ -36,6 +38,7 @@ pub(super) fn spawn(
         tls,
         thread_wait: read_thread_wait,
         reports,
+        door,
     };
     let drill_file = grpc.drill_delay_file.clone();
     let listener = listener.into_std().map_err(failed)?;

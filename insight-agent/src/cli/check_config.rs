@@ -147,7 +147,12 @@ mod tests {
         assert!(!answer.usable && answer.stdout.is_empty(), "{answer:?}");
         assert_eq!(answer.stderr.lines().count(), 4, "{}", answer.stderr);
         assert!(answer.stderr.lines().all(|line| line.starts_with(&config.display().to_string())));
-        for part in ["web.yml", "node \"a\": tls.ca_file", "route \"127.0.0.1:1\": tls.ca_file", "[grpc]"] {
+        for part in [
+            "web.yml",
+            "node \"a\": tls.ca_file",
+            "route \"127.0.0.1:1\": tls.ca_file",
+            "[grpc.tls] cert_file",
+        ] {
             assert!(answer.stderr.contains(part), "no {part} in {}", answer.stderr);
         }
     }

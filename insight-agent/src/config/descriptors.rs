@@ -24,7 +24,9 @@ pub enum LoadError {
 type Stamp = (u64, u64, u64, i128);
 
 /// What was read, as long as anybody holds it.
-static READ: LazyLock<Mutex<HashMap<PathBuf, (Stamp, Weak<DescriptorSet>)>>> = LazyLock::new(Mutex::default);
+type Held = HashMap<PathBuf, (Stamp, Weak<DescriptorSet>)>;
+
+static READ: LazyLock<Mutex<Held>> = LazyLock::new(Mutex::default);
 
 /// The set in a file. Blocking. `is_known`: it has been loaded for the same configuration, so nobody looks at
 /// the file again while somebody holds what was read.

@@ -27,7 +27,8 @@ pub use errors::{ConfigError, ConfigErrors};
 pub use plans::ReportWay;
 pub use quantity::QuantityError;
 pub use settings::{
-    Admin, Agent, Config, Grpc, Kernel, LogFormat, Metrics, Node, Peer, Probe, Probing, Route, ServerTls, Way,
+    Admin, Agent, Config, Connections, Grpc, Kernel, LogFormat, Metrics, Node, Peer, Probe, Probing, Route,
+    ServerTls, Way,
 };
 pub use template::{Placeholder, Template};
 pub use values::HostPort;

@@ -7,6 +7,7 @@ mod registries;
 
 use super::{duration, size};
 use crate::model::discovery::ENDPOINTS_MOST;
+use crate::model::plan::SLOTS_MOST;
 use std::time::Duration;
 
 /// One table of the configuration.
@@ -72,8 +73,11 @@ pub enum Kind {
         /// Largest.
         most: u64,
     },
-    /// A number above 0 and up to 1.
-    Share,
+    /// A number up to 1.
+    Share {
+        /// Whether it may be 0.
+        zero: bool,
+    },
     /// Any finite number.
     Number,
     /// A list of strings.
@@ -95,7 +99,8 @@ impl Kind {
             }
             Self::Size { most } => Some(format!("0B to {}", size::render(*most))),
             Self::Count { least, most } => Some(format!("{least} to {most}")),
-            Self::Share => Some("above 0, up to 1".into()),
+            Self::Share { zero: true } => Some("0 to 1".into()),
+            Self::Share { zero: false } => Some("above 0, up to 1".into()),
             Self::Choice(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 Some(quoted.join(" or "))
@@ -114,7 +119,7 @@ impl Kind {
             Self::Duration { .. } => "a duration in quotes",
             Self::Size { .. } => "a size in quotes",
             Self::Count { .. } => "a whole number",
-            Self::Share | Self::Number => "a number",
+            Self::Share { .. } | Self::Number => "a number",
             Self::List => "a list of strings",
             Self::Pairs | Self::Table => "a table",
             Self::Tables => "a list of tables",
@@ -144,6 +149,10 @@ const HOUR_MS: u64 = 3_600_000;
 /// A deadline of 0 would end every sample before it began.
 const DEADLINE: Kind =
     Kind::Duration { least: Duration::from_nanos(1), most: Duration::from_millis(HOUR_MS) };
+
+/// Connections of a listener. Fewer than 4 would be one scraper and a human; more than 16,384 would be tens of
+/// MiB of buffers and a quarter of the files that the agent asks for.
+const CONNECTIONS: Kind = Kind::Count { least: 4, most: 16_384 };
 
 /// Most samples of one probe under way: each may hold a stream or a connection of the first hop.
 pub(super) const IN_FLIGHT_MOST: u64 = 1024;
@@ -185,6 +194,8 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("listen", Kind::Text, Value("\"[::]:19747\""), "\"[::]:19747\""),
             key("web_config_file", Kind::Text, Derived("plain HTTP"), "\"web.yml\""),
+            key("max_connections", CONNECTIONS, Value("256"), "256"),
+            key("max_connections_per_peer", CONNECTIONS, Value("64"), "64"),
         ],
     },
     Section {
@@ -193,6 +204,8 @@ pub const SECTIONS: &[Section] = &[
             key("listen", Kind::Text, Value("\"127.0.0.1:19748\""), "\"127.0.0.1:19748\""),
             key("token_file", Kind::Text, Derived("no token"), "\"admin.token\""),
             key("insecure", Kind::Flag, Value("false"), "false"),
+            key("max_connections", CONNECTIONS, Value("64"), "64"),
+            key("max_connections_per_peer", CONNECTIONS, Value("64"), "64"),
         ],
     },
     Section {
@@ -206,6 +219,8 @@ pub const SECTIONS: &[Section] = &[
             key("reports", Kind::Flag, Value("true"), "true"),
             key("token_file", Kind::Text, Derived("no token"), "\"report.token\""),
             key("insecure", Kind::Flag, Value("false"), "false"),
+            key("max_connections", CONNECTIONS, Value("512"), "512"),
+            key("max_connections_per_peer", CONNECTIONS, Value("512"), "512"),
             key("tls", Kind::Table, Derived("plaintext"), ""),
         ],
     },
@@ -221,7 +236,8 @@ pub const SECTIONS: &[Section] = &[
         path: "probing",
         keys: &[
             key("window", duration(1_000, 300_000), Value("\"5s\""), "\"5s\""),
-            key("void_share", Kind::Share, Value("0.5"), "0.5"),
+            key("jitter", Kind::Share { zero: true }, Value("0.1"), "0.1"),
+            key("void_share", Kind::Share { zero: false }, Value("0.5"), "0.5"),
             key("max_in_flight", Kind::Count { least: 1, most: IN_FLIGHT_MOST }, Value("16"), "16"),
         ],
     },
@@ -313,6 +329,8 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("name", Kind::Text, Required, "\"eu-sg\""),
             key("address", Kind::Text, Required, "\"mediary-a.example:50051\""),
+            key("proxy", Kind::Secret, Derived("no proxy"), "\"http://proxy.example:3128\""),
+            key("proxy_auth_file", Kind::Text, Derived("no password"), "\"proxy.auth\""),
             key("authority", Kind::Text, Derived("the address"), "\"mediary-a.example\""),
             key("origin", Kind::Text, Derived("agent.name"), "\"eu-1\""),
             key("hops", Kind::List, Value("[]"), "[\"mediary-a\", \"mediary-b\"]"),
@@ -366,6 +384,8 @@ pub const SECTIONS: &[Section] = &[
             key("deadline", DEADLINE, Value("\"5s\""), "\"5s\""),
             key("drain", duration(0, MINUTE_MS), Value("\"10s\""), "\"10s\""),
             key("connections", Kind::List, Value("[\"reused\", \"fresh\"]"), "[\"reused\", \"fresh\"]"),
+            key("reused_connections", Kind::Count { least: 1, most: SLOTS_MOST as u64 }, Value("1"), "4"),
+            key("ip", Kind::Choice(&["any", "4", "6", "both"]), Value("\"any\""), "\"both\""),
             key("ping", Kind::Flag, Value("true"), "true"),
             key("load_metrics", Kind::List, Value("[]"), "[\"queue_depth\"]"),
             key("discovery", Kind::Text, Derived("one probe"), "\"receivers\""),

@@ -3,6 +3,7 @@
 use super::discovery;
 use super::template::Template;
 use super::values::HostPort;
+use crate::model::dial::{IpVersion, ProxyPlan};
 use crate::model::discovery::DiscoveryPlan;
 use crate::model::expect::Expectations;
 use crate::model::host::Selector;
@@ -82,6 +83,17 @@ pub struct Metrics {
     pub listen: SocketAddr,
     /// Prometheus' web configuration (TLS and basic auth). **None**: plain HTTP for everyone.
     pub web_config_file: Option<PathBuf>,
+    /// How many it takes.
+    pub connections: Connections,
+}
+
+/// How many connections a listener keeps open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// At most, in all.
+    pub most: usize,
+    /// At most from one IPv4 address or IPv6 /64.
+    pub per_peer: usize,
 }
 
 /// The listener of the API.
@@ -93,6 +105,8 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
     /// Whether the risk of an open listener beyond loopback is accepted.
     pub insecure: bool,
+    /// How many it takes.
+    pub connections: Connections,
 }
 
 /// The listener of the gRPC services: the receiver, reports, health, reflection.
@@ -117,6 +131,8 @@ pub struct Grpc {
     pub insecure: bool,
     /// **None**: plaintext HTTP/2.
     pub tls: Option<ServerTls>,
+    /// How many it takes.
+    pub connections: Connections,
 }
 
 /// TLS of a listener: PEM files.
@@ -135,6 +151,8 @@ pub struct ServerTls {
 pub struct Probing {
     /// Length of the windows that samples are summed up over.
     pub window: Duration,
+    /// The part of each interval that its sample is due in, at random.
+    pub jitter: f64,
     /// Share of a sample's latency that the prober's own wait may explain before the sample is voided.
     pub void_share: f64,
     /// Most samples of one probe that may be under way at once.
@@ -212,6 +230,8 @@ pub struct Route {
     pub name: String,
     /// The first hop.
     pub address: HostPort,
+    /// **None**: straight to the first hop.
+    pub proxy: Option<ProxyPlan>,
     /// The HTTP/2 `:authority`.
     pub authority: String,
     /// Name of this agent's end of the first link.
@@ -258,10 +278,23 @@ pub struct Probe {
     pub drain: Duration,
     /// Not empty, unique.
     pub connections: Vec<Connection>,
+    /// How many connections the reused one stands for.
+    pub reused_connections: usize,
+    /// Over which addresses it goes.
+    pub ip: Ip,
     /// Whether an HTTP/2 PING goes along with each sample on the reused connection.
     pub ping: bool,
     /// Named metrics of the service's load reports that are kept; unique.
     pub load_metrics: Vec<String>,
+}
+
+/// Over which addresses a probe goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ip {
+    /// One probe.
+    One(IpVersion),
+    /// Two probes, one over each version: `NAME/ipv4` and `NAME/ipv6`.
+    Both,
 }
 
 /// Where a probe goes.

@@ -178,8 +178,10 @@ impl<'t> Table<'t> {
                 DeValue::Integer(digits) => digits.as_str().parse::<f64>().ok(),
                 _ => return Err(mistyped(row, value)),
             };
+            let zero = matches!(row.kind, Kind::Share { zero: true });
             // Written so that NaN fails too.
-            read.filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(|| out_of_range(row))
+            read.filter(|share| (*share > 0.0 || zero && *share == 0.0) && *share <= 1.0)
+                .ok_or_else(|| out_of_range(row))
         })
     }
 

@@ -3,7 +3,9 @@
 //! Nothing here does I/O and nothing here imports another module of the agent. Everything else
 //! speaks in these types, so a reader who knows this folder can read any other one.
 
+pub mod certificate;
 pub mod connection_event;
+pub mod dial;
 pub mod discovery;
 pub mod doctor;
 pub mod expect;
@@ -18,6 +20,7 @@ pub mod ledger;
 pub mod method;
 pub mod outcome;
 pub mod plan;
+pub mod refusal;
 pub mod region;
 pub mod reload;
 pub mod report;

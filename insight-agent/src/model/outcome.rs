@@ -117,7 +117,8 @@ pub enum FailureClass {
     Goaway,
     /// The stream was reset (RST_STREAM), or the connection broke under it.
     Reset,
-    /// A proxy answered for its upstream: an HTTP error without `grpc-status`.
+    /// A proxy answered for its upstream: an HTTP error without `grpc-status`. Also one that was asked for a
+    /// tunnel and gave none.
     Proxy,
     /// The service, or a gRPC-aware proxy, answered with this status in trailers.
     Status,
@@ -195,6 +196,8 @@ pub enum FailurePhase {
     Dns,
     /// TCP handshake.
     Connect,
+    /// CONNECT sent to a proxy, its answer not yet read.
+    Tunnel,
     /// TLS handshake.
     Tls,
     /// HTTP/2 preface sent, the server's SETTINGS not yet read.
@@ -213,9 +216,10 @@ pub enum FailurePhase {
 
 impl FailurePhase {
     /// Every phase.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Dns,
         Self::Connect,
+        Self::Tunnel,
         Self::Tls,
         Self::Http2,
         Self::Request,
@@ -226,8 +230,8 @@ impl FailurePhase {
     ];
 
     /// The names, in the order of [`Self::ALL`]: the closed set of a `phase` label.
-    pub const NAMES: [&'static str; 9] =
-        ["dns", "connect", "tls", "http2", "request", "wait", "response", "ping", "resolve"];
+    pub const NAMES: [&'static str; 10] =
+        ["dns", "connect", "tunnel", "tls", "http2", "request", "wait", "response", "ping", "resolve"];
 
     /// The name used in labels and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -254,10 +258,13 @@ impl Failure {
     ///
     /// What was answered (refused, a certificate, a status) was answered all the same.
     pub fn may_be_a_stall(&self) -> bool {
-        use FailureClass::{ConnectTimeout, Deadline, Dns, Goaway, NoSettings, Reset, Tls};
+        use FailureClass::{ConnectTimeout, Deadline, Dns, Goaway, NoSettings, Proxy, Reset, Tls};
+        let by_timer = self.status == GrpcStatus::DeadlineExceeded;
         match self.class {
             ConnectTimeout | Deadline | Goaway | NoSettings | Reset => true,
-            Dns | Tls => self.status == GrpcStatus::DeadlineExceeded,
+            Dns | Tls => by_timer,
+            // Later a proxy has answered.
+            Proxy => by_timer && self.phase == FailurePhase::Tunnel,
             _ => false,
         }
     }

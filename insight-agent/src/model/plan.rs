@@ -1,6 +1,7 @@
 //! What to probe, how often, and along which route: the checked form of the configuration that
 //! collectors work from.
 
+use super::dial::{Dial, UNIX, UNIX_AUTHORITY};
 use super::expect::Expectations;
 use super::method::DescriptorSet;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ impl Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
-    /// One long-lived connection per probe.
+    /// One long-lived connection per probe, or a few that its samples go round over.
     Reused,
     /// A new connection for every sample.
     Fresh,
@@ -73,6 +74,8 @@ pub struct ProbePlan {
     pub route: RoutePlan,
     /// Time between two scheduled samples of one connection kind.
     pub interval: Duration,
+    /// The part of each interval that its sample is due in, at random. Range: 0 to 1.
+    pub jitter: f64,
     /// After this a sample is late.
     pub deadline: Duration,
     /// How long after the deadline an answer is still waited for, to learn its true duration.
@@ -80,6 +83,8 @@ pub struct ProbePlan {
     /// Which connections it measures; not empty. A link probe's handshakes are its fresh samples,
     /// its PINGs are its reused ones.
     pub connections: Vec<Connection>,
+    /// Reused connections that its samples go round over. Range: 1 to [`SLOTS_MOST`]; a link probe has 1.
+    pub slots: usize,
     /// Whether an HTTP/2 PING goes along with each sample on the reused connection; for a link
     /// probe, whether it sends PINGs at all.
     pub ping: bool,
@@ -88,6 +93,10 @@ pub struct ProbePlan {
     /// A sample of which the prober's own runqueue wait is more than this share is voided. Range: 0 to 1.
     pub void_share: f64,
 }
+
+/// Most reused connections of one probe. A balancer's backends are told apart by as many as it has; with more
+/// the samples of one connection become so few that its mean says nothing about the last minute.
+pub const SLOTS_MOST: usize = 16;
 
 /// A payload up to this many bytes, in each direction, is *small*: it fits one TCP segment on
 /// any path (the IPv6 minimum MTU is 1280), so bandwidth plays no part in its latency.
@@ -117,6 +126,11 @@ impl ProbePlan {
             && self.target == other.target
             && self.mode == other.mode
             && self.connections.contains(&connection)
+    }
+
+    /// Which of several reused connections this is, as series tell them apart. **None**: there is only one.
+    pub fn slot(&self, index: usize) -> Option<u8> {
+        u8::try_from(index).ok().filter(|_| self.slots > 1)
     }
 
     /// The link that it measures. **None**: it makes an RPC.
@@ -220,10 +234,12 @@ pub const MESSAGES_UNLESS_TOLD: usize = 1000;
 pub struct RoutePlan {
     /// The route's configured name; the target's address for a direct probe.
     pub name: String,
-    /// Name or IP of the next hop.
+    /// Name or IP of the next hop, or [`UNIX`] and the path of a socket of this host.
     pub host: String,
-    /// Port of the next hop.
+    /// Port of the next hop; 0 of a UNIX socket.
     pub port: u16,
+    /// How its connections get there.
+    pub dial: Dial,
     /// The HTTP/2 `:authority`.
     pub authority: String,
     /// Metadata, templates already filled in; names are lower case.
@@ -255,9 +271,23 @@ impl RoutePlan {
         format!("route {:?}", self.name)
     }
 
-    /// The next hop as `host:port`, IPv6 in brackets.
+    /// The UNIX socket that is the next hop: a path, or `@` and a name of the abstract namespace.
+    /// **None**: it is reached over a network.
+    pub fn unix(&self) -> Option<&str> {
+        self.host.strip_prefix(UNIX)
+    }
+
+    /// The name that a certificate has to carry unless the configuration names another one.
+    pub fn certificate_host(&self) -> &str {
+        if self.unix().is_some() { UNIX_AUTHORITY } else { &self.host }
+    }
+
+    /// The next hop as `host:port`, IPv6 in brackets, or as `unix:PATH`.
     pub fn address(&self) -> String {
         let Self { host, port, .. } = self;
+        if self.unix().is_some() {
+            return host.clone();
+        }
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
@@ -300,6 +330,7 @@ impl RoutePlan {
             name: address.to_string(),
             host: address.ip().to_string(),
             port: address.port(),
+            dial: Dial::default(),
             authority: address.to_string(),
             metadata: Vec::new(),
             tls: None,
@@ -326,9 +357,11 @@ impl ProbePlan {
             expect: Expectations::default(),
             route: RoutePlan::example(address),
             interval: Duration::from_secs(1),
+            jitter: 0.0,
             deadline: Duration::from_secs(1),
             drain: Duration::from_secs(1),
             connections: vec![Connection::Reused],
+            slots: 1,
             ping: true,
             max_in_flight: 4,
             void_share: 0.5,

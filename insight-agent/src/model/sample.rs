@@ -1,5 +1,6 @@
 //! One probe's result: every instant that was timed, as durations.
 
+use super::certificate::Certificates;
 use super::connection_event::ConnectionEvent;
 use super::figure::Figure;
 use super::health::HealthEvent;
@@ -23,6 +24,8 @@ pub enum ProbeEvent {
     Connection(Arc<ProbePlan>, Connection, ConnectionEvent, u64),
     /// The least time between two PINGs of this probe is longer from now on.
     PingInterval(Arc<ProbePlan>, Duration),
+    /// The certificates of a probe's connections end at other times than was said before.
+    Certificates(Arc<ProbePlan>, Certificates),
     /// What a health watch was told, or why it is told nothing any more.
     Health(Arc<ProbePlan>, HealthEvent),
 }
@@ -34,6 +37,8 @@ pub struct ProbeSample {
     pub plan: Arc<ProbePlan>,
     /// Which connection it used.
     pub connection: Connection,
+    /// Which of several reused connections it used, from 0. **None**: a fresh one, or the only one.
+    pub slot: Option<u8>,
     /// When it ended (this process's monotonic clock; never leaves the process).
     pub finished: Instant,
     /// How much later than scheduled it started.
@@ -124,13 +129,16 @@ pub struct StreamTiming {
 }
 
 /// The phases of a probe, in order. **None**: the phase was not reached, or this kind of
-/// connection does not have it (reused: no dns, connect, tls, http2; plaintext: no tls).
+/// connection does not have it (reused: no dns, connect, tunnel, tls, http2; plaintext: no tls; without a
+/// proxy: no tunnel; a UNIX socket: no dns).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// Name lookup.
+    /// Name lookup: of the proxy's name, if there is one.
     pub dns: Option<Duration>,
-    /// TCP handshake.
+    /// TCP handshake, to the proxy if there is one.
     pub connect: Option<Duration>,
+    /// CONNECT written → the proxy's answer read: its own lookup and connection to the next hop are in it.
+    pub tunnel: Option<Duration>,
     /// TLS handshake.
     pub tls: Option<Duration>,
     /// HTTP/2 preface sent → the server's first bytes (its SETTINGS) read.
@@ -147,14 +155,16 @@ pub struct Phases {
 
 impl Phases {
     /// The names of the phases: the closed set of a `phase` label, in order.
-    pub const NAMES: [&'static str; 7] = ["dns", "connect", "tls", "http2", "request", "wait", "response"];
+    pub const NAMES: [&'static str; 8] =
+        ["dns", "connect", "tunnel", "tls", "http2", "request", "wait", "response"];
 
     /// Name and duration of each phase, in order.
-    pub fn named(&self) -> [(&'static str, Option<Duration>); 7] {
-        let [dns, connect, tls, http2, request, wait, response] = Self::NAMES;
+    pub fn named(&self) -> [(&'static str, Option<Duration>); 8] {
+        let [dns, connect, tunnel, tls, http2, request, wait, response] = Self::NAMES;
         [
             (dns, self.dns),
             (connect, self.connect),
+            (tunnel, self.tunnel),
             (tls, self.tls),
             (http2, self.http2),
             (request, self.request),
@@ -165,7 +175,7 @@ impl Phases {
 
     /// What opening the connection took; zero on a reused one.
     pub fn setup(&self) -> Duration {
-        [self.dns, self.connect, self.tls, self.http2].into_iter().flatten().sum()
+        [self.dns, self.connect, self.tunnel, self.tls, self.http2].into_iter().flatten().sum()
     }
 
     /// Request + wait: U₀ of the telescoped sum. **None** when no response headers came.

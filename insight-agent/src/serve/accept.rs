@@ -1,49 +1,57 @@
 //! Accepting gRPC connections with bounds: the receiver's port is made to be reached from other
 //! hosts, and what stands there in silence must not cost the agent its file descriptors.
+//!
+//! The [`Door`] says who gets in and who has to go. The TLS handshake is made here, in time, so that a
+//! connection reaches the services when it has something to say.
 
+use super::frames::{Frames, Preface};
+use crate::door::{Door, Guest, Place};
+use crate::model::refusal::Refusal;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-/// Connections that may be open at once; further ones wait in the kernel's queue. A region's senders
-/// and their fresh probes take some dozens.
-const MAX_CONNECTIONS: usize = 512;
-/// How long a connection may stay silent before its first byte: a client speaks first, at once.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed, most likely for want of file descriptors: trying again at once
 /// would only burn the thread that probes' figures depend on.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Accepts connections that have begun to speak, until its receiver is dropped.
-pub(super) fn accept(listener: TcpListener) -> mpsc::Receiver<io::Result<Bounded>> {
+pub(super) fn accept(
+    listener: TcpListener,
+    door: Arc<Door>,
+    tls: Option<TlsAcceptor>,
+) -> mpsc::Receiver<io::Result<Caller>> {
     let (ready, accepted) = mpsc::channel(1);
     tokio::spawn(async move {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut waiting = JoinSet::new();
+        let mut arriving = JoinSet::new();
         loop {
-            // The semaphore is never closed, so an error cannot come.
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             let stream = tokio::select! {
                 () = ready.closed() => return,
                 stream = listener.accept() => stream,
             };
-            while waiting.try_join_next().is_some() {}
+            while arriving.try_join_next().is_some() {}
             match stream {
                 Ok((stream, peer)) => {
-                    let ready = ready.clone();
-                    waiting.spawn(async move {
-                        let spoke = tokio::time::timeout(FIRST_BYTE, stream.readable()).await;
-                        if matches!(spoke, Ok(Ok(()))) && stream.set_nodelay(true).is_ok() {
+                    // A failure means that the peer has gone, which the first read will say.
+                    let _ = stream.set_nodelay(true);
+                    let Some(guest) = door.let_in(stream, peer.ip()) else { continue };
+                    let (ready, tls, door) = (ready.clone(), tls.clone(), Arc::clone(&door));
+                    arriving.spawn(async move {
+                        match greet(guest, tls, &door).await {
                             // Nobody accepts any more: the connection is closed with the listener.
-                            let _ = ready.send(Ok(Bounded { stream, peer, _permit: permit })).await;
+                            Ok(caller) => drop(ready.send(Ok(caller)).await),
+                            Err(error) => {
+                                tracing::debug!(%error, "[grpc] a connection did not get to a request")
+                            }
                         }
                     });
                 }
@@ -57,43 +65,79 @@ pub(super) fn accept(listener: TcpListener) -> mpsc::Receiver<io::Result<Bounded
     accepted
 }
 
-/// A connection that counts against the bound as long as it is open.
-#[derive(Debug)]
-pub(super) struct Bounded {
-    stream: TcpStream,
-    peer: SocketAddr,
-    _permit: OwnedSemaphorePermit,
+async fn greet(mut guest: Guest<TcpStream>, tls: Option<TlsAcceptor>, door: &Door) -> io::Result<Caller> {
+    let place = Arc::clone(guest.place());
+    guest.spoken().await?;
+    let stream = match tls {
+        None => Stream::Plain(guest),
+        Some(acceptor) => Stream::Tls(Box::new(door.handshake(acceptor, guest).await?)),
+    };
+    Ok(Caller { stream, place, preface: Preface::default(), frames: Frames::default() })
 }
 
-impl Connected for Bounded {
-    type ConnectInfo = SocketAddr;
+/// A connection that a service may answer on.
+#[derive(Debug)]
+pub(super) struct Caller {
+    stream: Stream,
+    place: Arc<Place>,
+    preface: Preface,
+    frames: Frames,
+}
 
-    fn connect_info(&self) -> SocketAddr {
-        self.peer
+#[derive(Debug)]
+enum Stream {
+    Plain(Guest<TcpStream>),
+    Tls(Box<TlsStream<Guest<TcpStream>>>),
+}
+
+/// Calls a method of the stream, whichever it is.
+macro_rules! either {
+    ($self:ident, $method:ident($($argument:expr),*)) => {
+        match &mut $self.stream {
+            Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Stream::Tls(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+impl Connected for Caller {
+    type ConnectInfo = Arc<Place>;
+
+    fn connect_info(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
     }
 }
 
-impl AsyncRead for Bounded {
+impl AsyncRead for Caller {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = either!(self, poll_read(cx, buf));
+        if self.preface.is_broken_by(&buf.filled()[before..]) {
+            self.place.refuse(Refusal::Malformed);
+        }
+        polled
     }
 }
 
-impl AsyncWrite for Bounded {
+impl AsyncWrite for Caller {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = either!(self, poll_write(cx, buf));
+        if let Poll::Ready(Ok(written)) = polled {
+            self.note(&buf[..written]);
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        either!(self, poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        either!(self, poll_shutdown(cx))
     }
 
     fn poll_write_vectored(
@@ -101,10 +145,28 @@ impl AsyncWrite for Bounded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = either!(self, poll_write_vectored(cx, bufs));
+        if let Poll::Ready(Ok(mut written)) = polled {
+            for buf in bufs {
+                let part = written.min(buf.len());
+                self.note(&buf[..part]);
+                written -= part;
+            }
+        }
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}
+
+impl Caller {
+    fn note(&mut self, written: &[u8]) {
+        let Self { frames, place, .. } = self;
+        frames.feed(written, |reason| place.refuse(reason));
     }
 }

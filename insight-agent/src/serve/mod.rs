@@ -5,26 +5,33 @@
 
 mod accept;
 mod drill;
+mod frames;
+mod gate;
 mod node;
 mod probe;
 mod service_time;
 mod stamp;
+mod tls;
 
 pub use drill::Drill;
 pub use node::{MAX_NODES, MAX_REGION_BYTES, NodeReports, OwnReport, RegionNodes, Reports};
 pub use probe::Receiver;
 pub use service_time::ServiceTimes;
+pub use tls::{GrpcTls, check_tls, load_tls};
 
+use crate::door::Door;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::v1::node_server::NodeServer;
 use crate::proto::v1::probe_server::ProbeServer;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
 
 /// What the gRPC listener offers and allows.
 #[derive(Debug, Clone)]
@@ -40,23 +47,14 @@ pub struct GrpcOptions {
     /// Whether the services can be listed through gRPC reflection (v1 and v1alpha).
     pub reflection: bool,
     /// TLS on the listener; `None` is plaintext HTTP/2.
-    pub tls: Option<ServerTlsConfig>,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Where the cumulative runqueue wait of the calling thread is read, see
     /// [`probe::Receiver`].
     pub thread_wait: fn() -> Option<Duration>,
     /// The reports to serve; `None` serves none.
     pub reports: Option<Reports>,
-}
-
-/// PEM files of the gRPC listener's TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrpcTls {
-    /// Certificate chain of this receiver.
-    pub cert_file: PathBuf,
-    /// Its private key.
-    pub key_file: PathBuf,
-    /// Authorities that a caller's certificate must come from; `None` asks for none.
-    pub client_ca_file: Option<PathBuf>,
+    /// Who gets in.
+    pub door: Arc<Door>,
 }
 
 /// Why the gRPC listener could not be started, or stopped serving.
@@ -72,6 +70,16 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A PEM file is not what it should be.
+    #[error("[grpc.tls] {key} = {path:?}: {problem}: write a PEM file of the right kind")]
+    Pem {
+        /// The configuration key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The listener cannot be used by the gRPC thread.
     #[error("[grpc] take over the listener: check the limit on open files")]
     Listener(#[source] std::io::Error),
@@ -79,7 +87,7 @@ pub enum ServeError {
     #[error("reflection: the committed descriptors do not decode: run `cargo xtask codegen` and build again")]
     Descriptors(#[from] tonic_reflection::server::Error),
     /// The server failed.
-    #[error("[grpc] the server ended: check the certificate and key, if TLS is on")]
+    #[error("[grpc] the server ended: see this agent's log")]
     Transport(#[from] tonic::transport::Error),
 }
 
@@ -89,8 +97,13 @@ const MESSAGE_OVERHEAD: usize = 64 * 1024;
 /// Largest question for a report: it is empty, and may grow some fields.
 const REPORT_QUESTION: usize = 1024;
 
-/// Requests that one connection may have under way.
-const MAX_STREAMS: u32 = 256;
+/// Requests that one connection may have under way: what the protocol recommends as the least (RFC 9113,
+/// section 6.5.2), and ten times what a sender has.
+const MAX_STREAMS: u32 = 100;
+
+/// Header bytes that HTTP/2 itself takes: room to refuse a head above [`gate::MAX_HEAD`] with a status that
+/// says so.
+const MAX_HEADER_LIST: u32 = 4 * gate::MAX_HEAD as u32;
 
 /// A connection whose peer is gone is noticed after this much silence, and closed after as much more.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -131,10 +144,9 @@ pub async fn serve_grpc(
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
+        .http2_max_header_list_size(MAX_HEADER_LIST)
+        .layer(gate::GateLayer::new(options.max_delay))
         .layer(stamp::StampLayer);
-    if let Some(tls) = &options.tls {
-        server = server.tls_config(tls.clone())?;
-    }
     let mut router = server.add_service(probe).add_optional_service(node).add_service(health_service);
     if options.reflection {
         let builder = || {
@@ -145,7 +157,11 @@ pub async fn serve_grpc(
         // grpcurl before 1.9 asks for v1alpha only, newer callers for v1.
         router = router.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?);
     }
-    let incoming = ReceiverStream::new(accept::accept(listener));
+    let incoming = ReceiverStream::new(accept::accept(
+        listener,
+        Arc::clone(&options.door),
+        options.tls.clone().map(TlsAcceptor::from),
+    ));
     let (tell, told) = oneshot::channel();
     let serving = router.serve_with_incoming_shutdown(incoming, async {
         // The sender is dropped only after it has told.
@@ -161,31 +177,6 @@ pub async fn serve_grpc(
         () = ending => {}
     }
     Ok(())
-}
-
-/// Whether a listener could be started with this TLS. Blocking: reads its files.
-///
-/// # Errors
-/// As [`serve_grpc`] would give.
-pub fn check_tls(tls: &GrpcTls) -> Result<(), ServeError> {
-    Server::builder().tls_config(load_tls(tls)?)?;
-    Ok(())
-}
-
-/// Reads what the listener's TLS is made of. Blocking.
-///
-/// # Errors
-/// A file cannot be read; whether it is PEM, [`serve_grpc`] finds out.
-pub fn load_tls(tls: &GrpcTls) -> Result<ServerTlsConfig, ServeError> {
-    let read = |key, path: &PathBuf| {
-        std::fs::read(path).map_err(|source| ServeError::ReadPem { key, path: path.clone(), source })
-    };
-    let identity = Identity::from_pem(read("cert_file", &tls.cert_file)?, read("key_file", &tls.key_file)?);
-    let mut config = ServerTlsConfig::new().identity(identity);
-    if let Some(path) = &tls.client_ca_file {
-        config = config.client_ca_root(Certificate::from_pem(read("client_ca_file", path)?));
-    }
-    Ok(config)
 }
 
 #[cfg(test)]

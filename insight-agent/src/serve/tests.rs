@@ -16,6 +16,7 @@ pub(super) fn options() -> GrpcOptions {
         tls: None,
         thread_wait: crate::collect::host::schedstat::read_thread_wait,
         reports: None,
+        door: Door::new(crate::door::Limits::new(256, 256)),
     }
 }
 

@@ -7,17 +7,21 @@ use std::path::{Path, PathBuf};
 /// Each folder or file at the top of the agent, and what of ours it may import beside itself.
 /// `agent` composes the daemon and `cli` starts it; `cli/probe` and `cli/doctor`
 /// are two more, small compositions, each of one run on a terminal.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("clock", &[]),
     ("secret", &[]),
+    ("door", &["model"]),
     ("proto", &["model"]),
     ("config", &["model"]),
     ("collect", &["model", "proto", "clock", "secret"]),
     ("correlate", &["model"]),
-    ("publish", &["model", "secret"]),
-    ("serve", &["model", "proto", "clock", "secret"]),
-    ("agent", &["model", "clock", "secret", "proto", "config", "collect", "correlate", "publish", "serve"]),
+    ("publish", &["model", "secret", "door"]),
+    ("serve", &["model", "proto", "clock", "secret", "door"]),
+    (
+        "agent",
+        &["model", "clock", "secret", "door", "proto", "config", "collect", "correlate", "publish", "serve"],
+    ),
     ("cli", &["agent", "collect", "config", "correlate", "model"]),
 ];
 

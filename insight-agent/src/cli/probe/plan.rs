@@ -3,6 +3,7 @@
 use super::{ProbeArgs, method};
 use crate::config::HostPort;
 use crate::config::size;
+use crate::model::dial::Dial;
 use crate::model::expect::Expectations;
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan, RoutePlan, TlsPlan};
 use base64::Engine;
@@ -55,9 +56,10 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         expect: Expectations { statuses: args.expect_status.clone(), rules: Vec::new() },
         route: RoutePlan {
             name: args.address.clone(),
+            authority: args.authority.clone().unwrap_or_else(|| address.authority()),
             host: address.host,
             port: address.port,
-            authority: args.authority.clone().unwrap_or_else(|| args.address.clone()),
+            dial: Dial::default(),
             metadata: args.metadata.clone(),
             tls,
             origin: "prober".into(),
@@ -68,9 +70,11 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
             load_metrics: Vec::new(),
         },
         interval: args.interval,
+        jitter: 0.0,
         deadline: args.deadline,
         drain: args.drain,
         connections: vec![Connection::Fresh, Connection::Reused],
+        slots: 1,
         ping: !args.no_ping,
         max_in_flight: 1,
         // A person who looks at one sample shall see it, with the prober's wait beside it.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::AgentClock;
+use crate::door::{Door, Limits};
 use crate::model::region::KnownNode;
 use crate::model::report::{NodeReport, Polled};
 use crate::secret::Secret;
@@ -64,6 +65,7 @@ async fn serve(says: Says, port: u16) -> (SocketAddr, JoinHandle<()>) {
         tls: says.tls.map(|tls| load_tls(&tls).unwrap()),
         thread_wait: || None,
         reports: Some(reports),
+        door: Door::new(Limits::new(256, 256)),
     };
     let server = tokio::spawn(async move {
         serve_grpc(listener, options, Drill::default(), std::future::pending()).await.unwrap();

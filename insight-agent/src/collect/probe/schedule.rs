@@ -1,7 +1,9 @@
 //! When is each probe sent? Open loop: on its own schedule, whatever became of the ones before.
 
+use super::beat::Beat;
 use super::calls::watch::HealthWatch;
 use super::link::LinkProbe;
+use super::outbox::Outbox;
 use super::session::{Probe, ProbeError};
 use crate::model::plan::{Call, Connection, Mode, ProbePlan};
 use crate::model::sample::{ProbeEvent, ProbeSample};
@@ -96,8 +98,8 @@ pub enum ProberError {
 impl Prober {
     /// Starts the thread that sends all of `probes` and reports into `events`.
     ///
-    /// An event that does not fit into the channel is dropped and counted by `lost`: probing
-    /// never waits for its consumers.
+    /// Events come some milliseconds late, several at a time. One that does not fit into the channel is
+    /// dropped and counted by `lost`: probing never waits for its consumers.
     ///
     /// # Errors
     /// The system gave no thread or no runtime; nothing is started then.
@@ -111,7 +113,9 @@ impl Prober {
         let (control, mut changes) = mpsc::channel::<(ProbeChange, oneshot::Sender<()>)>(1);
         let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
             runtime.block_on(async move {
-                let mut running = Running::new(Report { events, lost });
+                let outbox = Arc::new(Outbox::new(events, lost));
+                let delivery = tokio::spawn(Arc::clone(&outbox).deliver_in_turn());
+                let mut running = Running::new(Arc::clone(&outbox));
                 running.start(probes);
                 loop {
                     tokio::select! {
@@ -127,6 +131,8 @@ impl Prober {
                     }
                 }
                 running.schedules.shutdown().await;
+                delivery.abort();
+                outbox.deliver();
             });
             // A resolver that hangs must not hold up the stop: its thread is left to itself.
             runtime.shutdown_background();
@@ -159,15 +165,15 @@ impl Prober {
 
 /// What the probing thread runs.
 struct Running {
-    report: Report,
+    outbox: Arc<Outbox>,
     schedules: JoinSet<()>,
     /// By name; dropping a sender retires the schedules of that probe.
     probes: HashMap<String, watch::Sender<()>>,
 }
 
 impl Running {
-    fn new(report: Report) -> Self {
-        Self { report, schedules: JoinSet::new(), probes: HashMap::new() }
+    fn new(outbox: Arc<Outbox>) -> Self {
+        Self { outbox, schedules: JoinSet::new(), probes: HashMap::new() }
     }
 
     /// Holds none of them itself: what a retired probe has goes with its schedules.
@@ -179,12 +185,12 @@ impl Running {
         }
         for (probe, connection, phase) in staggered(&probes) {
             let Some(alive) = self.probes.get(&probe.plan().name) else { continue };
-            let (retired, report) = (alive.subscribe(), self.report.clone());
+            let (retired, outbox) = (alive.subscribe(), Arc::clone(&self.outbox));
             if matches!(**probe, Work::Watch(_)) {
-                self.schedules.spawn(keep_watch(Arc::clone(probe), phase, report, retired));
+                self.schedules.spawn(keep_watch(Arc::clone(probe), phase, outbox, retired));
                 continue;
             }
-            self.schedules.spawn(run(Arc::clone(probe), connection, phase, report, retired));
+            self.schedules.spawn(run(Arc::clone(probe), connection, phase, outbox, retired));
         }
     }
 
@@ -242,18 +248,27 @@ impl Work {
 
 impl Work {
     /// What happened on its connections besides answers.
-    fn report_connections(&self, connection: Connection, report: &Report) {
-        let (events, ping_interval) = match self {
-            Self::Rpc(probe) => (probe.take_events(connection), probe.take_ping_interval()),
-            Self::Watch(watch) => (watch.take_events(connection), watch.take_ping_interval()),
-            Self::Link(probe) => (probe.take_events(connection), probe.take_ping_interval()),
+    fn report_connections(&self, connection: Connection, outbox: &Outbox) {
+        let (events, ping_interval, certificates) = match self {
+            Self::Rpc(probe) => {
+                (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
+            }
+            Self::Watch(watch) => {
+                (watch.take_events(connection), watch.take_ping_interval(), watch.take_certificates())
+            }
+            Self::Link(probe) => {
+                (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
+            }
         };
         let plan = self.plan();
         for (event, count) in events {
-            report.send(ProbeEvent::Connection(Arc::clone(plan), connection, event, count));
+            outbox.send(ProbeEvent::Connection(Arc::clone(plan), connection, event, count));
         }
         if let Some(interval) = ping_interval {
-            report.send(ProbeEvent::PingInterval(Arc::clone(plan), interval));
+            outbox.send(ProbeEvent::PingInterval(Arc::clone(plan), interval));
+        }
+        if let Some(certificates) = certificates {
+            outbox.send(ProbeEvent::Certificates(Arc::clone(plan), certificates));
         }
     }
 }
@@ -269,21 +284,6 @@ fn staggered(probes: &[Arc<Work>]) -> impl Iterator<Item = (&Arc<Work>, Connecti
     })
 }
 
-/// Where events go.
-#[derive(Clone)]
-struct Report {
-    events: mpsc::Sender<ProbeEvent>,
-    lost: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl Report {
-    fn send(&self, event: ProbeEvent) {
-        if self.events.try_send(event).is_err() {
-            (self.lost)();
-        }
-    }
-}
-
 /// One schedule: a sample each interval, counted from the start and never from the last sample.
 ///
 /// After a time in which this thread did not run (a suspended host) the missed samples start at
@@ -295,15 +295,16 @@ async fn run(
     probe: Arc<Work>,
     connection: Connection,
     phase: Duration,
-    report: Report,
+    outbox: Arc<Outbox>,
     mut retired: watch::Receiver<()>,
 ) {
     let plan = Arc::clone(probe.plan());
-    let mut scheduled = Instant::now() + phase;
+    let mut beat = Beat::new(Instant::now() + phase, plan.interval, plan.jitter);
     let in_flight = Arc::new(AtomicUsize::new(0));
     let most_in_flight = plan.most_in_flight(connection);
     let mut samples = JoinSet::new();
     loop {
+        let scheduled = beat.due(rand::random());
         tokio::select! {
             // A retired schedule that is due at the same moment starts nothing.
             biased;
@@ -312,23 +313,23 @@ async fn run(
         }
         while samples.try_join_next().is_some() {}
         if in_flight.load(Ordering::Relaxed) >= most_in_flight {
-            report.send(ProbeEvent::Skipped(Arc::clone(&plan), connection));
+            outbox.send(ProbeEvent::Skipped(Arc::clone(&plan), connection));
         } else {
             in_flight.fetch_add(1, Ordering::Relaxed);
-            let (probe, report, in_flight) = (Arc::clone(&probe), report.clone(), Arc::clone(&in_flight));
+            let (probe, outbox, in_flight) =
+                (Arc::clone(&probe), Arc::clone(&outbox), Arc::clone(&in_flight));
             samples.spawn(async move {
                 let (sample, losses) = probe.sample(connection, scheduled).await;
                 in_flight.fetch_sub(1, Ordering::Relaxed);
                 if let Some(sample) = sample {
-                    report.send(ProbeEvent::Sample(Box::new(sample)));
+                    outbox.send(ProbeEvent::Sample(Box::new(sample)));
                 }
                 for (measurement, loss) in losses {
-                    report.send(ProbeEvent::Lost(measurement, loss));
+                    outbox.send(ProbeEvent::Lost(measurement, loss));
                 }
-                probe.report_connections(connection, &report);
+                probe.report_connections(connection, &outbox);
             });
         }
-        scheduled += plan.interval;
     }
     let patience = plan.deadline + plan.drain;
     let drained = timeout(patience, async { while samples.join_next().await.is_some() {} });
@@ -338,14 +339,14 @@ async fn run(
 }
 
 /// A health watch, which begins after `phase`, stays, and ends with its retirement.
-async fn keep_watch(work: Arc<Work>, phase: Duration, report: Report, mut retired: watch::Receiver<()>) {
+async fn keep_watch(work: Arc<Work>, phase: Duration, outbox: Arc<Outbox>, mut retired: watch::Receiver<()>) {
     let Work::Watch(watch) = &*work else { return };
     let watching = async {
         tokio::time::sleep(phase).await;
         watch
             .keep(|event| {
-                report.send(event);
-                work.report_connections(Connection::Reused, &report);
+                outbox.send(event);
+                work.report_connections(Connection::Reused, &outbox);
             })
             .await;
     };

@@ -2,6 +2,7 @@
 
 use super::session::Probe;
 use crate::collect::host::schedstat::read_thread_wait;
+use crate::door::{Door, Limits};
 use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan, TlsPlan};
 use crate::model::sample::{Outcome, ProbeEvent, ProbeSample};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
-fn plan(address: SocketAddr) -> ProbePlan {
+pub(super) fn plan(address: SocketAddr) -> ProbePlan {
     ProbePlan {
         mode: Mode::WhiteBox,
         call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
@@ -28,7 +29,7 @@ fn plan(address: SocketAddr) -> ProbePlan {
     }
 }
 
-async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
+pub(super) async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let options = GrpcOptions {
@@ -40,16 +41,17 @@ async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
         tls: tls.map(|tls| load_tls(&tls).unwrap()),
         thread_wait: read_thread_wait,
         reports: None,
+        door: Door::new(Limits::new(256, 256)),
     };
     tokio::spawn(serve_grpc(listener, options, Drill::default(), std::future::pending()));
     address
 }
 
-async fn sample(plan: ProbePlan, connection: Connection) -> ProbeSample {
+pub(super) async fn sample(plan: ProbePlan, connection: Connection) -> ProbeSample {
     Probe::new(Arc::new(plan)).unwrap().sample(connection, Instant::now()).await.0
 }
 
-fn failed(sample: &ProbeSample) -> (FailureClass, GrpcStatus, &str) {
+pub(super) fn failed(sample: &ProbeSample) -> (FailureClass, GrpcStatus, &str) {
     match &sample.outcome {
         Outcome::Failed(failure) => (failure.class, failure.status, failure.detail.as_str()),
         other => panic!("{other:?} is no failure"),

@@ -2,7 +2,7 @@
 
 use crate::config::errors::{Findings, Stated};
 use crate::config::files;
-use crate::config::settings::{Admin, Grpc, Metrics, ServerTls};
+use crate::config::settings::{Admin, Connections, Grpc, Metrics, ServerTls};
 use crate::config::table::Table;
 use crate::config::values;
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +26,9 @@ pub(super) fn read(
     let admin = admin(&admin_table, admin_listen, base, findings);
     let grpc = grpc(&grpc_table, grpc_listen, base, findings);
     let web_config_file = web_config_file.map(|file| file.value);
-    Some((Metrics { listen: metrics_listen?.value, web_config_file }, admin?, grpc?))
+    let connections = connections(&metrics_table, findings);
+    let metrics = Metrics { listen: metrics_listen?.value, web_config_file, connections: connections? };
+    Some((metrics, admin?, grpc?))
 }
 
 fn admin(
@@ -41,6 +43,7 @@ fn admin(
         files::require_token(&file.value, &file.site, findings);
     }
     let insecure = table.flag("insecure", findings);
+    let connections = connections(table, findings);
     let (listen, insecure) = (listen?, insecure?);
     if !is_loopback(listen.value.ip()) && !token_stated {
         if insecure.value {
@@ -58,7 +61,7 @@ fn admin(
         }
     }
     let token_file = token_file.map(|file| file.value);
-    Some(Admin { listen: listen.value, token_file, insecure: insecure.value })
+    Some(Admin { listen: listen.value, token_file, insecure: insecure.value, connections: connections? })
 }
 
 fn grpc(
@@ -82,6 +85,7 @@ fn grpc(
         files::require_sendable_token(&file.value, &file.site, findings);
     }
     let insecure = table.flag("insecure", findings);
+    let connections = connections(table, findings);
     if tls_stated && tls.is_none() {
         return None;
     }
@@ -113,7 +117,14 @@ fn grpc(
         reflection: reflection?.value,
         drill_delay_file: drill_delay_file.map(|file| file.value),
         tls,
+        connections: connections?,
     })
+}
+
+fn connections(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Connections> {
+    let most = table.count("max_connections", findings);
+    let per_peer = table.count("max_connections_per_peer", findings);
+    Some(Connections { most: most?.value, per_peer: per_peer?.value })
 }
 
 fn server_tls(table: &Table<'_>, base: &Path, findings: &mut Findings<'_>) -> Option<ServerTls> {

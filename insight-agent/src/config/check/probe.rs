@@ -1,6 +1,6 @@
 //! One `[[probe]]`: where it goes, what it asks, how often; and whether these fit together.
 
-use super::{Surroundings, black_box, link, load, offer_name, tls};
+use super::{Surroundings, black_box, dial, link, load, offer_name, tls};
 use crate::config::duration::render;
 use crate::config::errors::{Complaint, Findings, Stated, offer};
 use crate::config::schema::IN_FLIGHT_MOST;
@@ -41,13 +41,14 @@ pub(super) fn read(
     let mut connections = black_box::connections(table, call.as_ref(), connections, findings);
     let ping = table.flag("ping", findings).map(|ping| ping.value);
     let load_metrics = load::metrics(table, findings);
+    let reach = dial::reach(table, mode, way.as_ref(), connections.as_deref(), routes, findings);
     let ends = link::ends(table, mode, way.as_ref(), ping, around, routes, findings);
     let (mut times, ping) = (times?, ping?);
     let (call, expect) = if mode == Some(Mode::Link) {
         // PINGs go over a connection that is reused, handshakes are fresh ones; and there is no
         // answer to drain.
-        connections =
-            Some(if ping { vec![Connection::Reused, Connection::Fresh] } else { vec![Connection::Fresh] });
+        let handshakes = reach.as_ref().is_none_or(|reach| !reach.proxied).then_some(Connection::Fresh);
+        connections = Some(ping.then_some(Connection::Reused).into_iter().chain(handshakes).collect());
         times.drain = Duration::ZERO;
         (ends.map(Call::Link), Some(Expectations::default()))
     } else {
@@ -68,6 +69,8 @@ pub(super) fn read(
         deadline: times.deadline,
         drain: times.drain,
         connections: connections?,
+        reused_connections: reach.as_ref()?.reused_connections,
+        ip: reach?.ip,
         ping,
         load_metrics: load_metrics?,
     })
@@ -77,7 +80,7 @@ pub(super) fn read(
 
 fn way(table: &Table<'_>, around: &Surroundings<'_>, findings: &mut Findings<'_>) -> Option<Way> {
     let route = table.string("route", findings);
-    let address = table.text("address", findings, values::address);
+    let address = table.text("address", findings, values::endpoint);
     let authority = table.text("authority", findings, values::authority);
     let tls = tls::read(table, around.base, findings);
     match (table.states("route"), table.states("address")) {
@@ -110,7 +113,7 @@ fn way(table: &Table<'_>, around: &Surroundings<'_>, findings: &mut Findings<'_>
         }
         (false, true) => {
             let address = address?.value;
-            let authority = authority.map_or_else(|| address.to_string(), |authority| authority.value);
+            let authority = authority.map_or_else(|| address.authority(), |authority| authority.value);
             Some(Way::Direct { address, authority, tls })
         }
     }

@@ -4,11 +4,13 @@
 //! series that is not here cannot be exported.
 
 pub mod agent;
+pub mod connections;
 pub mod discovery;
 pub mod health;
 pub mod host;
 pub mod kernel;
 pub mod link;
+pub mod listener;
 pub mod lost;
 pub mod path;
 pub mod probe;
@@ -113,6 +115,7 @@ const SECTIONS: &[&[Section]] = &[
     &[
         section!(path),
         section!(probe),
+        section!(connections),
         section!(stream),
         section!(health),
         section!(service),
@@ -123,6 +126,7 @@ const SECTIONS: &[&[Section]] = &[
     &[
         section!(lost),
         section!(agent),
+        section!(listener),
         section!(discovery),
         section!(host / cpu),
         section!(host / system),

@@ -42,7 +42,7 @@ pub const PHASE: Series = Series {
     help: "Duration of each phase of successful probes, in seconds: sum and count, for means.",
     kind: Kind::Summary,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("phase", &Phases::NAMES)],
-    bound: "probes but link ones x (3 phases on reused + 7 on fresh connections)",
+    bound: "probes but link ones x (3 phases on reused + 8 on fresh connections)",
 };
 
 /// How probes ended.
@@ -68,7 +68,7 @@ pub const FAILURES: Series = Series {
         closed("class", &FailureClass::NAMES),
         closed("phase", &FailurePhase::NAMES),
     ],
-    bound: "probes x connections (2) x pairs of class (17) and phase (9) that occurred, at most 32 of which go together",
+    bound: "probes x connections (2) x pairs of class (17) and phase (10) that occurred, at most 32 of which go together",
 };
 
 /// What happened to connections, besides answers.

@@ -1,10 +1,10 @@
 //! Health watches: the state that was told last, and how often it changed or nobody told any.
 
 use super::families::{CounterRow, Counters, GaugeRow, register_collector};
+use super::registry::Registry;
 use crate::model::health::{HealthEvent, ServingState};
 use crate::model::plan::{Call, ProbePlan};
 use crate::model::series::health;
-use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::collections::{BTreeMap, HashSet};

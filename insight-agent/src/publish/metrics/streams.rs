@@ -1,11 +1,11 @@
 //! Streams of answers: counted as samples come, with handles looked up each time, since a stream takes long.
 
 use super::families::{CounterRow, Counters};
+use super::registry::Registry;
 use super::summaries::{Summaries, SummaryRow};
 use crate::model::plan::{Call, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::series::stream;
-use prometheus::Registry;
 use std::collections::HashSet;
 use std::sync::Arc;
 

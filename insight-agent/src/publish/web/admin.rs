@@ -2,6 +2,7 @@
 
 use super::reply::{self, HEALTHY, NotDone, READY, Working};
 use super::{Readiness, Secret, accept, origin};
+use crate::door::Door;
 use crate::model::reload::ReloadSummary;
 use crate::model::status::Status;
 use axum::Router;
@@ -37,6 +38,8 @@ pub struct AdminListener {
     pub token: Option<Secret>,
     /// What `POST /-/reload` does. **None**: there is no file to read again, and it is not found.
     pub reload: Option<ReloadSource>,
+    /// Who gets in.
+    pub door: Arc<Door>,
 }
 
 /// Serves `/api/v1/status`, `/-/reload`, `/-/healthy` and `/-/ready` until `shutdown` ends; then open requests
@@ -44,7 +47,8 @@ pub struct AdminListener {
 pub async fn serve_admin(listener: TcpListener, parts: AdminListener, shutdown: impl Future<Output = ()>) {
     // An address that cannot be read is taken for the stricter kind.
     let loopback = listener.local_addr().map_or(true, |addr| addr.ip().to_canonical().is_loopback());
-    accept::serve(listener, router(parts, loopback), None, accept::BOUNDS, shutdown).await;
+    let door = Arc::clone(&parts.door);
+    accept::serve(listener, router(parts, loopback), None, door, accept::DRAIN, shutdown).await;
 }
 
 /// Who may pass.

@@ -4,6 +4,7 @@ use super::accept;
 use super::reply::{self, HEALTHY, MAX_WORKING, NotDone, READY, Working};
 use super::web_config::WebConfig;
 use super::{Readiness, web_config};
+use crate::door::Door;
 use crate::publish::metrics::{CONTENT_TYPE, RenderError};
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -28,6 +29,8 @@ pub struct MetricsListener {
     pub readiness: Arc<Readiness>,
     /// TLS, users and headers. **None**: plain HTTP for everybody.
     pub web_config: Option<WebConfig>,
+    /// Who gets in.
+    pub door: Arc<Door>,
 }
 
 /// Serves `/metrics`, `/-/healthy` and `/-/ready` until `shutdown` ends; then open requests get
@@ -38,7 +41,8 @@ pub async fn serve_metrics(
     shutdown: impl Future<Output = ()>,
 ) {
     let tls = parts.web_config.as_ref().and_then(WebConfig::tls);
-    accept::serve(listener, router(parts), tls, accept::BOUNDS, shutdown).await;
+    let door = Arc::clone(&parts.door);
+    accept::serve(listener, router(parts), tls, door, accept::DRAIN, shutdown).await;
 }
 
 fn router(parts: MetricsListener) -> Router {

@@ -2,14 +2,14 @@
 //!
 //! *metrics* is made to be reached from outside: read only, no addresses, no secrets, with TLS
 //! and basic auth on request. *admin* is the loopback API. Both serve HTTP/1.1 from memory; a
-//! listener's only waits are for its clients, and each of those has a bound (see `accept`).
+//! listener's only waits are for its clients, and each of those has a bound (see `accept` and [`crate::door`]).
 
 mod accept;
 mod admin;
 mod bind;
 mod metrics;
 mod origin;
-mod patience;
+mod refusals;
 mod reply;
 #[cfg(test)]
 mod tests;

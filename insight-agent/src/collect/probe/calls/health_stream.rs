@@ -3,28 +3,23 @@
 use super::frames::{Compressed, FrameReader};
 use super::watch::PING_EVERY;
 use crate::collect::probe::call::{RequestHead, noting_wait, send_body};
-use crate::collect::probe::clocked_io::IoClock;
-use crate::collect::probe::connect::{self, Driver, Ended, NotOpened, Opened, Opening, end_reason, open};
+use crate::collect::probe::connect::{Attempt, Ended, NotOpened, end_reason};
 use crate::collect::probe::event_log::EventLog;
 use crate::collect::probe::failure;
 use crate::collect::probe::message::{BadReply, encode_request};
-use crate::collect::probe::ping::{PingPolicy, Pinger};
-use crate::collect::probe::tcp_info::read_tcp_info;
+use crate::collect::probe::ping::PingPolicy;
+use crate::collect::probe::slots::Session;
 use crate::collect::tls::RouteTls;
 use crate::model::health::ServingState;
 use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::ProbePlan;
-use crate::model::sample::{Phases, Rulers};
-use crate::model::series::lost::Loss;
+use crate::model::sample::Phases;
 use bytes::Bytes;
-use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Response, StatusCode};
 use prost::Message;
-use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
+use std::time::Instant;
 use tokio::time::{MissedTickBehavior, timeout, timeout_at};
 use tonic_health::pb::HealthCheckResponse;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -33,16 +28,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 const MESSAGE_MOST: usize = 64 * 1024;
 
 /// A connection for a watch.
-pub(super) struct Line {
-    send: SendRequest<Bytes>,
-    pub(super) clock: Arc<IoClock>,
-    socket: Arc<TcpStream>,
-    pub(super) pinger: Pinger,
-    pub(super) handshake: Option<Duration>,
-    ended: Ended,
-    /// Ends the connection when the line is dropped.
-    _driver: Driver,
-}
+pub(super) struct Line(pub(super) Session);
 
 /// A stream that stands. Dropping it resets it.
 pub(super) struct Standing {
@@ -76,30 +62,19 @@ impl Place<'_> {
 }
 
 impl Line {
-    /// Opens a connection before the deadline.
+    /// Opens a connection before the attempt's deadline.
     pub(super) async fn open(
-        plan: &ProbePlan,
+        attempt: Attempt<'_>,
         tls: Option<&RouteTls>,
         events: &Arc<EventLog>,
-        deadline: Instant,
-        losses: &mut Vec<(&'static str, Loss)>,
     ) -> Result<Self, Failure> {
-        let opening = Opening::default();
-        let attempt = connect::Attempt { plan, deadline, opening: &opening, losses };
-        let opened = open(attempt, tls, events).await;
-        let Opened { send, ping, clock, socket, handshake, ended, driver, .. } =
-            opened.map_err(|NotOpened { failure, .. }| failure)?;
-        Ok(Self { send, clock, socket, pinger: Pinger::new(ping), handshake, ended, _driver: driver })
+        let opened = Session::open(attempt, tls, events).await;
+        opened.map(|(session, _)| Self(session)).map_err(|NotOpened { failure, .. }| failure)
     }
 
     /// Whether no other stream can be opened on it.
     pub(super) fn is_over(&self) -> bool {
-        self.ended.get().is_some() || self.clock.goaway().is_some()
-    }
-
-    pub(super) fn kernel_rulers(&self) -> Rulers {
-        let info = read_tcp_info(self.socket.as_fd());
-        Rulers { handshake: None, ack: info.rtt, ack_min: info.min_rtt, ping: None }
+        self.0.is_over() || self.0.clock.goaway().is_some()
     }
 
     /// Opens the stream and waits for its first message, until deadline and drain have passed.
@@ -110,12 +85,12 @@ impl Line {
         phases: &mut Phases,
     ) -> Result<Standing, Failure> {
         let start = Instant::now();
-        let _asking = self.clock.asking();
+        let _asking = self.0.clock.asking();
         let mut phase = FailurePhase::Request;
         let opening = self.open_stream(plan, head, start, phases, &mut phase);
         match timeout_at((start + plan.deadline + plan.drain).into(), opening).await {
             Ok(opened) => opened,
-            Err(_) => Err(failure::deadline(plan, phase, self.clock.read_after(start))),
+            Err(_) => Err(failure::deadline(plan, phase, self.0.clock.read_after(start))),
         }
     }
 
@@ -127,9 +102,9 @@ impl Line {
         phases: &mut Phases,
         phase: &mut FailurePhase,
     ) -> Result<Standing, Failure> {
-        let at = |phase| Place { plan, ended: &self.ended, phase };
+        let at = |phase| Place { plan, ended: &self.0.ended, phase };
         let requesting = at(FailurePhase::Request);
-        let (send, blocked) = noting_wait(self.send.clone().ready()).await;
+        let (send, blocked) = noting_wait(self.0.send.clone().ready()).await;
         let mut send = send.map_err(|error| requesting.broken(&error))?;
         let sent = send.send_request(head.request(), false);
         let (response, mut stream) = sent.map_err(|error| requesting.broken(&error))?;
@@ -137,7 +112,7 @@ impl Line {
         tokio::pin!(response);
         let early = tokio::select! {
             biased;
-            sent = send_body(&mut stream, body, &self.clock) => {
+            sent = send_body(&mut stream, body, &self.0.clock) => {
                 sent.map_err(|error| requesting.broken(&error))?;
                 None
             }
@@ -151,9 +126,9 @@ impl Line {
         };
         let answer = answer.map_err(|error| at(FailurePhase::Wait).broken(&error))?;
         let looked = Instant::now();
-        let began = if blocked { start } else { self.clock.wrote_after(start).unwrap_or(start) };
-        let answered = self.clock.arrived(began).filter(|at| *at <= looked).unwrap_or(looked);
-        let written = self.clock.flushed_after(queued).unwrap_or(queued).min(answered);
+        let began = if blocked { start } else { self.0.clock.wrote_after(start).unwrap_or(start) };
+        let answered = self.0.clock.arrived(began).filter(|at| *at <= looked).unwrap_or(looked);
+        let written = self.0.clock.flushed_after(queued).unwrap_or(queued).min(answered);
         phases.request = Some(written.saturating_duration_since(began));
         phases.wait = Some(answered.saturating_duration_since(written.max(began)));
         *phase = FailurePhase::Response;
@@ -170,7 +145,7 @@ impl Line {
             standing.hear(&at(FailurePhase::Response)).await?;
         }
         let looked = Instant::now();
-        let came = self.clock.arrived(answered).filter(|at| *at <= looked).unwrap_or(looked);
+        let came = self.0.clock.arrived(answered).filter(|at| *at <= looked).unwrap_or(looked);
         phases.response = Some(came.saturating_duration_since(answered));
         Ok(standing)
     }
@@ -190,7 +165,7 @@ impl Standing {
         pings: &PingPolicy,
         told: impl Fn(ServingState),
     ) -> Failure {
-        let place = Place { plan, ended: &line.ended, phase: FailurePhase::Response };
+        let place = Place { plan, ended: &line.0.ended, phase: FailurePhase::Response };
         let every = plan.interval.max(PING_EVERY);
         let mut due = tokio::time::interval_at((Instant::now() + every).into(), every);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -209,8 +184,8 @@ impl Standing {
                     }
                     // What is told meanwhile waits for it, a round trip long; a peer that is gone is never heard.
                     let asked = Instant::now();
-                    if timeout(plan.deadline, line.pinger.round_trip()).await.is_err()
-                        && !line.clock.read_after(asked)
+                    if timeout(plan.deadline, line.0.pinger.round_trip()).await.is_err()
+                        && !line.0.clock.read_after(asked)
                     {
                         return failure::ping_deadline(plan);
                     }

@@ -11,8 +11,8 @@ mod tests;
 pub(super) mod watch;
 
 use super::call::{HeadError, RequestHead};
+use super::connect::Keys;
 use super::failure;
-use crate::collect::tls::RouteTls;
 use crate::model::method::{Method, MethodError};
 use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Call, Connection, MethodCall, ProbePlan};
@@ -103,7 +103,7 @@ impl Asked {
     /// something else is known.
     ///
     /// Cancelling closes what was opened to ask; the next one asks anew.
-    pub(super) async fn ready(&self, plan: &ProbePlan, tls: Option<&RouteTls>) -> Result<(), Failure> {
+    pub(super) async fn ready(&self, plan: &ProbePlan, keys: Keys<'_>) -> Result<(), Failure> {
         let Some(learning) = &self.learning else { return Ok(()) };
         let is_known = self.head().method.is_some();
         if is_known && !learning.is_stale.load(Ordering::Relaxed) {
@@ -134,7 +134,7 @@ impl Asked {
         };
         state.asked = Some(arrived);
         learning.is_stale.store(false, Ordering::Relaxed);
-        match learn(plan, tls, deadline).await {
+        match learn(plan, keys, deadline).await {
             Ok(method) => {
                 let mut head = self.current();
                 Arc::make_mut(&mut head).method = Some(Arc::new(method));
@@ -178,9 +178,9 @@ impl Asked {
     }
 }
 
-async fn learn(plan: &ProbePlan, tls: Option<&RouteTls>, deadline: Instant) -> Result<Method, Failure> {
+async fn learn(plan: &ProbePlan, keys: Keys<'_>, deadline: Instant) -> Result<Method, Failure> {
     let Call::Method(call) = &plan.call else { return Err(still_learning(plan)) };
-    let pool = reflection::descriptors(plan, call, tls, deadline).await?;
+    let pool = reflection::descriptors(plan, call, keys, deadline).await?;
     Method::new(&pool, &call.method, &call.request_json, &plan.expect).map_err(|error| misfit(plan, &error))
 }
 

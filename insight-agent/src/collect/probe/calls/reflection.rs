@@ -7,9 +7,8 @@
 
 use super::schema;
 use crate::collect::probe::call::{RequestHead, call};
-use crate::collect::probe::connect::{self, NotOpened, Opened, Opening, open};
+use crate::collect::probe::connect::{self, Keys, NotOpened, Opened, Opening, open};
 use crate::collect::probe::event_log::EventLog;
-use crate::collect::tls::RouteTls;
 use crate::model::expect::Expectations;
 use crate::model::method::{pool_of, split};
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
@@ -39,13 +38,14 @@ const FILES_MOST: usize = 512;
 pub(super) async fn descriptors(
     plan: &ProbePlan,
     asked: &MethodCall,
-    tls: Option<&RouteTls>,
+    keys: Keys<'_>,
     deadline: Instant,
 ) -> Result<DescriptorPool, Failure> {
     let (opening, mut losses) = (Opening::default(), Vec::new());
-    let attempt = connect::Attempt { plan, deadline, opening: &opening, losses: &mut losses };
+    let attempt =
+        connect::Attempt { plan, proxy: keys.proxy, deadline, opening: &opening, losses: &mut losses };
     // What happens on this connection is none of the samples' business.
-    let opened = open(attempt, tls, &Arc::new(EventLog::default())).await;
+    let opened = open(attempt, keys.tls, &Arc::new(EventLog::default())).await;
     let opened = opened.map_err(|NotOpened { failure, .. }| failure)?;
     let mut asking = Asking { plan, opened, deadline, path: V1 };
     let (service, _) = split(&asked.method);

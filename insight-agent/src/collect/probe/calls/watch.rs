@@ -7,10 +7,13 @@
 use super::health_stream::{Line, Standing};
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::collect::probe::call::RequestHead;
+use crate::collect::probe::connect::{Attempt, Opening};
 use crate::collect::probe::ping::PingPolicy;
+use crate::collect::probe::proxy::credentials;
 use crate::collect::probe::session::{Events, ProbeError, judged, own_part};
 use crate::collect::probe::stall::{Watched, watched};
 use crate::collect::tls::RouteTls;
+use crate::model::certificate::Certificates;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::health::HealthEvent;
 use crate::model::hop::HopEvidence;
@@ -18,6 +21,7 @@ use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Answer, Outcome, Phases, ProbeEvent, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
+use crate::secret::Basic;
 use rand::Rng;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +41,7 @@ pub(in crate::collect::probe) struct HealthWatch {
     plan: Arc<ProbePlan>,
     head: RequestHead,
     tls: Option<RouteTls>,
+    proxy: Option<Basic>,
     pings: PingPolicy,
     events: Events,
 }
@@ -49,10 +54,14 @@ impl HealthWatch {
     pub(in crate::collect::probe) fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let head = RequestHead::new(&plan)?;
         let route = &plan.route;
-        let tls =
-            route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
+        let tls = route
+            .tls
+            .as_ref()
+            .map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls))
+            .transpose()?;
         let pings = PingPolicy::new(plan.interval.max(PING_EVERY));
-        Ok(Self { plan, head, tls, pings, events: Events::default() })
+        let proxy = credentials(route)?;
+        Ok(Self { plan, head, tls, proxy, pings, events: Events::default() })
     }
 
     pub(in crate::collect::probe) fn plan(&self) -> &Arc<ProbePlan> {
@@ -64,6 +73,10 @@ impl HealthWatch {
         connection: Connection,
     ) -> Vec<(ConnectionEvent, u64)> {
         self.events.of(connection).take()
+    }
+
+    pub(in crate::collect::probe) fn take_certificates(&self) -> Option<Certificates> {
+        self.tls.as_ref().and_then(RouteTls::take_certificates)
     }
 
     pub(in crate::collect::probe) fn take_ping_interval(&self) -> Option<Duration> {
@@ -124,7 +137,7 @@ impl HealthWatch {
             return;
         }
         if let Some(line) = line.take() {
-            self.pings.connection_ended(line.clock.goaway(), line.pinger.was_used());
+            self.pings.connection_ended(line.0.clock.goaway(), line.0.pinger.was_used());
         }
     }
 
@@ -143,13 +156,19 @@ impl HealthWatch {
                 None => {
                     let deadline = start + self.plan.deadline;
                     let events = self.events.of(Connection::Reused);
-                    line.insert(
-                        Line::open(&self.plan, self.tls.as_ref(), events, deadline, &mut losses).await?,
-                    )
+                    let attempt = Attempt {
+                        plan: &self.plan,
+                        proxy: self.proxy.as_ref(),
+                        deadline,
+                        opening: &Opening::default(),
+                        losses: &mut losses,
+                    };
+                    line.insert(Line::open(attempt, self.tls.as_ref(), events).await?)
                 }
             };
             let standing = line.watch(&self.plan, &self.head, &mut phases).await;
-            rulers = Rulers { handshake: line.handshake.filter(|_| opens), ..line.kernel_rulers() };
+            rulers =
+                Rulers { handshake: line.0.handshake.filter(|_| opens), ..line.0.kernel_rulers(&self.plan) };
             standing
         })
         .await;
@@ -164,6 +183,7 @@ impl HealthWatch {
             phases,
             outcome: Outcome::Ok,
             opened: opens && line.is_some(),
+            slot: None,
             hops: HopEvidence::default(),
             service: None,
             answer: Answer::default(),

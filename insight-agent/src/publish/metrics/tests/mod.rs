@@ -1,5 +1,6 @@
 //! What a scrape shows, read with the end-to-end tests' own exposition parser.
 
+mod connections;
 mod host;
 mod links;
 mod plans;
@@ -23,6 +24,10 @@ use exposition::Exposition;
 use std::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(10);
+
+fn publish(metrics: &Metrics, window: &Window) {
+    metrics.publish_window(&Arc::new(window.clone()));
+}
 
 fn agent() -> AgentLabels {
     AgentLabels { name: "node-1".to_owned(), region: "eu".to_owned(), version: "1.2.3".to_owned() }
@@ -68,6 +73,7 @@ fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
     ProbeSample {
         plan: Arc::clone(plan),
         connection: Connection::Reused,
+        slot: None,
         finished: Instant::now(),
         lag: Duration::from_micros(700),
         phases: Phases {

@@ -18,6 +18,7 @@ fn status() -> Status {
         probes: Vec::new(),
         discovery: Vec::new(),
         forwarders: vec![],
+        tls_files: Vec::new(),
         measurements: Vec::new(),
         lost: Vec::new(),
     }
@@ -34,6 +35,7 @@ async fn start_with(token: Option<&str>, reload: Option<ReloadSource>) -> Server
         readiness: Arc::clone(&readiness),
         token: token.map(|t| Secret::from_text(t.as_bytes()).unwrap()),
         reload,
+        door: Door::new(Limits::new(256, 256)),
     };
     start(readiness, |listener, stopped| serve_admin(listener, parts, async { drop(stopped.await) })).await
 }

@@ -6,6 +6,7 @@ mod tls_listener;
 mod web_config_file;
 
 use super::*;
+use crate::door::{Door, Limits};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -40,7 +41,8 @@ async fn start<F: Future<Output = ()> + Send + 'static>(
 
 async fn start_metrics(exposition: Exposition, web_config: Option<WebConfig>) -> Server {
     let readiness = Arc::new(Readiness::not_yet("the first window is not complete"));
-    let parts = MetricsListener { exposition, readiness: Arc::clone(&readiness), web_config };
+    let door = Door::new(Limits::new(256, 256));
+    let parts = MetricsListener { exposition, readiness: Arc::clone(&readiness), web_config, door };
     start(readiness, |listener, stopped| serve_metrics(listener, parts, async { drop(stopped.await) })).await
 }
 
