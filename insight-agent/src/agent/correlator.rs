@@ -147,7 +147,9 @@ impl Correlator {
             ProbeEvent::Health(plan, event) => {
                 let known = self.by_name.get(&plan.name);
                 if known.is_some_and(|known| Arc::ptr_eq(known, &plan)) {
+                    tracing::info!(probe = plan.name, event = ?event, "health");
                     self.metrics.health(&plan, &event);
+                    self.board.health(&plan, &event);
                 }
             }
             ProbeEvent::Lost(measurement, loss) => self.metrics.lost(measurement, loss, 1),

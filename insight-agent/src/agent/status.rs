@@ -3,6 +3,7 @@
 use crate::correlate::measurements::measurement_states;
 use crate::correlate::totals::Totals;
 use crate::model::certificate::{Certificates, TlsFilesStatus};
+use crate::model::health::HealthEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::status::{
@@ -81,6 +82,10 @@ impl Board {
 
     pub(super) fn certificates(&self, plan: &Arc<ProbePlan>, certificates: Certificates) {
         self.shown().totals.certificates(plan, certificates);
+    }
+
+    pub(super) fn health(&self, plan: &Arc<ProbePlan>, event: &HealthEvent) {
+        self.shown().totals.health(plan, event, Instant::now());
     }
 
     pub(super) fn show(&self, window: Arc<Window>, measurements: Vec<MeasurementStatus>) {

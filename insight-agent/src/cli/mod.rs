@@ -1,8 +1,10 @@
 //! One file per subcommand.
 
 pub mod check_config;
+pub mod completions;
 pub mod discover;
 pub mod doctor;
+pub mod man;
 pub mod probe;
 pub mod run;
 
@@ -28,6 +30,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Discover(discover::DiscoverArgs),
     CheckConfig(check_config::CheckConfigArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Cli {
@@ -39,6 +43,8 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Discover(args) => discover::run(&args),
             Command::CheckConfig(args) => check_config::run(args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }

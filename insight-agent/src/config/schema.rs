@@ -194,8 +194,8 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("listen", Kind::Text, Value("\"[::]:19747\""), "\"[::]:19747\""),
             key("web_config_file", Kind::Text, Derived("plain HTTP"), "\"web.yml\""),
-            key("max_connections", CONNECTIONS, Value("256"), "256"),
-            key("max_connections_per_peer", CONNECTIONS, Value("64"), "64"),
+            key("max_connections", CONNECTIONS, Value("1024"), "1024"),
+            key("max_connections_per_peer", CONNECTIONS, Value("256"), "256"),
         ],
     },
     Section {

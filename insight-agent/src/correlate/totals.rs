@@ -3,11 +3,13 @@
 use super::by_probe::ByProbe;
 use super::quantiles::Quantiles;
 use crate::model::certificate::Certificates;
+use crate::model::health::{HealthEvent, ServingState};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe::RULERS;
 use crate::model::status::{
-    CertificateStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus, SlotStatus,
+    CertificateStatus, HealthStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus,
+    SlotStatus, StreamStatus,
 };
 use crate::model::window::ProbeWindow;
 use std::collections::{BTreeMap, HashMap};
@@ -36,6 +38,8 @@ struct ProbeTotals {
     latency: Quantiles,
     /// Of several reused connections; empty where there is one.
     slots: Vec<SlotTotals>,
+    stream: Option<StreamStatus>,
+    health: Option<Heard>,
 }
 
 /// What became of the samples on one of several reused connections.
@@ -49,6 +53,15 @@ struct SlotTotals {
     latency: Duration,
     measured: u32,
     last_failure: Option<(LastFailure, Instant)>,
+}
+
+/// What a health watch has heard.
+#[derive(Debug)]
+struct Heard {
+    /// The state that was told last, also before the stream broke.
+    last: Option<ServingState>,
+    status: HealthStatus,
+    since: Instant,
 }
 
 impl Totals {
@@ -80,6 +93,14 @@ impl Totals {
         if let Some(slot) = sample.slot {
             totals.record_slot(usize::from(slot), sample);
         }
+        if let Some(timing) = &sample.answer.stream {
+            let stream = totals.stream.get_or_insert_default();
+            stream.messages += timing.messages;
+            if sample.is_measurement() {
+                stream.first_message_seconds = timing.first_message.map(|first| first.as_secs_f64());
+                stream.largest_gap_seconds = timing.largest_gap.map(|gap| gap.as_secs_f64());
+            }
+        }
         if let Some(total) = sample.total().filter(|_| sample.is_measurement()) {
             totals.latency.record(u64::try_from(total.as_nanos()).unwrap_or(u64::MAX));
         }
@@ -88,6 +109,31 @@ impl Totals {
     /// Notes when the certificates of a probe's connections end.
     pub fn certificates(&mut self, plan: &Arc<ProbePlan>, certificates: Certificates) {
         self.certificates.insert(plan.name.clone(), (Arc::clone(plan), certificates));
+    }
+
+    /// Takes what a health watch was told at `now`, or that it is told nothing any more.
+    pub fn health(&mut self, plan: &Arc<ProbePlan>, event: &HealthEvent, now: Instant) {
+        let heard = self.entry(plan, Connection::Reused).health.get_or_insert_with(|| Heard {
+            last: None,
+            status: HealthStatus::default(),
+            since: now,
+        });
+        let state = match event {
+            HealthEvent::Told(state) => {
+                heard.status.changes += u64::from(heard.last.is_some_and(|last| last != *state));
+                heard.last = Some(*state);
+                Some(*state)
+            }
+            HealthEvent::Broken(failure) => {
+                *heard.status.breaks.entry(failure.class.as_str().to_owned()).or_default() += 1;
+                heard.status.last_break = Some(failure.detail.clone());
+                None
+            }
+        };
+        if heard.status.state != state {
+            heard.since = now;
+        }
+        heard.status.state = state;
     }
 
     /// Counts a scheduled sample that was never started.
@@ -138,6 +184,11 @@ impl Totals {
             rulers: rulers(window),
             slots: totals.slots.iter().zip(0..).map(|(slot, number)| slot.status(number, now)).collect(),
             certificates: self.certificate_status(&plan.name),
+            stream: totals.stream.clone(),
+            health: totals.health.as_ref().map(|heard| HealthStatus {
+                age_seconds: now.saturating_duration_since(heard.since).as_secs_f64(),
+                ..heard.status.clone()
+            }),
         }
     }
 
@@ -259,6 +310,33 @@ mod tests {
         assert!((latency.mean_seconds - 0.015).abs() < 1e-9);
         let fresh = totals.status(&window.probes[1], now);
         assert_eq!((fresh.sent, fresh.latency), (0, None));
+    }
+
+    #[test]
+    fn a_break_is_no_state_and_the_same_state_behind_it_no_change() {
+        let plan = Arc::new(plan("p"));
+        let now = Instant::now();
+        let mut totals = Totals::default();
+        let failure = Failure {
+            status: GrpcStatus::Unavailable,
+            class: FailureClass::Reset,
+            phase: FailurePhase::Response,
+            detail: "why".into(),
+        };
+        let told = |state| HealthEvent::Told(state);
+        totals.health(&plan, &told(ServingState::Serving), now);
+        totals.health(&plan, &HealthEvent::Broken(failure), now + ms(100));
+        let window = Aggregator::new(vec![Arc::clone(&plan)], now).rotate(now, &NodeWindows::default());
+        let health = |totals: &Totals| totals.status(&window.probes[0], now + ms(600)).health.unwrap();
+        let silent = health(&totals);
+        assert_eq!((silent.state, silent.age_seconds, silent.changes), (None, 0.5, 0));
+        assert_eq!((silent.breaks["reset"], silent.last_break.as_deref()), (1, Some("why")));
+        totals.health(&plan, &told(ServingState::Serving), now + ms(200));
+        assert_eq!(health(&totals).changes, 0);
+        totals.health(&plan, &told(ServingState::NotServing), now + ms(400));
+        let status = health(&totals);
+        assert_eq!((status.state, status.changes), (Some(ServingState::NotServing), 1));
+        assert!((status.age_seconds - 0.2).abs() < 1e-9);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! secret and no payload is ever part of it.
 
 use super::certificate::TlsFilesStatus;
+use super::health::ServingState;
 use super::ledger::{Evidence, HopHost, LedgerKind, Population};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -184,6 +185,12 @@ pub struct ProbeStatus {
     /// When the certificates of the probe's connections end; only those that are known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateStatus>,
+    /// Its streams of answers since the start; `null` where the method answers with one message.
+    #[serde(default)]
+    pub stream: Option<StreamStatus>,
+    /// What a health watch hears; `null` for any other probe, and before anything was heard.
+    #[serde(default)]
+    pub health: Option<HealthStatus>,
 }
 
 /// One of several reused connections, since the agent's start.
@@ -212,6 +219,32 @@ pub struct CertificateStatus {
     pub certificate: String,
     /// In seconds since 1970.
     pub expiry_seconds: i64,
+}
+
+/// Streams of answers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// Messages that came.
+    pub messages: u64,
+    /// Of the last good answer, from the request to its first message; `null`: it had none.
+    pub first_message_seconds: Option<f64>,
+    /// Longest time between two messages of the last good answer; `null`: it had fewer than two.
+    pub largest_gap_seconds: Option<f64>,
+}
+
+/// What a service says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// The state that was told last; `null` while the stream is broken.
+    pub state: Option<ServingState>,
+    /// How long ago it was told first, or the stream broke.
+    pub age_seconds: f64,
+    /// Changes of the state.
+    pub changes: u64,
+    /// Broken streams by failure class.
+    pub breaks: BTreeMap<String, u64>,
+    /// Why the last one broke; `null`: none did.
+    pub last_break: Option<String>,
 }
 
 /// A failure's text and age.

@@ -72,7 +72,8 @@ async fn greet(mut guest: Guest<TcpStream>, tls: Option<TlsAcceptor>, door: &Doo
         None => Stream::Plain(guest),
         Some(acceptor) => Stream::Tls(Box::new(door.handshake(acceptor, guest).await?)),
     };
-    Ok(Caller { stream, place, preface: Preface::default(), frames: Frames::default() })
+    let (sent, got) = (Frames::incoming(), Frames::outgoing());
+    Ok(Caller { stream, place, preface: Preface::default(), sent, got })
 }
 
 /// A connection that a service may answer on.
@@ -81,7 +82,8 @@ pub(super) struct Caller {
     stream: Stream,
     place: Arc<Place>,
     preface: Preface,
-    frames: Frames,
+    sent: Frames,
+    got: Frames,
 }
 
 #[derive(Debug)]
@@ -116,9 +118,12 @@ impl AsyncRead for Caller {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = either!(self, poll_read(cx, buf));
-        if self.preface.is_broken_by(&buf.filled()[before..]) {
-            self.place.refuse(Refusal::Malformed);
+        let Self { place, preface, sent, .. } = &mut *self;
+        let read = &buf.filled()[before..];
+        if preface.is_broken_by(read) {
+            place.refuse(Refusal::Malformed);
         }
+        sent.feed(read, |reason| place.refuse(reason));
         polled
     }
 }
@@ -166,7 +171,7 @@ impl AsyncWrite for Caller {
 
 impl Caller {
     fn note(&mut self, written: &[u8]) {
-        let Self { frames, place, .. } = self;
-        frames.feed(written, |reason| place.refuse(reason));
+        let Self { got, place, .. } = self;
+        got.feed(written, |reason| place.refuse(reason));
     }
 }

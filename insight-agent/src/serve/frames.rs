@@ -1,10 +1,21 @@
 //! What HTTP/2 itself refuses, read off the frames: the library below the services answers a stream too many,
 //! a flood or a large head on its own and tells nobody.
 //!
-//! Of what comes only the preface is looked at, of what goes the heads of frames: 9 bytes each, and 8 more of
-//! RST_STREAM and GOAWAY. **Source**: RFC 9113, sections 3.4, 4.1, 6.4, 6.8 and 7.
+//! Of what comes the preface and the heads of frames are looked at, 9 bytes each; of what goes 8 more of
+//! RST_STREAM and GOAWAY. Not seen: a head that is small as it comes and above the limit once decompressed;
+//! the library refuses it all the same. **Source**: RFC 9113, sections 3.4, 4.1, 6.2, 6.4, 6.8, 6.10 and 7.
 
+use super::MAX_HEADER_LIST;
 use crate::model::refusal::Refusal;
+
+/// Which way frames go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// From the caller: heads that are too large.
+    In,
+    /// To it: what is refused.
+    Out,
+}
 
 /// What a caller says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -12,15 +23,13 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
 const GOAWAY: u8 = 0x7;
+const CONTINUATION: u8 = 0x9;
 
 const PROTOCOL_ERROR: u32 = 0x1;
 const REFUSED_STREAM: u32 = 0x7;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 /// Codes that name a mistake of the caller: protocol, flow control, frame size, compression.
 const MISTAKES: [u32; 4] = [PROTOCOL_ERROR, 0x3, 0x6, 0x9];
-
-/// Longest header block that holds a status and nothing else. Answers of the services have a content type.
-const BARE: usize = 8;
 
 /// How far the caller's preface has come.
 #[derive(Debug, Default)]
@@ -43,16 +52,17 @@ impl Preface {
     }
 }
 
-/// Reads the frames of one direction as they are written, in pieces of any size.
-#[derive(Debug, Default)]
+/// Reads the frames of one direction as they pass, in pieces of any size.
+#[derive(Debug)]
 pub(super) struct Frames {
+    way: Way,
     /// Frame head, and as much payload as is looked at.
     kept: [u8; HEAD + CODE],
     filled: usize,
     /// Bytes of the payload that are still to come and not kept.
     skip: usize,
-    /// The stream whose last header block was bare.
-    bare: Option<u32>,
+    /// Bytes of the header block that is coming.
+    block: usize,
 }
 
 const HEAD: usize = 9;
@@ -60,7 +70,17 @@ const HEAD: usize = 9;
 const CODE: usize = 8;
 
 impl Frames {
-    /// Takes what was written and gives what it refused.
+    /// Those that the caller sends, from the first byte behind its preface.
+    pub(super) fn incoming() -> Self {
+        Self { way: Way::In, kept: [0; HEAD + CODE], filled: 0, skip: PREFACE.len(), block: 0 }
+    }
+
+    /// Those that it gets.
+    pub(super) fn outgoing() -> Self {
+        Self { way: Way::Out, skip: 0, ..Self::incoming() }
+    }
+
+    /// Takes what passed and gives what it refused.
     pub(super) fn feed(&mut self, mut bytes: &[u8], mut refused: impl FnMut(Refusal)) {
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -89,7 +109,7 @@ impl Frames {
 
     /// Bytes that this frame is kept of.
     fn wanted(&self) -> usize {
-        let payload = match (self.filled >= HEAD).then_some(self.kept[3]) {
+        let payload = match (self.filled >= HEAD && self.way == Way::Out).then_some(self.kept[3]) {
             Some(RST_STREAM) => 4,
             Some(GOAWAY) => CODE,
             _ => 0,
@@ -102,14 +122,12 @@ impl Frames {
         u32::from_be_bytes(bytes)
     }
 
-    /// What the kept frame refused.
+    /// What the kept frame refused, or what will be refused about it.
     fn read(&mut self) -> Option<Refusal> {
-        let stream = self.word(5);
+        if self.way == Way::In {
+            return self.read_block();
+        }
         let code = match self.kept[3] {
-            HEADERS => {
-                self.bare = (self.length() <= BARE).then_some(stream);
-                return None;
-            }
             RST_STREAM => self.word(HEAD),
             GOAWAY => self.word(HEAD + 4),
             _ => return None,
@@ -117,11 +135,21 @@ impl Frames {
         match code {
             REFUSED_STREAM => Some(Refusal::TooManyStreams),
             ENHANCE_YOUR_CALM => Some(Refusal::Flooded),
-            // A head above the limit is answered by status 431 alone and this reset.
-            PROTOCOL_ERROR if stream != 0 && self.bare == Some(stream) => Some(Refusal::HeadTooLarge),
             code if MISTAKES.contains(&code) => Some(Refusal::Malformed),
             _ => None,
         }
+    }
+
+    /// A header block that passes the limit with this frame.
+    fn read_block(&mut self) -> Option<Refusal> {
+        let before = match self.kept[3] {
+            HEADERS => 0,
+            CONTINUATION => self.block,
+            _ => return None,
+        };
+        self.block = before.saturating_add(self.length());
+        let limit = MAX_HEADER_LIST as usize;
+        (before <= limit && self.block > limit).then_some(Refusal::HeadTooLarge)
     }
 }
 
@@ -155,8 +183,6 @@ mod tests {
             reset(1, 0),
             reset(3, 8),
             reset(5, REFUSED_STREAM),
-            frame(HEADERS, 7, &[1; 5]),
-            reset(7, PROTOCOL_ERROR),
             reset(9, PROTOCOL_ERROR),
             goaway(ENHANCE_YOUR_CALM),
             goaway(0),
@@ -164,13 +190,12 @@ mod tests {
         .concat()
     }
 
-    const REFUSED: [Refusal; 4] =
-        [Refusal::TooManyStreams, Refusal::HeadTooLarge, Refusal::Malformed, Refusal::Flooded];
+    const REFUSED: [Refusal; 3] = [Refusal::TooManyStreams, Refusal::Malformed, Refusal::Flooded];
 
     #[test]
     fn each_refusal_is_read_once_and_ends_that_refuse_nothing_are_none() {
         let mut seen = Vec::new();
-        Frames::default().feed(&written(), |reason| seen.push(reason));
+        Frames::outgoing().feed(&written(), |reason| seen.push(reason));
         assert_eq!(seen, REFUSED);
     }
 
@@ -178,8 +203,19 @@ mod tests {
     fn frames_too_short_for_their_kind_are_no_panic() {
         let bytes = [frame(RST_STREAM, 1, &[]), frame(GOAWAY, 0, &[0, 0]), reset(5, REFUSED_STREAM)].concat();
         let mut seen = Vec::new();
-        Frames::default().feed(&bytes, |reason| seen.push(reason));
+        Frames::outgoing().feed(&bytes, |reason| seen.push(reason));
         assert_eq!(seen.last(), Some(&Refusal::TooManyStreams));
+    }
+
+    #[test]
+    fn head_above_the_limit_is_told_once_however_it_is_cut() {
+        let part = vec![0; MAX_HEADER_LIST as usize / 2];
+        let block = |kind| frame(kind, 1, &part);
+        let mut large = [&PREFACE[..], &block(HEADERS), &block(CONTINUATION), &block(CONTINUATION)].concat();
+        large.extend([block(CONTINUATION), block(HEADERS), block(CONTINUATION)].concat());
+        let (mut seen, mut frames) = (Vec::new(), Frames::incoming());
+        large.chunks(1000).for_each(|piece| frames.feed(piece, |reason| seen.push(reason)));
+        assert_eq!(seen, [Refusal::HeadTooLarge]);
     }
 
     #[test]
@@ -196,7 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_of_any_size_read_as_the_whole(pieces in prop::collection::vec(1usize..40, 1..80)) {
-            let (bytes, mut seen, mut frames, mut at) = (written(), Vec::new(), Frames::default(), 0);
+            let (bytes, mut seen, mut frames, mut at) = (written(), Vec::new(), Frames::outgoing(), 0);
             for size in pieces.into_iter().chain(std::iter::repeat(7)) {
                 if at == bytes.len() {
                     break;
@@ -210,7 +246,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            Frames::default().feed(&bytes, |_| ());
+            Frames::outgoing().feed(&bytes, |_| ());
         }
     }
 }

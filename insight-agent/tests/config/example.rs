@@ -1,6 +1,7 @@
 //! `deploy/insight.toml` is the documentation of every key: it must load as it is, load with every
 //! setting switched on, and name every key of the schema with its default and range.
 
+use super::calls;
 use insight_agent::config::schema::{Fallback, SECTIONS, header};
 use insight_agent::config::{Config, Loaded};
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 const EXAMPLE: &str = include_str!("../../../deploy/insight.toml");
 
 /// What the example's comments name, relative to its folder.
-const NAMED_FILES: [&str; 11] = [
+const NAMED_FILES: [&str; 12] = [
     "web.yml",
     "admin.token",
     "report.token",
@@ -47,6 +48,7 @@ fn folder_with(text: &str) -> tempfile::TempDir {
         fs::write(&path, "some:content").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
+    fs::write(folder.path().join("orders.binpb"), calls::orders()).unwrap();
     fs::write(folder.path().join("insight.toml"), text).unwrap();
     folder
 }
@@ -98,9 +100,9 @@ fn every_setting_of_the_example_can_be_switched_on() {
     let loaded = load(&folder_with(&switched_on()));
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert_eq!(loaded.config.nodes.len(), 1);
-    assert_eq!(loaded.config.routes.len(), 1);
-    assert_eq!(loaded.config.probes.len(), 4);
-    assert_eq!(loaded.config.probe_plans().len(), 4);
+    assert_eq!(loaded.config.routes.len(), 2);
+    assert_eq!(loaded.config.probes.len(), 6);
+    assert_eq!(loaded.config.probe_plans().len(), 6);
 }
 
 #[test]

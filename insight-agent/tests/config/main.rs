@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the functions they share")]
 
+mod calls;
 mod connections;
 mod discovery;
 mod example;

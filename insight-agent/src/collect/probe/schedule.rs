@@ -325,7 +325,8 @@ async fn run(
             in_flight.fetch_add(1, Ordering::Relaxed);
             let (probe, outbox, in_flight) =
                 (Arc::clone(&probe), Arc::clone(&outbox), Arc::clone(&in_flight));
-            samples.spawn(async move {
+            // Boxed, so that its room is free when it ends, and not when somebody looks for ended samples.
+            samples.spawn(Box::pin(async move {
                 let (sample, losses) = probe.sample(connection, scheduled).await;
                 in_flight.fetch_sub(1, Ordering::Relaxed);
                 if let Some(sample) = sample {
@@ -335,7 +336,7 @@ async fn run(
                     outbox.send(ProbeEvent::Lost(measurement, loss));
                 }
                 probe.report_connections(connection, &outbox);
-            });
+            }));
         }
     }
     let patience = plan.deadline + plan.drain;

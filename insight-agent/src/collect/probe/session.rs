@@ -176,7 +176,8 @@ impl Probe {
             }
             let start = Instant::now();
             match connection {
-                Connection::Fresh => self.fresh(start).await,
+                // Boxed as opening is: thousands of samples on open connections need none of its room.
+                Connection::Fresh => Box::pin(self.fresh(start)).await,
                 Connection::Reused => self.reused(start).await,
             }
         })

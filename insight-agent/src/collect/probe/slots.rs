@@ -194,7 +194,7 @@ impl Slot {
             return Err(failed.clone());
         }
         let attempt = Attempt { plan: way.plan, proxy: way.proxy, deadline, opening: &self.opening, losses };
-        match Session::open(attempt, way.tls, way.events).await {
+        match Box::pin(Session::open(attempt, way.tls, way.events)).await {
             Ok((session, _)) => {
                 let session = Arc::new(session);
                 held.session = Some(Arc::clone(&session));

@@ -266,11 +266,7 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
                 samples += 1;
             }
             ProbeEvent::Skipped(..) => skipped += 1,
-            ProbeEvent::Lost(..)
-            | ProbeEvent::Connection(..)
-            | ProbeEvent::PingInterval(..)
-            | ProbeEvent::Certificates(..)
-            | ProbeEvent::Health(..) => {}
+            _ => {}
         }
     }
     tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
@@ -338,4 +334,12 @@ async fn a_peer_that_reads_nothing_keeps_no_task_of_ours() {
         assert!(Instant::now() < deadline, "a task is still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn a_sample_takes_little_room_while_it_waits() {
+    let probe = Probe::new(Arc::new(plan(([127, 0, 0, 1], 9).into()))).unwrap();
+    let sample = probe.sample(Connection::Reused, Instant::now());
+    let room = size_of_val(&sample);
+    assert!(room <= 10 * 1024, "{room} bytes; what a sample seldom needs belongs into a box");
 }

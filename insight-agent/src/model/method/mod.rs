@@ -3,6 +3,8 @@
 //! Pure: where the descriptors come from (a file, the service itself) is its callers' business. Errors never
 //! repeat a value of the request, which may be a secret; they say its place.
 
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod json;
 mod path;
 #[cfg(test)]

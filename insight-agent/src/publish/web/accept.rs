@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
@@ -81,6 +81,8 @@ pub(super) async fn serve(
                         Arc::clone(&door),
                     ));
                 }
+                // In a flood of connections, those that are here get to ask before more come.
+                yield_now().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "accept a connection failed");

@@ -1,12 +1,14 @@
 //! The metrics listener: read only, nothing but figures.
 
 use super::accept;
-use super::reply::{self, HEALTHY, MAX_WORKING, NotDone, READY, Working};
+use super::reply::{self, HEALTHY, READY};
+use super::shared_page::{NoPage, SharedPage};
 use super::web_config::WebConfig;
 use super::{Readiness, web_config};
 use crate::door::Door;
 use crate::publish::metrics::{CONTENT_TYPE, RenderError};
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -46,11 +48,10 @@ pub async fn serve_metrics(
 }
 
 fn router(parts: MetricsListener) -> Router {
-    let working = Working::new();
-    let exposition = parts.exposition;
+    let page = SharedPage::new(parts.exposition);
     let scrape = move || {
-        let (working, exposition) = (working.clone(), Arc::clone(&exposition));
-        async move { scraped(working.run(move || exposition()).await) }
+        let page = page.clone();
+        async move { scraped(page.get().await) }
     };
     let router = Router::new()
         .route("/metrics", get(scrape))
@@ -68,18 +69,13 @@ fn router(parts: MetricsListener) -> Router {
     }
 }
 
-fn scraped(rendered: Result<Result<String, RenderError>, NotDone>) -> Response {
-    match rendered {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Ok(Err(error)) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a scrape failed");
+fn scraped(page: Result<Bytes, NoPage>) -> Response {
+    match page {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(NoPage::Failed(error)) => {
             reply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}: see the agent's log\n"))
         }
-        Err(NotDone::Busy) => {
-            let body = format!("{MAX_WORKING} scrapes are under way; try again later\n");
-            ([(header::RETRY_AFTER, "1")], reply::text(StatusCode::SERVICE_UNAVAILABLE, body)).into_response()
-        }
-        Err(NotDone::Broken) => {
+        Err(NoPage::Broken) => {
             reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the scrape broke: see the agent's log\n")
         }
     }

@@ -11,6 +11,7 @@ mod metrics;
 mod origin;
 mod refusals;
 mod reply;
+mod shared_page;
 #[cfg(test)]
 mod tests;
 mod web_config;

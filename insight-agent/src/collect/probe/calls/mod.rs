@@ -134,7 +134,7 @@ impl Asked {
         };
         state.asked = Some(arrived);
         learning.is_stale.store(false, Ordering::Relaxed);
-        match learn(plan, keys, deadline).await {
+        match Box::pin(learn(plan, keys, deadline)).await {
             Ok(method) => {
                 let mut head = self.current();
                 Arc::make_mut(&mut head).method = Some(Arc::new(method));

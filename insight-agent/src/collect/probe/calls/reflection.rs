@@ -141,6 +141,10 @@ impl Asking<'_> {
     fn as_schema(&self, failure: Failure) -> Failure {
         use FailureClass::{Protocol, Proxy, Status};
         match failure.class {
+            Status if failure.status == GrpcStatus::NotFound => {
+                let why = format!("its reflection says NOT_FOUND ({}): correct probe.method", failure.detail);
+                schema(self.plan, failure.status, &why)
+            }
             Protocol | Proxy | Status => schema(self.plan, failure.status, &failure.detail),
             _ => failure,
         }

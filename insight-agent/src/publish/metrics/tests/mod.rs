@@ -7,6 +7,7 @@ mod plans;
 mod samples;
 mod sockets;
 mod table;
+mod watches;
 mod windows;
 
 #[path = "../../../../../tests/e2e/src/exposition/mod.rs"]
@@ -17,7 +18,7 @@ use crate::model::hop::{HopEvidence, HopSource};
 use crate::model::ledger::{Evidence, HopHost, LedgerKind, Population};
 use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, RoutePlan};
-use crate::model::sample::{Outcome, Phases, Rulers};
+use crate::model::sample::{Answer, Outcome, Phases, Rulers, StreamTiming};
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, SegmentWindow, ServiceWindow};
 use exposition::Exposition;
 use std::time::Instant;
@@ -173,4 +174,16 @@ fn window(plan: &Arc<ProbePlan>) -> Window {
 
 fn scrape(metrics: &Metrics) -> Exposition {
     Exposition::parse(&metrics.render().unwrap()).unwrap()
+}
+
+/// A good answer of three messages.
+fn streamed(plan: &Arc<ProbePlan>, gap: Duration) -> ProbeSample {
+    let stream = StreamTiming {
+        messages: 3,
+        first_message: Some(Duration::from_millis(10)),
+        largest_gap: Some(gap),
+        cut: false,
+    };
+    let answer = Answer { stream: Some(stream), ..Answer::default() };
+    ProbeSample { answer, ..sample(plan, Outcome::Ok) }
 }
