@@ -127,7 +127,7 @@ fn what_does_not_fit_the_descriptor_set_is_told_with_its_place() {
     );
     let (_folder, text) = probe("");
     let text = text.replace("Orders/Get", "Orders/Gte");
-    one_error(&text, "18: probe.method = \"/orders.v1.Orders/Gte\": the service", "it has: Get, Follow");
+    one_error(&text, "18: probe.method = \"/orders.v1.Orders/Gte\": the service", "correct the method");
     let text = inserted(BLACK, "method = \"/a.B/C\"\ndescriptor_set = \"/dev/null\"");
     one_error(
         &text,
