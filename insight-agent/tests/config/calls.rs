@@ -107,7 +107,7 @@ fn a_health_watch_has_one_connection_and_nothing_to_ask() {
     let text = inserted(BLACK, "health_watch = true\nmethod = \"/a.B/C\"");
     one_error(&text, "19: probe.method = \"/a.B/C\": a health watch has none", "health_watch = false");
     let text = inserted(BLACK, "health_watch = true\nconnections = [\"fresh\"]");
-    one_error(&text, "19: probe.connections = ", "one stream open, on one connection");
+    one_error(&text, "19: probe.connections = ", "write [\"reused\"]");
 }
 
 #[test]
@@ -120,10 +120,14 @@ fn what_does_not_fit_the_descriptor_set_is_told_with_its_place() {
     );
     assert!(error.contains("unrecognized field name 'idd'") && !error.contains("hunter2"), "{error}");
     let (_folder, text) = probe("[[probe.expect]]\nfield = \"items.amount\"");
-    one_error(&text, "20: probe.expect: the rule on field items.amount does not fit", "items[0]");
+    one_error(
+        &text,
+        "20: probe.expect: the rule on field items.amount does not fit orders.v1.Order: items is a list: name an element, as items[0]",
+        "name a field",
+    );
     let (_folder, text) = probe("");
     let text = text.replace("Orders/Get", "Orders/Gte");
-    one_error(&text, "18: probe.method = \"/orders.v1.Orders/Gte\": the service", "it has: Get, Follow");
+    one_error(&text, "18: probe.method = \"/orders.v1.Orders/Gte\": the service", "correct the method");
     let text = inserted(BLACK, "method = \"/a.B/C\"\ndescriptor_set = \"/dev/null\"");
     one_error(
         &text,
@@ -161,7 +165,7 @@ fn rules_that_cannot_hold_are_refused() {
     one_error(
         &rule("header = \"a\"\nmatches = \"(\""),
         "20: probe.expect.matches: no regular expr",
-        "unclosed",
+        "no look-around",
     );
     let bounds = rule("header = \"a\"\nmin = 2\nmax = 1");
     one_error(&bounds, "20: probe.expect.min = 2: above max = 1", "not above max");

@@ -42,10 +42,11 @@ const NOT_OF_A_WATCH: [&str; 8] = [
 /// Keys that need the method's messages.
 const OF_MESSAGES: [&str; 3] = ["request_json", "descriptor_set", "max_messages"];
 
-/// The call and what is expected of it. **None**: `findings` has the reasons.
+/// The call and what is expected of it. **None**: the probe is of another mode, or `findings` has the reasons.
 pub(super) fn read(
     table: &Table<'_>,
     base: &Path,
+    is_black_box: bool,
     findings: &mut Findings<'_>,
 ) -> Option<(Call, Expectations)> {
     // Everything is read before any of it is judged: one run shows all errors.
@@ -66,7 +67,8 @@ pub(super) fn read(
     let expect = expect::read(table, findings);
     let (method, service, bytes) = (method?, service?, bytes?);
     let (expect, max_messages) = (expect?, max_messages?.value);
-    if has_json && json.is_none() {
+    // In a probe of another mode none of them belongs there, whatever they say together.
+    if !is_black_box || has_json && json.is_none() {
         return None;
     }
     if watch?.value {

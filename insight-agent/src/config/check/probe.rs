@@ -130,7 +130,7 @@ fn call(
 ) -> Option<(Call, Expectations)> {
     // Everything is read whatever the mode, so that one run shows all errors.
     let measure = measure(table, times, findings);
-    let black_box = black_box::read(table, around.base, findings);
+    let black_box = black_box::read(table, around.base, mode == Some(Mode::BlackBox), findings);
     let mode = mode?;
     for (keys, owner) in [
         (&WHITE_BOX_KEYS[..], Mode::WhiteBox),
