@@ -96,10 +96,11 @@ pub fn all(site: &Site, agent: &Path) -> Result<Vec<Situation>> {
     all.push(raw("TCP RST in mid-response", 20, Truth::Bad(&["reset"]), reset));
     let stream_reset = RawPeer::start(at(21), |talk| {
         talk.greet(&[])?;
-        let stream = talk.request()?;
-        talk.good_headers(stream)?;
-        talk.send(kind::RST_STREAM, 0, stream, &INTERNAL_ERROR.to_be_bytes())?;
-        talk.keep_alive()
+        loop {
+            let stream = talk.request()?;
+            talk.good_headers(stream)?;
+            talk.send(kind::RST_STREAM, 0, stream, &INTERNAL_ERROR.to_be_bytes())?;
+        }
     });
     all.push(raw("RST_STREAM in mid-response", 21, Truth::Bad(&["reset"]), stream_reset));
     let goaway = RawPeer::start(at(22), |talk| {
