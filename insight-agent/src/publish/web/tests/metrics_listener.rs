@@ -91,10 +91,10 @@ async fn scrapers_that_ask_meanwhile_share_the_next_page() {
     assert_eq!(server.ask("GET /-/healthy", &[]).await.status, 200, "health does not wait for a page");
     // However the crowd's requests fall, few pages serve all of it: each page takes all who wait.
     let mut pages = 0;
-    while !scrapes.iter().all(tokio::task::JoinHandle::is_finished) {
+    while !scrapes.iter().all(JoinHandle::is_finished) {
         leave.send(()).unwrap();
         pages += 1;
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(pages < CROWD / 2, "{pages} pages");
     for scrape in scrapes {
