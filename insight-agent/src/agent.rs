@@ -43,6 +43,7 @@ pub use reload::{Reloader, Trigger};
 use crate::clock::AgentClock;
 use crate::collect::nodes::{Lost, Outlet};
 use crate::collect::probe::{Prober, ReadyProbes};
+use crate::collect::{tls_files, watch_tls_files};
 use crate::config::{self, Config, Rosters};
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window::Aggregator;
@@ -263,6 +264,8 @@ impl Agent {
             host: Arc::clone(&self.host),
         };
         let mut correlator = tokio::spawn(correlator.run(received, nodes_received, known_changes));
+        let looked = Arc::clone(&self.metrics);
+        let tls_watch = tokio::spawn(watch_tls_files(move |news| looked.tls_files_looked_at(news)));
         let exposition = Arc::clone(&self.metrics);
         let mut metrics = tokio::spawn(web::serve_metrics(
             self.metrics_listener,
@@ -284,7 +287,7 @@ impl Agent {
                 status: Arc::new(move || {
                     let now = Instant::now();
                     let (lost, forwarders) = (lost.lost_snapshot(), forwarders.forwarders(now));
-                    board.status(lost, forwarders, templates.status(now), now)
+                    board.status(lost, tls_files(), forwarders, templates.status(now), now)
                 }),
                 readiness: Arc::clone(&self.readiness),
                 token: self.token,
@@ -319,6 +322,7 @@ impl Agent {
         };
         conductor.abort();
         discovery.abort();
+        tls_watch.abort();
         self.readiness.set_not_ready("stopping");
         stop.send_replace(true);
         // Joining a thread blocks; the prober's takes some milliseconds.

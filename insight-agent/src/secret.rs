@@ -71,6 +71,33 @@ impl fmt::Debug for Bearer {
     }
 }
 
+/// User and password to present to a proxy. `Debug` does not show them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Basic(String);
+
+impl Basic {
+    /// `user:password` in the text of a file, without white space around it. **None**: there is no colon, no
+    /// user, or something that is not printed (RFC 7617 forbids control characters).
+    pub fn from_text(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?.trim();
+        let (user, _) = text.split_once(':')?;
+        let fits = !user.is_empty() && !text.chars().any(char::is_control);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The value of a `proxy-authorization` header; it must never be logged.
+    pub fn header(&self) -> String {
+        use base64::Engine;
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Basic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +120,18 @@ mod tests {
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::new(b"s3cret")), "***");
         assert_eq!(format!("{:?}", Bearer::from_text(b"s3cret\n").unwrap()), "***");
+    }
+
+    #[test]
+    fn a_users_password_may_hold_colons_and_is_never_shown() {
+        let basic = Basic::from_text(b" Aladdin:open sesame\n").unwrap();
+        // RFC 7617 section 2 has this very example.
+        assert_eq!(basic.header(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(format!("{basic:?}"), "***");
+        assert!(Basic::from_text(b"me:a:b").is_some());
+        for text in [&b""[..], b":x", b"user", b"a:b\nc:d", b"\xff:x"] {
+            assert!(Basic::from_text(text).is_none(), "{text:?}");
+        }
     }
 
     #[test]

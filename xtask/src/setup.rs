@@ -11,13 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Real forwarders, real name servers (dnsmasq is in dnsmasq-base), the real Prometheus and its exporter,
+/// Real forwarders, real name servers (dnsmasq is in dnsmasq-base), a real proxy, the real Prometheus and its exporter,
 /// h2load (in nghttp2-client), and what libFuzzer is compiled with.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "nginx",
     "haproxy",
     "dnsmasq-base",
     "unbound",
+    "tinyproxy-bin",
     "prometheus",
     "prometheus-node-exporter",
     "nghttp2-client",
@@ -243,7 +244,15 @@ mod tests {
         let listed = "nginx installed\nhaproxy config-files\nprometheus installed\n";
         assert_eq!(
             not_installed(&PACKAGES, listed),
-            ["haproxy", "dnsmasq-base", "unbound", "prometheus-node-exporter", "nghttp2-client", "g++"]
+            [
+                "haproxy",
+                "dnsmasq-base",
+                "unbound",
+                "tinyproxy-bin",
+                "prometheus-node-exporter",
+                "nghttp2-client",
+                "g++"
+            ]
         );
     }
 

@@ -14,6 +14,7 @@ static ROUTE: LazyLock<RoutePlan> = LazyLock::new(|| RoutePlan {
     name: "fuzz".into(),
     host: "127.0.0.1".into(),
     port: 1,
+    dial: Default::default(),
     authority: "fuzz".into(),
     metadata: Vec::new(),
     tls: None,

@@ -83,7 +83,7 @@ impl Correlator {
         self.node_board.own().set_plans(plans);
         self.node_board.set_nodes(&places.nodes);
         self.nodes.retain(|region, node| places.knows(region, node));
-        let states = self.states(window.as_ref(), Instant::now());
+        let states = self.states(window.as_deref(), Instant::now());
         self.metrics.publish_measurements(&states);
         self.board.show_states(states);
         self.known = known;
@@ -137,6 +137,21 @@ impl Correlator {
                     self.metrics.ping_interval(&plan, interval);
                 }
             }
+            ProbeEvent::Certificates(plan, certificates) => {
+                let known = self.by_name.get(&plan.name);
+                if known.is_some_and(|known| Arc::ptr_eq(known, &plan)) {
+                    self.metrics.certificates(&plan, certificates);
+                    self.board.certificates(&plan, certificates);
+                }
+            }
+            ProbeEvent::Health(plan, event) => {
+                let known = self.by_name.get(&plan.name);
+                if known.is_some_and(|known| Arc::ptr_eq(known, &plan)) {
+                    tracing::info!(probe = plan.name, event = ?event, "health");
+                    self.metrics.health(&plan, &event);
+                    self.board.health(&plan, &event);
+                }
+            }
             ProbeEvent::Lost(measurement, loss) => self.metrics.lost(measurement, loss, 1),
         }
     }
@@ -172,7 +187,7 @@ impl Correlator {
     fn end_window(&mut self) {
         let now = Instant::now();
         self.update(self.node_board.own_event());
-        let window = self.aggregator.rotate(now, &self.nodes);
+        let window = Arc::new(self.aggregator.rotate(now, &self.nodes));
         let states = self.states(Some(&window), now);
         for ledger in window.paths.iter().flat_map(|path| &path.ledgers).filter(|l| l.other_shape > 0) {
             self.metrics.lost("hop_headers", Loss::OtherShape, ledger.other_shape);

@@ -2,6 +2,8 @@
 
 use crate::correlate::measurements::measurement_states;
 use crate::correlate::totals::Totals;
+use crate::model::certificate::{Certificates, TlsFilesStatus};
+use crate::model::health::HealthEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::status::{
@@ -26,7 +28,7 @@ pub(super) struct Board {
 struct Shown {
     probing: bool,
     totals: Totals,
-    window: Option<Window>,
+    window: Option<Arc<Window>>,
     measurements: Vec<MeasurementStatus>,
 }
 
@@ -57,11 +59,11 @@ impl Board {
 
     /// Takes other plans from now on: what is shown of all others is gone. Gives what is left of the last
     /// window.
-    pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) -> Option<Window> {
+    pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) -> Option<Arc<Window>> {
         let mut shown = self.shown();
         shown.probing = !plans.is_empty();
         shown.totals.set_plans(plans);
-        shown.window = shown.window.take().map(|window| window.narrowed(plans));
+        shown.window = shown.window.take().map(|window| Arc::new(window.narrowed(plans)));
         shown.window.clone()
     }
 
@@ -78,7 +80,15 @@ impl Board {
         self.shown().totals.skip(plan, connection);
     }
 
-    pub(super) fn show(&self, window: Window, measurements: Vec<MeasurementStatus>) {
+    pub(super) fn certificates(&self, plan: &Arc<ProbePlan>, certificates: Certificates) {
+        self.shown().totals.certificates(plan, certificates);
+    }
+
+    pub(super) fn health(&self, plan: &Arc<ProbePlan>, event: &HealthEvent) {
+        self.shown().totals.health(plan, event, Instant::now());
+    }
+
+    pub(super) fn show(&self, window: Arc<Window>, measurements: Vec<MeasurementStatus>) {
         let mut shown = self.shown();
         shown.window = Some(window);
         shown.measurements = measurements;
@@ -88,12 +98,13 @@ impl Board {
     pub(super) fn status(
         &self,
         lost: Vec<LossStatus>,
+        tls_files: Vec<TlsFilesStatus>,
         forwarders: Vec<ForwarderStatus>,
         discovery: Vec<DiscoveryStatus>,
         now: Instant,
     ) -> Status {
         let shown = self.shown();
-        let window = shown.window.as_ref();
+        let window = shown.window.as_deref();
         Status {
             agent: AgentStatus {
                 name: self.labels.name.clone(),
@@ -109,6 +120,7 @@ impl Board {
                 .unwrap_or_default(),
             forwarders,
             discovery,
+            tls_files,
             measurements: shown.measurements.clone(),
             lost,
         }

@@ -9,4 +9,4 @@ pub mod nodes;
 pub mod probe;
 mod tls;
 
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{TlsError, TlsFiles, tls_files, watch_tls_files};

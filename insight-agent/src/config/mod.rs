@@ -7,6 +7,7 @@
 
 mod braces;
 mod check;
+pub mod descriptors;
 pub mod discovery;
 pub mod duration;
 mod errors;

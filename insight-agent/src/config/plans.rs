@@ -1,7 +1,8 @@
 //! From checked settings to the plans that collectors work from.
 
-use super::settings::{Config, Probe, Way};
+use super::settings::{Config, Ip, Probe, Way};
 use super::template::Placeholder;
+use crate::model::dial::{Dial, IpVersion};
 use crate::model::plan::{Mode, ProbePlan, RoutePlan};
 use crate::model::series::kernel::Names;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,8 @@ impl Config {
         for probe in self.probes.iter().filter(|probe| probe.mode == Mode::WhiteBox) {
             let Way::Route(name) = &probe.way else { continue };
             let Some(route) = self.route_plan(probe) else { continue };
-            if !seen.insert(&probe.target) {
+            // Questions take no proxy and no UNIX socket: they would go where the probes do not.
+            if route.dial.proxy.is_some() || route.unix().is_some() || !seen.insert(&probe.target) {
                 continue;
             }
             let configured = self.routes.iter().find(|route| route.name == *name);
@@ -45,24 +47,38 @@ impl Config {
         }
     }
 
-    /// One plan per probe, in the order of the file: templates filled in, routes resolved.
+    /// One plan per probe, or two of one that measures both versions of IP apart; in the order of the file:
+    /// templates filled in, routes resolved.
     pub fn probe_plans(&self) -> Vec<ProbePlan> {
-        self.probes.iter().filter_map(|probe| self.plan(probe)).collect()
+        let plans = self.probes.iter().flat_map(|probe| match probe.ip {
+            Ip::One(version) => vec![self.plan(probe, probe.name.clone(), version)],
+            // No configured name has a slash, so nothing else can be called so.
+            Ip::Both => vec![
+                self.plan(probe, format!("{}/ipv4", probe.name), IpVersion::V4),
+                self.plan(probe, format!("{}/ipv6", probe.name), IpVersion::V6),
+            ],
+        });
+        plans.flatten().collect()
     }
 
     /// **None**: the probe's route does not exist, which the checks rule out for a loaded configuration.
-    fn plan(&self, probe: &Probe) -> Option<ProbePlan> {
+    fn plan(&self, probe: &Probe, name: String, ip: IpVersion) -> Option<ProbePlan> {
+        let mut route = self.route_plan(probe)?;
+        route.dial.ip = ip;
         Some(ProbePlan {
-            name: probe.name.clone(),
+            name,
             source: self.agent.region.clone(),
             target: probe.target.clone(),
             mode: probe.mode,
             call: probe.call.clone(),
-            route: self.route_plan(probe)?,
+            expect: probe.expect.clone(),
+            route,
             interval: probe.interval,
+            jitter: self.probing.jitter,
             deadline: probe.deadline,
             drain: probe.drain,
             connections: probe.connections.clone(),
+            slots: probe.reused_connections,
             ping: probe.ping,
             max_in_flight: self.probing.max_in_flight,
             void_share: self.probing.void_share,
@@ -76,6 +92,7 @@ impl Config {
                     name: address.to_string(),
                     host: address.host.clone(),
                     port: address.port,
+                    dial: Dial::default(),
                     authority: authority.clone(),
                     metadata: Vec::new(),
                     tls: tls.clone(),
@@ -100,6 +117,7 @@ impl Config {
             name: route.name.clone(),
             host: route.address.host.clone(),
             port: route.address.port,
+            dial: Dial { proxy: route.proxy.clone(), ..Dial::default() },
             authority: route.authority.clone(),
             metadata: metadata.collect(),
             tls: route.tls.clone(),

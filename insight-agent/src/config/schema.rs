@@ -7,6 +7,7 @@ mod registries;
 
 use super::{duration, size};
 use crate::model::discovery::ENDPOINTS_MOST;
+use crate::model::plan::SLOTS_MOST;
 use std::time::Duration;
 
 /// One table of the configuration.
@@ -72,8 +73,13 @@ pub enum Kind {
         /// Largest.
         most: u64,
     },
-    /// A number above 0 and up to 1.
-    Share,
+    /// A number up to 1.
+    Share {
+        /// Whether it may be 0.
+        zero: bool,
+    },
+    /// Any finite number.
+    Number,
     /// A list of strings.
     List,
     /// A table whose keys the user chooses, with strings as values.
@@ -93,12 +99,14 @@ impl Kind {
             }
             Self::Size { most } => Some(format!("0B to {}", size::render(*most))),
             Self::Count { least, most } => Some(format!("{least} to {most}")),
-            Self::Share => Some("above 0, up to 1".into()),
+            Self::Share { zero: true } => Some("0 to 1".into()),
+            Self::Share { zero: false } => Some("above 0, up to 1".into()),
             Self::Choice(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 Some(quoted.join(" or "))
             }
             Self::Flag => Some("true or false".into()),
+            Self::Number => Some("any number".into()),
             Self::Text | Self::Secret | Self::List | Self::Pairs | Self::Table | Self::Tables => None,
         }
     }
@@ -111,7 +119,7 @@ impl Kind {
             Self::Duration { .. } => "a duration in quotes",
             Self::Size { .. } => "a size in quotes",
             Self::Count { .. } => "a whole number",
-            Self::Share => "a number",
+            Self::Share { .. } | Self::Number => "a number",
             Self::List => "a list of strings",
             Self::Pairs | Self::Table => "a table",
             Self::Tables => "a list of tables",
@@ -228,7 +236,8 @@ pub const SECTIONS: &[Section] = &[
         path: "probing",
         keys: &[
             key("window", duration(1_000, 300_000), Value("\"5s\""), "\"5s\""),
-            key("void_share", Kind::Share, Value("0.5"), "0.5"),
+            key("jitter", Kind::Share { zero: true }, Value("0.1"), "0.1"),
+            key("void_share", Kind::Share { zero: false }, Value("0.5"), "0.5"),
             key("max_in_flight", Kind::Count { least: 1, most: IN_FLIGHT_MOST }, Value("16"), "16"),
         ],
     },
@@ -320,6 +329,8 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("name", Kind::Text, Required, "\"eu-sg\""),
             key("address", Kind::Text, Required, "\"mediary-a.example:50051\""),
+            key("proxy", Kind::Secret, Derived("no proxy"), "\"http://proxy.example:3128\""),
+            key("proxy_auth_file", Kind::Text, Derived("no password"), "\"proxy.auth\""),
             key("authority", Kind::Text, Derived("the address"), "\"mediary-a.example\""),
             key("origin", Kind::Text, Derived("agent.name"), "\"eu-1\""),
             key("hops", Kind::List, Value("[]"), "[\"mediary-a\", \"mediary-b\"]"),
@@ -357,11 +368,24 @@ pub const SECTIONS: &[Section] = &[
             key("delay", duration(0, MINUTE_MS), Value("\"0s\""), "\"10ms\""),
             key("method", Kind::Text, Value("\"/grpc.health.v1.Health/Check\""), "\"/pkg.Service/Method\""),
             key("request_base64", Kind::Secret, Value("\"\""), "\"CgNhYmM=\""),
+            key("request_json", Kind::Secret, Derived("request_base64"), "'{\"id\": \"7\"}'"),
+            key(
+                "descriptor_set",
+                Kind::Text,
+                Derived("the service is asked, by reflection"),
+                "\"orders.binpb\"",
+            ),
+            key("max_messages", Kind::Count { least: 1, most: 1_000_000 }, Value("1000"), "10"),
+            key("health_watch", Kind::Flag, Value("false"), "true"),
+            key("expect_status", Kind::List, Value("[\"OK\"]"), "[\"OK\", \"NOT_FOUND\"]"),
+            key("expect", Kind::Tables, Derived("nothing else is expected"), ""),
             key("health_service", Kind::Text, Value("\"\""), "\"pkg.Service\""),
             key("interval", duration(10, HOUR_MS), Value("\"1s\""), "\"1s\""),
             key("deadline", DEADLINE, Value("\"5s\""), "\"5s\""),
             key("drain", duration(0, MINUTE_MS), Value("\"10s\""), "\"10s\""),
             key("connections", Kind::List, Value("[\"reused\", \"fresh\"]"), "[\"reused\", \"fresh\"]"),
+            key("reused_connections", Kind::Count { least: 1, most: SLOTS_MOST as u64 }, Value("1"), "4"),
+            key("ip", Kind::Choice(&["any", "4", "6", "both"]), Value("\"any\""), "\"both\""),
             key("ping", Kind::Flag, Value("true"), "true"),
             key("load_metrics", Kind::List, Value("[]"), "[\"queue_depth\"]"),
             key("discovery", Kind::Text, Derived("one probe"), "\"receivers\""),
@@ -370,6 +394,19 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section { path: "probe.tls", keys: TLS_KEYS },
+    Section {
+        path: "probe.expect",
+        keys: &[
+            key("field", Kind::Text, Derived("another subject"), "\"items[0].name\""),
+            key("header", Kind::Text, Derived("another subject"), "\"x-served-by\""),
+            key("trailer", Kind::Text, Derived("another subject"), "\"x-region\""),
+            key("equals", Kind::Secret, Derived("any value"), "\"sg\""),
+            key("matches", Kind::Secret, Derived("any value"), "'^sg-[0-9]+$'"),
+            key("exists", Kind::Flag, Value("true"), "false"),
+            key("min", Kind::Number, Derived("no bound"), "1"),
+            key("max", Kind::Number, Derived("no bound"), "100"),
+        ],
+    },
 ];
 
 const TLS_KEYS: &[Key] = &[
@@ -386,7 +423,8 @@ pub(super) fn section(path: &str) -> Option<&'static Section> {
 
 /// How the header of a table is written, such as `[admin]` or `[[probe]]`.
 pub fn header(path: &str) -> String {
-    let listed = ["forwarder", "discovery", "node", "route", "probe", "kernel.peer"].contains(&path);
+    let listed =
+        ["forwarder", "discovery", "node", "route", "probe", "probe.expect", "kernel.peer"].contains(&path);
     if listed { format!("[[{path}]]") } else { format!("[{path}]") }
 }
 

@@ -3,7 +3,9 @@
 use super::discovery;
 use super::template::Template;
 use super::values::HostPort;
+use crate::model::dial::{IpVersion, ProxyPlan};
 use crate::model::discovery::DiscoveryPlan;
+use crate::model::expect::Expectations;
 use crate::model::host::Selector;
 use crate::model::plan::{Call, Connection, Mode, ServerTimingMeaning, TlsPlan};
 use insight_common::kernel::loss::Measurement;
@@ -149,6 +151,8 @@ pub struct ServerTls {
 pub struct Probing {
     /// Length of the windows that samples are summed up over.
     pub window: Duration,
+    /// The part of each interval that its sample is due in, at random.
+    pub jitter: f64,
     /// Share of a sample's latency that the prober's own wait may explain before the sample is voided.
     pub void_share: f64,
     /// Most samples of one probe that may be under way at once.
@@ -226,6 +230,8 @@ pub struct Route {
     pub name: String,
     /// The first hop.
     pub address: HostPort,
+    /// **None**: straight to the first hop.
+    pub proxy: Option<ProxyPlan>,
     /// The HTTP/2 `:authority`.
     pub authority: String,
     /// Name of this agent's end of the first link.
@@ -262,6 +268,8 @@ pub struct Probe {
     pub mode: Mode,
     /// What it asks.
     pub call: Call,
+    /// What an answer must be.
+    pub expect: Expectations,
     /// Time between two samples of one connection kind.
     pub interval: Duration,
     /// After this a sample is late.
@@ -270,10 +278,23 @@ pub struct Probe {
     pub drain: Duration,
     /// Not empty, unique.
     pub connections: Vec<Connection>,
+    /// How many connections the reused one stands for.
+    pub reused_connections: usize,
+    /// Over which addresses it goes.
+    pub ip: Ip,
     /// Whether an HTTP/2 PING goes along with each sample on the reused connection.
     pub ping: bool,
     /// Named metrics of the service's load reports that are kept; unique.
     pub load_metrics: Vec<String>,
+}
+
+/// Over which addresses a probe goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ip {
+    /// One probe.
+    One(IpVersion),
+    /// Two probes, one over each version: `NAME/ipv4` and `NAME/ipv6`.
+    Both,
 }
 
 /// Where a probe goes.

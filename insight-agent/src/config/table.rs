@@ -178,8 +178,22 @@ impl<'t> Table<'t> {
                 DeValue::Integer(digits) => digits.as_str().parse::<f64>().ok(),
                 _ => return Err(mistyped(row, value)),
             };
+            let zero = matches!(row.kind, Kind::Share { zero: true });
             // Written so that NaN fails too.
-            read.filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(|| out_of_range(row))
+            read.filter(|share| (*share > 0.0 || zero && *share == 0.0) && *share <= 1.0)
+                .ok_or_else(|| out_of_range(row))
+        })
+    }
+
+    /// Any finite number.
+    pub fn number(&self, key: &str, findings: &mut Findings<'_>) -> Option<Stated<f64>> {
+        self.value(key, findings, |row, value| {
+            let read = match value {
+                DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+                DeValue::Integer(digits) => digits.as_str().parse::<f64>().ok(),
+                _ => return Err(mistyped(row, value)),
+            };
+            read.filter(|number| number.is_finite()).ok_or_else(|| out_of_range(row))
         })
     }
 

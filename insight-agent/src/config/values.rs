@@ -1,6 +1,7 @@
 //! The forms that several keys share: names, regions, addresses, methods.
 
 use super::errors::Complaint;
+use crate::model::dial::{UNIX, UNIX_AUTHORITY};
 use std::net::SocketAddr;
 
 /// Longest name: names become label values and parts of segment names; 64 fits host names.
@@ -8,18 +9,35 @@ const NAME_MOST: usize = 64;
 /// Longest region name: it stands in every series, twice.
 const REGION_MOST: usize = 32;
 
-/// Host and port of the next hop.
+/// Longest path of a UNIX socket: `sun_path` of the kernel's `sockaddr_un`, with the byte that ends it.
+const UNIX_PATH_MOST: usize = 107;
+
+/// Host and port of the next hop, or a UNIX socket where one may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
-    /// A name or an IP address, IPv6 without its brackets.
+    /// A name or an IP address, IPv6 without its brackets; or [`UNIX`] with a path or `@NAME`.
     pub host: String,
-    /// Above 0.
+    /// Above 0; 0 of a UNIX socket.
     pub port: u16,
+}
+
+impl HostPort {
+    /// Whether it is a UNIX socket.
+    pub fn is_unix(&self) -> bool {
+        self.host.starts_with(UNIX)
+    }
+
+    /// What a request to it has as `:authority` unless another one is set.
+    pub fn authority(&self) -> String {
+        if self.is_unix() { UNIX_AUTHORITY.into() } else { self.to_string() }
+    }
 }
 
 impl std::fmt::Display for HostPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
+        if self.is_unix() {
+            f.write_str(&self.host)
+        } else if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{}:{}", self.host, self.port)
@@ -32,7 +50,7 @@ impl std::str::FromStr for HostPort {
 
     /// **Errors**: what is wrong and what to do, as one text.
     fn from_str(text: &str) -> Result<Self, String> {
-        address(text).map_err(|complaint| format!("{}; {}", complaint.what, complaint.advice))
+        endpoint(text).map_err(|complaint| format!("{}; {}", complaint.what, complaint.advice))
     }
 }
 
@@ -87,7 +105,29 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, Complaint> {
     })
 }
 
-/// Where a connection goes.
+/// Where a probe's connection goes: over a network, or to a UNIX socket.
+pub(super) fn endpoint(text: &str) -> Result<HostPort, Complaint> {
+    let Some(place) = text.strip_prefix(UNIX) else { return address(text) };
+    let name = place.strip_prefix('@');
+    let advice = "write \"unix:/run/service.sock\", or \"unix:@name\" for a name of the abstract namespace";
+    if name.is_none() && !place.starts_with('/') {
+        return Err(Complaint::new("the path of a UNIX socket begins with a slash", advice));
+    }
+    if name == Some("") || place == "/" {
+        return Err(Complaint::new("no UNIX socket is named", advice));
+    }
+    // `@` stands for the byte 0 that such a name begins with.
+    if place.len() > UNIX_PATH_MOST {
+        let what = format!("a UNIX socket's path of more than {UNIX_PATH_MOST} bytes is no address");
+        return Err(Complaint::new(what, "use a shorter path, by a symbolic link if need be"));
+    }
+    if place.chars().any(char::is_control) {
+        return Err(Complaint::new("a control character stands in the path of a UNIX socket", advice));
+    }
+    Ok(HostPort { host: text.into(), port: 0 })
+}
+
+/// Where a connection over a network goes.
 pub(super) fn address(text: &str) -> Result<HostPort, Complaint> {
     let advice = "write \"host:port\", such as \"mediary-a.example:50051\" or \"[2001:db8::1]:50051\"";
     if text.contains('@') {
@@ -124,6 +164,22 @@ pub(super) fn address(text: &str) -> Result<HostPort, Complaint> {
         return Err(Complaint::new("the host is neither a name nor an IP address", advice));
     }
     Ok(HostPort { host: host.into(), port })
+}
+
+/// An HTTP proxy that gives tunnels.
+pub(super) fn proxy(text: &str) -> Result<HostPort, Complaint> {
+    let advice = "write \"http://host:port\", such as \"http://proxy.example:3128\"";
+    let Some(rest) = text.strip_prefix("http://") else {
+        return Err(Complaint::new("not the URL of an HTTP proxy", advice));
+    };
+    if rest.contains('@') {
+        return Err(Complaint::new(
+            "a user and a password do not belong into this file",
+            "write \"user:password\" into a file of its own, and name it with proxy_auth_file",
+        ));
+    }
+    address(rest.strip_suffix('/').unwrap_or(rest))
+        .map_err(|complaint| Complaint::new(complaint.what, advice))
 }
 
 /// The HTTP/2 `:authority`.
@@ -196,6 +252,40 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_is_a_path_or_a_name_and_has_no_port() {
+        for text in ["unix:/run/service.sock", "unix:@service", "unix:/run/with space:and colon"] {
+            let read = endpoint(text).unwrap();
+            assert_eq!((read.to_string().as_str(), read.port, read.is_unix()), (text, 0, true));
+            assert_eq!(read.authority(), "localhost");
+        }
+        let long = format!("unix:/{}", "x".repeat(107));
+        for text in ["unix:", "unix:/", "unix:@", "unix:run/service.sock", "unix:/a\nb", long.as_str()] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+        assert_eq!(endpoint("host:1").unwrap().authority(), "host:1");
+        assert!(address("unix:/run/service.sock").is_err(), "other places are reached over a network");
+    }
+
+    #[test]
+    fn a_proxy_is_a_plain_http_url_without_path_and_password() {
+        let read = proxy("http://proxy.example:3128").unwrap();
+        assert_eq!((read.host.as_str(), read.port), ("proxy.example", 3128));
+        assert_eq!(proxy("http://[::1]:3128/").unwrap().host, "::1");
+        for text in [
+            "proxy:3128",
+            "https://proxy:3128",
+            "socks5://proxy:1",
+            "http://proxy",
+            "http://p:1/x",
+            "http://",
+        ] {
+            assert!(proxy(text).is_err(), "{text}");
+        }
+        let refused = proxy("http://me:s3cret@proxy:3128").unwrap_err();
+        assert!(refused.advice.contains("proxy_auth_file"), "{}", refused.advice);
+    }
+
+    #[test]
     fn a_method_has_two_parts_and_a_leading_slash() {
         assert!(method("/pkg.Service/Method").is_ok());
         assert_eq!(method("pkg.Service/Method").unwrap_err().advice, "write \"/pkg.Service/Method\"");
@@ -218,7 +308,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text in "\\PC*") {
-            let _ = (address(&text), authority(&text), method(&text), listen(&text), server_name(&text));
+            let _ = (endpoint(&text), proxy(&text), address(&text), authority(&text), method(&text), listen(&text), server_name(&text));
         }
 
         #[test]

@@ -56,6 +56,7 @@ pub(super) fn sample(plan: &Arc<ProbePlan>, finished: Instant, wait: Duration) -
     ProbeSample {
         plan: Arc::clone(plan),
         connection: Connection::Reused,
+        slot: None,
         finished,
         lag: Duration::ZERO,
         phases: Phases {
@@ -76,6 +77,7 @@ pub(super) fn sample(plan: &Arc<ProbePlan>, finished: Instant, wait: Duration) -
         prober_wait: None,
         took: Duration::ZERO,
         stalled: Duration::ZERO,
+        answer: Default::default(),
     }
 }
 

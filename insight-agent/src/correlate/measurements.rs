@@ -55,6 +55,12 @@ pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) ->
                     .find(|other| other.plan.name == *name && other.connection == Connection::Reused);
                 merge(&mut states, &ends.to, "link", link_state(probe, pings));
             }
+            // Through a proxy there are no handshakes with the next hop, and PINGs stand alone.
+            if let Some(ends) = probe.plan.link()
+                && !probe.plan.connections.contains(&Connection::Fresh)
+            {
+                merge(&mut states, &ends.to, "link", ping_state(probe));
+            }
         }
     }
     states

@@ -1,19 +1,27 @@
 //! What became of every probe since the start: the counters behind the status page.
 
+use super::by_probe::ByProbe;
+use super::quantiles::Quantiles;
+use crate::model::certificate::Certificates;
+use crate::model::health::{HealthEvent, ServingState};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe::RULERS;
-use crate::model::status::{LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus};
+use crate::model::status::{
+    CertificateStatus, HealthStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus,
+    SlotStatus, StreamStatus,
+};
 use crate::model::window::ProbeWindow;
-use insight_common::histogram::QuantileHistogram;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Totals of all probes. Bounded by the number of configured probes.
 #[derive(Debug, Default)]
 pub struct Totals {
-    probes: HashMap<(String, Connection), ProbeTotals>,
+    probes: ByProbe<ProbeTotals>,
+    /// When the certificates of each probe's connections end.
+    certificates: HashMap<String, (Arc<ProbePlan>, Certificates)>,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +35,33 @@ struct ProbeTotals {
     skipped: u64,
     failures: BTreeMap<String, u64>,
     last_failure: Option<(LastFailure, Instant)>,
-    latency: Box<QuantileHistogram>,
+    latency: Quantiles,
+    /// Of several reused connections; empty where there is one.
+    slots: Vec<SlotTotals>,
+    stream: Option<StreamStatus>,
+    health: Option<Heard>,
+}
+
+/// What became of the samples on one of several reused connections.
+#[derive(Debug, Default, Clone)]
+struct SlotTotals {
+    sent: u64,
+    ok: u64,
+    failed: u64,
+    opened: u64,
+    /// Of measurements.
+    latency: Duration,
+    measured: u32,
+    last_failure: Option<(LastFailure, Instant)>,
+}
+
+/// What a health watch has heard.
+#[derive(Debug)]
+struct Heard {
+    /// The state that was told last, also before the stream broke.
+    last: Option<ServingState>,
+    status: HealthStatus,
+    since: Instant,
 }
 
 impl Totals {
@@ -56,9 +90,50 @@ impl Totals {
                 totals.last_failure = Some((text, sample.finished));
             }
         }
+        if let Some(slot) = sample.slot {
+            totals.record_slot(usize::from(slot), sample);
+        }
+        if let Some(timing) = &sample.answer.stream {
+            let stream = totals.stream.get_or_insert_default();
+            stream.messages += timing.messages;
+            if sample.is_measurement() {
+                stream.first_message_seconds = timing.first_message.map(|first| first.as_secs_f64());
+                stream.largest_gap_seconds = timing.largest_gap.map(|gap| gap.as_secs_f64());
+            }
+        }
         if let Some(total) = sample.total().filter(|_| sample.is_measurement()) {
             totals.latency.record(u64::try_from(total.as_nanos()).unwrap_or(u64::MAX));
         }
+    }
+
+    /// Notes when the certificates of a probe's connections end.
+    pub fn certificates(&mut self, plan: &Arc<ProbePlan>, certificates: Certificates) {
+        self.certificates.insert(plan.name.clone(), (Arc::clone(plan), certificates));
+    }
+
+    /// Takes what a health watch was told at `now`, or that it is told nothing any more.
+    pub fn health(&mut self, plan: &Arc<ProbePlan>, event: &HealthEvent, now: Instant) {
+        let heard = self.entry(plan, Connection::Reused).health.get_or_insert_with(|| Heard {
+            last: None,
+            status: HealthStatus::default(),
+            since: now,
+        });
+        let state = match event {
+            HealthEvent::Told(state) => {
+                heard.status.changes += u64::from(heard.last.is_some_and(|last| last != *state));
+                heard.last = Some(*state);
+                Some(*state)
+            }
+            HealthEvent::Broken(failure) => {
+                *heard.status.breaks.entry(failure.class.as_str().to_owned()).or_default() += 1;
+                heard.status.last_break = Some(failure.detail.clone());
+                None
+            }
+        };
+        if heard.status.state != state {
+            heard.since = now;
+        }
+        heard.status.state = state;
     }
 
     /// Counts a scheduled sample that was never started.
@@ -69,18 +144,23 @@ impl Totals {
     /// Forgets what is of none of these plans. A plan that shares its series with one before goes on counting.
     pub fn set_plans(&mut self, plans: &[Arc<ProbePlan>]) {
         let plans: HashMap<_, _> = plans.iter().map(|plan| (plan.name.as_str(), plan)).collect();
-        self.probes.retain(|(name, connection), totals| {
-            let plan = plans.get(name.as_str());
+        self.probes.retain(|name, connection, totals| {
             let of = totals.of.as_ref();
-            plan.zip(of).is_some_and(|(plan, of)| plan.shares_series(of, *connection))
+            plans.get(name).zip(of).is_some_and(|(plan, of)| plan.shares_series(of, connection))
         });
+        for (name, totals) in self.probes.iter_mut() {
+            let slots = plans.get(name).map_or(0, |plan| plan.slots);
+            totals.slots.truncate(if slots > 1 { slots } else { 0 });
+        }
+        self.certificates
+            .retain(|name, (of, _)| plans.get(name.as_str()).is_some_and(|plan| Arc::ptr_eq(plan, of)));
     }
 
     /// The status of one probe; phases come from its last complete window.
     pub fn status(&self, window: &ProbeWindow, now: Instant) -> ProbeStatus {
         let plan = &window.plan;
         let empty = ProbeTotals::default();
-        let totals = self.probes.get(&(plan.name.clone(), window.connection)).unwrap_or(&empty);
+        let totals = self.probes.get(&plan.name, window.connection).unwrap_or(&empty);
         ProbeStatus {
             probe: plan.name.clone(),
             source: plan.source.clone(),
@@ -94,10 +174,7 @@ impl Totals {
             voided: totals.voided,
             skipped: totals.skipped,
             failures: totals.failures.clone(),
-            last_failure: totals.last_failure.as_ref().map(|(failure, when)| LastFailure {
-                age_seconds: now.saturating_duration_since(*when).as_secs_f64(),
-                ..failure.clone()
-            }),
+            last_failure: aged(totals.last_failure.as_ref(), now),
             latency: latency(&totals.latency),
             phases: Phases::NAMES
                 .into_iter()
@@ -105,14 +182,78 @@ impl Totals {
                 .map(|(phase, seconds)| PhaseStatus { phase: phase.to_owned(), seconds })
                 .collect(),
             rulers: rulers(window),
+            slots: totals.slots.iter().zip(0..).map(|(slot, number)| slot.status(number, now)).collect(),
+            certificates: self.certificate_status(&plan.name),
+            stream: totals.stream.clone(),
+            health: totals.health.as_ref().map(|heard| HealthStatus {
+                age_seconds: now.saturating_duration_since(heard.since).as_secs_f64(),
+                ..heard.status.clone()
+            }),
         }
     }
 
+    fn certificate_status(&self, name: &str) -> Vec<CertificateStatus> {
+        let named = self.certificates.get(name).map(|(_, certificates)| certificates.named());
+        let known = named.into_iter().flatten().filter_map(|(kind, end)| Some((kind, end?)));
+        known
+            .map(|(kind, expiry_seconds)| CertificateStatus { certificate: kind.to_owned(), expiry_seconds })
+            .collect()
+    }
+
     fn entry(&mut self, plan: &Arc<ProbePlan>, connection: Connection) -> &mut ProbeTotals {
-        let totals = self.probes.entry((plan.name.clone(), connection)).or_default();
+        let totals = self.probes.entry(&plan.name, connection);
         totals.of.get_or_insert_with(|| Arc::clone(plan));
         totals
     }
+}
+
+impl ProbeTotals {
+    fn record_slot(&mut self, slot: usize, sample: &ProbeSample) {
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, SlotTotals::default());
+        }
+        let last_failure = self.last_failure.clone();
+        let slot = &mut self.slots[slot];
+        slot.sent += 1;
+        slot.opened += u64::from(sample.opened);
+        match &sample.outcome {
+            Outcome::Ok | Outcome::Late => {
+                slot.ok += 1;
+                if let Some(total) = sample.total() {
+                    slot.latency += total;
+                    slot.measured += 1;
+                }
+            }
+            Outcome::Failed(_) => {
+                slot.failed += 1;
+                // It has just been written down for the probe.
+                slot.last_failure = last_failure;
+            }
+            Outcome::Voided(_) => {}
+        }
+    }
+}
+
+impl SlotTotals {
+    fn status(&self, slot: u8, now: Instant) -> SlotStatus {
+        SlotStatus {
+            slot,
+            sent: self.sent,
+            ok: self.ok,
+            failed: self.failed,
+            opened: self.opened,
+            mean_seconds: (self.measured > 0).then(|| self.latency.as_secs_f64() / f64::from(self.measured)),
+            last_failure: aged(self.last_failure.as_ref(), now),
+        }
+    }
+}
+
+/// A failure with its age.
+fn aged(failure: Option<&(LastFailure, Instant)>, now: Instant) -> Option<LastFailure> {
+    failure.map(|(failure, when)| LastFailure {
+        age_seconds: now.saturating_duration_since(*when).as_secs_f64(),
+        ..failure.clone()
+    })
 }
 
 /// The rulers that the window holds a figure of.
@@ -126,12 +267,12 @@ fn rulers(window: &ProbeWindow) -> Vec<RulerStatus> {
         .collect()
 }
 
-fn latency(histogram: &QuantileHistogram) -> Option<LatencyStatus> {
+fn latency(quantiles: &Quantiles) -> Option<LatencyStatus> {
     Some(LatencyStatus {
-        count: histogram.count(),
-        mean_seconds: histogram.mean()? / 1e9,
-        p50_seconds: histogram.quantile(0.5)? / 1e9,
-        p99_seconds: histogram.quantile(0.99)? / 1e9,
+        count: quantiles.count(),
+        mean_seconds: quantiles.mean()? / 1e9,
+        p50_seconds: quantiles.quantile(0.5)? / 1e9,
+        p99_seconds: quantiles.quantile(0.99)? / 1e9,
     })
 }
 
@@ -169,6 +310,33 @@ mod tests {
         assert!((latency.mean_seconds - 0.015).abs() < 1e-9);
         let fresh = totals.status(&window.probes[1], now);
         assert_eq!((fresh.sent, fresh.latency), (0, None));
+    }
+
+    #[test]
+    fn a_break_is_no_state_and_the_same_state_behind_it_no_change() {
+        let plan = Arc::new(plan("p"));
+        let now = Instant::now();
+        let mut totals = Totals::default();
+        let failure = Failure {
+            status: GrpcStatus::Unavailable,
+            class: FailureClass::Reset,
+            phase: FailurePhase::Response,
+            detail: "why".into(),
+        };
+        let told = |state| HealthEvent::Told(state);
+        totals.health(&plan, &told(ServingState::Serving), now);
+        totals.health(&plan, &HealthEvent::Broken(failure), now + ms(100));
+        let window = Aggregator::new(vec![Arc::clone(&plan)], now).rotate(now, &NodeWindows::default());
+        let health = |totals: &Totals| totals.status(&window.probes[0], now + ms(600)).health.unwrap();
+        let silent = health(&totals);
+        assert_eq!((silent.state, silent.age_seconds, silent.changes), (None, 0.5, 0));
+        assert_eq!((silent.breaks["reset"], silent.last_break.as_deref()), (1, Some("why")));
+        totals.health(&plan, &told(ServingState::Serving), now + ms(200));
+        assert_eq!(health(&totals).changes, 0);
+        totals.health(&plan, &told(ServingState::NotServing), now + ms(400));
+        let status = health(&totals);
+        assert_eq!((status.state, status.changes), (Some(ServingState::NotServing), 1));
+        assert!((status.age_seconds - 0.2).abs() < 1e-9);
     }
 
     #[test]

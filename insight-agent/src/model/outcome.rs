@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// The gRPC status codes. **Source**: gRPC core documentation, `statuscodes.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "the names are the specification's own")]
 pub enum GrpcStatus {
+    #[default]
     Ok,
     Cancelled,
     Unknown,
@@ -116,7 +117,8 @@ pub enum FailureClass {
     Goaway,
     /// The stream was reset (RST_STREAM), or the connection broke under it.
     Reset,
-    /// A proxy answered for its upstream: an HTTP error without `grpc-status`.
+    /// A proxy answered for its upstream: an HTTP error without `grpc-status`. Also one that was asked for a
+    /// tunnel and gave none.
     Proxy,
     /// The service, or a gRPC-aware proxy, answered with this status in trailers.
     Status,
@@ -128,13 +130,18 @@ pub enum FailureClass {
     Protocol,
     /// Nothing came until the deadline and the drain time after it had passed.
     Deadline,
+    /// What the method's messages look like could not be learnt, or the configured request does not fit
+    /// them: configuration, or a service without reflection.
+    Schema,
+    /// The answer came, and is not what the probe's configuration expects of it.
+    Expectation,
     /// This host could not even try: no file descriptor, no port, no memory, or its own firewall.
     Local,
 }
 
 impl FailureClass {
     /// Every class.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Dns,
         Self::Refused,
         Self::Unreachable,
@@ -149,11 +156,13 @@ impl FailureClass {
         Self::NotServing,
         Self::Protocol,
         Self::Deadline,
+        Self::Schema,
+        Self::Expectation,
         Self::Local,
     ];
 
     /// The names, in the order of [`Self::ALL`]: the closed set of a `class` label.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 17] = [
         "dns",
         "refused",
         "unreachable",
@@ -168,6 +177,8 @@ impl FailureClass {
         "not_serving",
         "protocol",
         "deadline",
+        "schema",
+        "expectation",
         "local",
     ];
 
@@ -185,6 +196,8 @@ pub enum FailurePhase {
     Dns,
     /// TCP handshake.
     Connect,
+    /// CONNECT sent to a proxy, its answer not yet read.
+    Tunnel,
     /// TLS handshake.
     Tls,
     /// HTTP/2 preface sent, the server's SETTINGS not yet read.
@@ -195,26 +208,30 @@ pub enum FailurePhase {
     Wait,
     /// Response headers came; also every answer that is complete and not good.
     Response,
-    /// A link probe's PING is unanswered.
+    /// A link probe's PING, or that of a health watch, is unanswered.
     Ping,
+    /// The method's messages are not known yet, so there is nothing to send.
+    Resolve,
 }
 
 impl FailurePhase {
     /// Every phase.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Dns,
         Self::Connect,
+        Self::Tunnel,
         Self::Tls,
         Self::Http2,
         Self::Request,
         Self::Wait,
         Self::Response,
         Self::Ping,
+        Self::Resolve,
     ];
 
     /// The names, in the order of [`Self::ALL`]: the closed set of a `phase` label.
-    pub const NAMES: [&'static str; 8] =
-        ["dns", "connect", "tls", "http2", "request", "wait", "response", "ping"];
+    pub const NAMES: [&'static str; 10] =
+        ["dns", "connect", "tunnel", "tls", "http2", "request", "wait", "response", "ping", "resolve"];
 
     /// The name used in labels and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -241,10 +258,13 @@ impl Failure {
     ///
     /// What was answered (refused, a certificate, a status) was answered all the same.
     pub fn may_be_a_stall(&self) -> bool {
-        use FailureClass::{ConnectTimeout, Deadline, Dns, Goaway, NoSettings, Reset, Tls};
+        use FailureClass::{ConnectTimeout, Deadline, Dns, Goaway, NoSettings, Proxy, Reset, Tls};
+        let by_timer = self.status == GrpcStatus::DeadlineExceeded;
         match self.class {
             ConnectTimeout | Deadline | Goaway | NoSettings | Reset => true,
-            Dns | Tls => self.status == GrpcStatus::DeadlineExceeded,
+            Dns | Tls => by_timer,
+            // Later a proxy has answered.
+            Proxy => by_timer && self.phase == FailurePhase::Tunnel,
             _ => false,
         }
     }

@@ -1,9 +1,13 @@
 //! What to probe, how often, and along which route: the checked form of the configuration that
 //! collectors work from.
 
+use super::dial::{Dial, UNIX, UNIX_AUTHORITY};
+use super::expect::Expectations;
+use super::method::DescriptorSet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a probe asks.
@@ -33,7 +37,7 @@ impl Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
-    /// One long-lived connection per probe.
+    /// One long-lived connection per probe, or a few that its samples go round over.
     Reused,
     /// A new connection for every sample.
     Fresh,
@@ -64,10 +68,14 @@ pub struct ProbePlan {
     pub mode: Mode,
     /// The RPC, or the link that is measured without one.
     pub call: Call,
+    /// What an answer must be to count as a good one.
+    pub expect: Expectations,
     /// Where it goes and what tells the forwarding layer the way.
     pub route: RoutePlan,
     /// Time between two scheduled samples of one connection kind.
     pub interval: Duration,
+    /// The part of each interval that its sample is due in, at random. Range: 0 to 1.
+    pub jitter: f64,
     /// After this a sample is late.
     pub deadline: Duration,
     /// How long after the deadline an answer is still waited for, to learn its true duration.
@@ -75,6 +83,8 @@ pub struct ProbePlan {
     /// Which connections it measures; not empty. A link probe's handshakes are its fresh samples,
     /// its PINGs are its reused ones.
     pub connections: Vec<Connection>,
+    /// Reused connections that its samples go round over. Range: 1 to [`SLOTS_MOST`]; a link probe has 1.
+    pub slots: usize,
     /// Whether an HTTP/2 PING goes along with each sample on the reused connection; for a link
     /// probe, whether it sends PINGs at all.
     pub ping: bool,
@@ -83,6 +93,10 @@ pub struct ProbePlan {
     /// A sample of which the prober's own runqueue wait is more than this share is voided. Range: 0 to 1.
     pub void_share: f64,
 }
+
+/// Most reused connections of one probe. A balancer's backends are told apart by as many as it has; with more
+/// the samples of one connection become so few that its mean says nothing about the last minute.
+pub const SLOTS_MOST: usize = 16;
 
 /// A payload up to this many bytes, in each direction, is *small*: it fits one TCP segment on
 /// any path (the IPv6 minimum MTU is 1280), so bandwidth plays no part in its latency.
@@ -97,6 +111,9 @@ impl ProbePlan {
             }
             Call::HealthCheck { .. } => true,
             Call::Unary { request, .. } => request.len() <= SMALL_PAYLOAD_BYTES,
+            Call::Method(call) => call.request_json.len() <= SMALL_PAYLOAD_BYTES,
+            // It is sampled when its stream has to be opened, and that is when something is wrong.
+            Call::HealthWatch { .. } => false,
             Call::Link(_) => true,
         }
     }
@@ -111,11 +128,16 @@ impl ProbePlan {
             && self.connections.contains(&connection)
     }
 
+    /// Which of several reused connections this is, as series tell them apart. **None**: there is only one.
+    pub fn slot(&self, index: usize) -> Option<u8> {
+        u8::try_from(index).ok().filter(|_| self.slots > 1)
+    }
+
     /// The link that it measures. **None**: it makes an RPC.
     pub fn link(&self) -> Option<&LinkEnds> {
         match &self.call {
             Call::Link(ends) => Some(ends),
-            Call::Measure { .. } | Call::HealthCheck { .. } | Call::Unary { .. } => None,
+            _ => None,
         }
     }
 
@@ -159,6 +181,13 @@ pub enum Call {
         /// The serialised request message, without the gRPC length prefix.
         request: Vec<u8>,
     },
+    /// Any unary or server-streaming method whose messages are known (black-box).
+    Method(MethodCall),
+    /// `grpc.health.v1.Health/Watch`: one stream that stays open (black-box).
+    HealthWatch {
+        /// The service asked about; empty asks about the server as a whole.
+        service: String,
+    },
     /// Nothing: only round trips over this link are measured.
     Link(LinkEnds),
 }
@@ -170,20 +199,47 @@ impl Call {
             Self::Measure { .. } => "/insight.v1.Probe/Measure",
             Self::HealthCheck { .. } => "/grpc.health.v1.Health/Check",
             Self::Unary { method, .. } => method,
+            Self::Method(call) => &call.method,
+            Self::HealthWatch { .. } => "/grpc.health.v1.Health/Watch",
             Self::Link(_) => "",
         }
     }
 }
+
+/// A method that is asked in JSON.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MethodCall {
+    /// `/package.Service/Method`.
+    pub method: String,
+    /// The request message as JSON.
+    pub request_json: String,
+    /// Where its messages are described. **None**: the service is asked, by server reflection.
+    pub descriptors: Option<Arc<DescriptorSet>>,
+    /// A stream of answers is ended after this many messages, at least 1.
+    pub max_messages: usize,
+}
+
+impl std::fmt::Debug for MethodCall {
+    /// What it asks may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("MethodCall").field(&self.method).field(&self.descriptors).finish()
+    }
+}
+
+/// Messages of a stream that are read unless told otherwise.
+pub const MESSAGES_UNLESS_TOLD: usize = 1000;
 
 /// Where a probe's connection goes, and what tells the forwarding layer the way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoutePlan {
     /// The route's configured name; the target's address for a direct probe.
     pub name: String,
-    /// Name or IP of the next hop.
+    /// Name or IP of the next hop, or [`UNIX`] and the path of a socket of this host.
     pub host: String,
-    /// Port of the next hop.
+    /// Port of the next hop; 0 of a UNIX socket.
     pub port: u16,
+    /// How its connections get there.
+    pub dial: Dial,
     /// The HTTP/2 `:authority`.
     pub authority: String,
     /// Metadata, templates already filled in; names are lower case.
@@ -215,9 +271,23 @@ impl RoutePlan {
         format!("route {:?}", self.name)
     }
 
-    /// The next hop as `host:port`, IPv6 in brackets.
+    /// The UNIX socket that is the next hop: a path, or `@` and a name of the abstract namespace.
+    /// **None**: it is reached over a network.
+    pub fn unix(&self) -> Option<&str> {
+        self.host.strip_prefix(UNIX)
+    }
+
+    /// The name that a certificate has to carry unless the configuration names another one.
+    pub fn certificate_host(&self) -> &str {
+        if self.unix().is_some() { UNIX_AUTHORITY } else { &self.host }
+    }
+
+    /// The next hop as `host:port`, IPv6 in brackets, or as `unix:PATH`.
     pub fn address(&self) -> String {
         let Self { host, port, .. } = self;
+        if self.unix().is_some() {
+            return host.clone();
+        }
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
@@ -260,6 +330,7 @@ impl RoutePlan {
             name: address.to_string(),
             host: address.ip().to_string(),
             port: address.port(),
+            dial: Dial::default(),
             authority: address.to_string(),
             metadata: Vec::new(),
             tls: None,
@@ -283,11 +354,14 @@ impl ProbePlan {
             target: "sg".into(),
             mode: Mode::BlackBox,
             call: Call::HealthCheck { service: String::new() },
+            expect: Expectations::default(),
             route: RoutePlan::example(address),
             interval: Duration::from_secs(1),
+            jitter: 0.0,
             deadline: Duration::from_secs(1),
             drain: Duration::from_secs(1),
             connections: vec![Connection::Reused],
+            slots: 1,
             ping: true,
             max_in_flight: 4,
             void_share: 0.5,

@@ -1,9 +1,11 @@
 //! One probe's result: every instant that was timed, as durations.
 
+use super::certificate::Certificates;
 use super::connection_event::ConnectionEvent;
 use super::figure::Figure;
+use super::health::HealthEvent;
 use super::hop::HopEvidence;
-use super::outcome::Failure;
+use super::outcome::{Failure, GrpcStatus};
 use super::plan::{Connection, ProbePlan};
 use super::series::lost::Loss;
 use std::sync::Arc;
@@ -22,6 +24,10 @@ pub enum ProbeEvent {
     Connection(Arc<ProbePlan>, Connection, ConnectionEvent, u64),
     /// The least time between two PINGs of this probe is longer from now on.
     PingInterval(Arc<ProbePlan>, Duration),
+    /// The certificates of a probe's connections end at other times than was said before.
+    Certificates(Arc<ProbePlan>, Certificates),
+    /// What a health watch was told, or why it is told nothing any more.
+    Health(Arc<ProbePlan>, HealthEvent),
 }
 
 /// One sample of one probe on one kind of connection.
@@ -31,6 +37,8 @@ pub struct ProbeSample {
     pub plan: Arc<ProbePlan>,
     /// Which connection it used.
     pub connection: Connection,
+    /// Which of several reused connections it used, from 0. **None**: a fresh one, or the only one.
+    pub slot: Option<u8>,
     /// When it ended (this process's monotonic clock; never leaves the process).
     pub finished: Instant,
     /// How much later than scheduled it started.
@@ -47,6 +55,8 @@ pub struct ProbeSample {
     pub hops: HopEvidence,
     /// The receiver's own figures (white-box only).
     pub service: Option<ServiceTiming>,
+    /// What else its answer was.
+    pub answer: Answer,
     /// The two other rulers on the same connection; all that a link probe measures.
     pub rulers: Rulers,
     /// How long this prober's thread was runnable but had no CPU while the sample was under
@@ -94,14 +104,41 @@ impl ProbeSample {
     }
 }
 
+/// What an answer was, beyond having come.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answer {
+    /// The gRPC status of a good answer: OK, or another one that is expected.
+    pub status: GrpcStatus,
+    /// When a stream's messages came. **None**: the method answers with one message, or with an error.
+    pub stream: Option<StreamTiming>,
+    /// The messages themselves, if the probe was told to keep them.
+    pub messages: Vec<serde_json::Value>,
+}
+
+/// When the messages of one stream came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamTiming {
+    /// How many came.
+    pub messages: u64,
+    /// From the start of the request to the first one. **None**: there was none.
+    pub first_message: Option<Duration>,
+    /// The longest time between one message and the next. **None**: fewer than two came.
+    pub largest_gap: Option<Duration>,
+    /// The stream was ended after as many messages as the probe reads at most, without trailers.
+    pub cut: bool,
+}
+
 /// The phases of a probe, in order. **None**: the phase was not reached, or this kind of
-/// connection does not have it (reused: no dns, connect, tls, http2; plaintext: no tls).
+/// connection does not have it (reused: no dns, connect, tunnel, tls, http2; plaintext: no tls; without a
+/// proxy: no tunnel; a UNIX socket: no dns).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// Name lookup.
+    /// Name lookup: of the proxy's name, if there is one.
     pub dns: Option<Duration>,
-    /// TCP handshake.
+    /// TCP handshake, to the proxy if there is one.
     pub connect: Option<Duration>,
+    /// CONNECT written → the proxy's answer read: its own lookup and connection to the next hop are in it.
+    pub tunnel: Option<Duration>,
     /// TLS handshake.
     pub tls: Option<Duration>,
     /// HTTP/2 preface sent → the server's first bytes (its SETTINGS) read.
@@ -118,14 +155,16 @@ pub struct Phases {
 
 impl Phases {
     /// The names of the phases: the closed set of a `phase` label, in order.
-    pub const NAMES: [&'static str; 7] = ["dns", "connect", "tls", "http2", "request", "wait", "response"];
+    pub const NAMES: [&'static str; 8] =
+        ["dns", "connect", "tunnel", "tls", "http2", "request", "wait", "response"];
 
     /// Name and duration of each phase, in order.
-    pub fn named(&self) -> [(&'static str, Option<Duration>); 7] {
-        let [dns, connect, tls, http2, request, wait, response] = Self::NAMES;
+    pub fn named(&self) -> [(&'static str, Option<Duration>); 8] {
+        let [dns, connect, tunnel, tls, http2, request, wait, response] = Self::NAMES;
         [
             (dns, self.dns),
             (connect, self.connect),
+            (tunnel, self.tunnel),
             (tls, self.tls),
             (http2, self.http2),
             (request, self.request),
@@ -136,7 +175,7 @@ impl Phases {
 
     /// What opening the connection took; zero on a reused one.
     pub fn setup(&self) -> Duration {
-        [self.dns, self.connect, self.tls, self.http2].into_iter().flatten().sum()
+        [self.dns, self.connect, self.tunnel, self.tls, self.http2].into_iter().flatten().sum()
     }
 
     /// Request + wait: U₀ of the telescoped sum. **None** when no response headers came.

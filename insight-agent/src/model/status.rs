@@ -3,6 +3,8 @@
 //! Durations are seconds as floating point. A figure that is not known is `null`, never 0. No
 //! secret and no payload is ever part of it.
 
+use super::certificate::TlsFilesStatus;
+use super::health::ServingState;
 use super::ledger::{Evidence, HopHost, LedgerKind, Population};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +24,9 @@ pub struct Status {
     /// Every `[[discovery]]`, in the order of the configuration.
     #[serde(default)]
     pub discovery: Vec<DiscoveryStatus>,
+    /// TLS files of probes and nodes, each set once however many use it.
+    #[serde(default)]
+    pub tls_files: Vec<TlsFilesStatus>,
     /// Every measurement, and why it is not active if it is not.
     pub measurements: Vec<MeasurementStatus>,
     /// Everything that was lost, by measurement and loss; zeros are left out.
@@ -174,6 +179,72 @@ pub struct ProbeStatus {
     /// Round trips to the next hop over the last complete window; only those that were measured.
     #[serde(default)]
     pub rulers: Vec<RulerStatus>,
+    /// Each of several reused connections, by its slot; empty where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<SlotStatus>,
+    /// When the certificates of the probe's connections end; only those that are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateStatus>,
+    /// Its streams of answers since the start; `null` where the method answers with one message.
+    #[serde(default)]
+    pub stream: Option<StreamStatus>,
+    /// What a health watch hears; `null` for any other probe, and before anything was heard.
+    #[serde(default)]
+    pub health: Option<HealthStatus>,
+}
+
+/// One of several reused connections, since the agent's start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    /// From 0.
+    pub slot: u8,
+    /// Samples that ended on it, however.
+    pub sent: u64,
+    /// Samples with a good answer.
+    pub ok: u64,
+    /// Samples without one.
+    pub failed: u64,
+    /// Connections that were opened; every one after the first is a reconnect.
+    pub opened: u64,
+    /// Mean latency; `null` without a measurement.
+    pub mean_seconds: Option<f64>,
+    /// The last failure's text, with its age.
+    pub last_failure: Option<LastFailure>,
+}
+
+/// When the first certificate of a kind ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// `client`, `ca` or `server`.
+    pub certificate: String,
+    /// In seconds since 1970.
+    pub expiry_seconds: i64,
+}
+
+/// Streams of answers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// Messages that came.
+    pub messages: u64,
+    /// Of the last good answer, from the request to its first message; `null`: it had none.
+    pub first_message_seconds: Option<f64>,
+    /// Longest time between two messages of the last good answer; `null`: it had fewer than two.
+    pub largest_gap_seconds: Option<f64>,
+}
+
+/// What a service says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// The state that was told last; `null` while the stream is broken.
+    pub state: Option<ServingState>,
+    /// How long ago it was told first, or the stream broke.
+    pub age_seconds: f64,
+    /// Changes of the state.
+    pub changes: u64,
+    /// Broken streams by failure class.
+    pub breaks: BTreeMap<String, u64>,
+    /// Why the last one broke; `null`: none did.
+    pub last_break: Option<String>,
 }
 
 /// A failure's text and age.

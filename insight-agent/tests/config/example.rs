@@ -1,6 +1,7 @@
 //! `deploy/insight.toml` is the documentation of every key: it must load as it is, load with every
 //! setting switched on, and name every key of the schema with its default and range.
 
+use super::calls;
 use insight_agent::config::schema::{Fallback, SECTIONS, header};
 use insight_agent::config::{Config, Loaded};
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ fn folder_with(text: &str) -> tempfile::TempDir {
         fs::write(&path, "content").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
+    fs::write(folder.path().join("orders.binpb"), calls::orders()).unwrap();
     fs::write(folder.path().join("insight.toml"), text).unwrap();
     folder
 }
@@ -97,8 +99,8 @@ fn every_setting_of_the_example_can_be_switched_on() {
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert_eq!(loaded.config.nodes.len(), 1);
     assert_eq!(loaded.config.routes.len(), 1);
-    assert_eq!(loaded.config.probes.len(), 4);
-    assert_eq!(loaded.config.probe_plans().len(), 4);
+    assert_eq!(loaded.config.probes.len(), 6);
+    assert_eq!(loaded.config.probe_plans().len(), 6);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the functions they share")]
 
+mod calls;
+mod connections;
 mod discovery;
 mod example;
 mod files;

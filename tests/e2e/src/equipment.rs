@@ -18,6 +18,8 @@ pub enum Program {
     Dnsmasq,
     /// A large one, which can also fail, refuse and be silent.
     Unbound,
+    /// A proxy that gives tunnels.
+    Tinyproxy,
     /// The exporter whose figures ours are compared with.
     NodeExporter,
 }
@@ -33,6 +35,7 @@ impl Program {
             Self::Haproxy => "/usr/sbin/haproxy".into(),
             Self::Dnsmasq => "/usr/sbin/dnsmasq".into(),
             Self::Unbound => "/usr/sbin/unbound".into(),
+            Self::Tinyproxy => "/usr/bin/tinyproxy".into(),
             Self::NodeExporter => "/usr/bin/prometheus-node-exporter".into(),
         }
     }

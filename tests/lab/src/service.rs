@@ -1,6 +1,6 @@
 //! A gRPC service with a known service time: `grpc.health.v1.Health` (always SERVING), a unary
-//! method of its own, [`WORK`](crate::call::WORK), and one that streams,
-//! [`STREAM`](crate::call::STREAM).
+//! method of its own, [`WORK`](crate::call::WORK), one that streams,
+//! [`STREAM`](crate::call::STREAM), and the [`words`], which server reflection describes.
 //!
 //! The service time is waited between the arrival of a request and its handling, for the health
 //! service too: a slow service must look slow to a black-box probe.
@@ -23,6 +23,7 @@ use tonic::codegen::Service;
 use tonic_prost::ProstCodec;
 
 pub mod stream;
+pub mod words;
 
 /// Longest settable service time in microseconds: a minute, beyond every deadline in the lab.
 const MAX_DELAY_US: u64 = 60_000_000;
@@ -103,12 +104,19 @@ pub async fn run(listen: SocketAddr, control: SocketAddr, time: ServiceTime) -> 
     let answering = pace.clone();
     tokio::spawn(control::serve(control_listener, move |request| answering.answer(request)));
 
+    let described = words::descriptor_set();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(&described)
+        .build_v1()
+        .context("service: describe its messages")?;
     let (_reporter, health) = tonic_health::server::health_reporter();
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     tonic::transport::Server::builder()
         .layer(Paced::layer(pace))
         .add_service(health)
         .add_service(Work)
+        .add_service(words::Words)
+        .add_service(reflection)
         .serve_with_incoming(incoming)
         .await
         .with_context(|| format!("service: serve {listen}"))

@@ -1,12 +1,13 @@
 //! `insight-agent probe ADDRESS`: one look at a path, on the terminal.
 
 mod link;
+mod method;
 mod plan;
 mod report;
 mod text;
 
 use crate::collect::probe::Probe;
-use crate::model::outcome::FailureClass;
+use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use clap::{Args, ValueEnum};
@@ -35,11 +36,27 @@ Examples:
   insight-agent probe mediary-a:15080 -H x-target-region=sg -H x-target-service=insight
   insight-agent probe 10.0.0.7:443 --tls --mode black-box --service shop.Cart
   insight-agent probe mediary-a:15080 --mode link --count 20
+  insight-agent probe localhost:50051 shop.Cart/Get --data '{\"user\": \"alice\"}' --show-answer
   insight-agent probe localhost:50051 --method /shop.Cart/Get --request-base64 CgVhbGljZQ==")]
 pub struct ProbeArgs {
     /// Where to connect: HOST:PORT (IPv6 in brackets)
     #[arg(value_name = "ADDRESS")]
     address: String,
+    /// Black-box: the method to call, asked in JSON: PACKAGE.SERVICE/METHOD, unary or server-streaming
+    #[arg(value_name = "SERVICE/METHOD", conflicts_with = "method", value_parser = method::parse)]
+    called: Option<String>,
+    /// The request message of SERVICE/METHOD as JSON; @FILE reads a file, - standard input [default: {}]
+    #[arg(long, value_name = "JSON", requires = "called", allow_hyphen_values = true)]
+    data: Option<String>,
+    /// What the messages look like, as protoc --descriptor_set_out or buf build write it [default: ask the service's reflection]
+    #[arg(long, value_name = "FILE", requires = "called")]
+    descriptor_set: Option<PathBuf>,
+    /// Black-box: gRPC statuses that are good answers, such as NOT_FOUND [default: OK]
+    #[arg(long, value_delimiter = ',', value_name = "STATUS,…", value_parser = method::parse_status)]
+    expect_status: Vec<GrpcStatus>,
+    /// Print the messages that SERVICE/METHOD answered, as JSON
+    #[arg(long, requires = "called")]
+    show_answer: bool,
     /// How to ask; auto asks for an Insight receiver and falls back to a health check
     #[arg(long, value_enum, default_value = "auto")]
     mode: ModeArg,
@@ -55,7 +72,7 @@ pub struct ProbeArgs {
     /// Black-box: the service whose health is asked for [default: the server as a whole]
     #[arg(long, default_value = "", hide_default_value = true)]
     service: String,
-    /// Black-box: call this unary method instead of the health check
+    /// Black-box: call this unary method, with a request in bytes
     #[arg(long, value_name = "/PACKAGE.SERVICE/METHOD", value_parser = plan::parse_method)]
     method: Option<String>,
     /// Black-box: the request message of --method, in base64
@@ -184,11 +201,15 @@ async fn measure(args: &ProbeArgs) -> Result<Found, String> {
         return link::measure(plan, args.count, args.interval).await.map(Found::Link);
     }
     let mut fell_back = false;
-    let black_box = args.mode == ModeArg::BlackBox || args.method.is_some();
+    let names_method = args.method.is_some() || args.called.is_some();
+    let black_box = args.mode == ModeArg::BlackBox || names_method || !args.expect_status.is_empty();
     let mut plan = plan::plan(args, if black_box { Mode::BlackBox } else { Mode::WhiteBox })?;
     let mut probe = start(plan)?;
+    if args.show_answer {
+        probe = probe.keeping_answers();
+    }
     let (mut fresh, _) = probe.sample(Connection::Fresh, Instant::now()).await;
-    if args.mode == ModeArg::Auto && args.method.is_none() && is_misrouted(&fresh) {
+    if args.mode == ModeArg::Auto && !black_box && is_misrouted(&fresh) {
         fell_back = true;
         plan = plan::plan(args, Mode::BlackBox)?;
         probe = start(plan)?;

@@ -1,8 +1,10 @@
 //! From arguments to a plan.
 
-use super::ProbeArgs;
+use super::{ProbeArgs, method};
 use crate::config::HostPort;
 use crate::config::size;
+use crate::model::dial::Dial;
+use crate::model::expect::Expectations;
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan, RoutePlan, TlsPlan};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +20,9 @@ pub(super) struct MessageBytes(Vec<u8>);
 pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
     let address: HostPort =
         args.address.parse().map_err(|error| format!("ADDRESS {:?}: {error}", args.address))?;
+    if mode == Mode::WhiteBox && args.called.is_some() {
+        return Err("SERVICE/METHOD belongs to a black-box probe: remove it, or --mode white-box".to_owned());
+    }
     let call = match (mode, &args.method) {
         (Mode::WhiteBox, _) => Call::Measure {
             request_bytes: args.request_bytes,
@@ -28,6 +33,7 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
             let request = args.request_base64.clone().map(|bytes| bytes.0).unwrap_or_default();
             Call::Unary { method: method.clone(), request }
         }
+        (Mode::BlackBox, None) if args.called.is_some() => Call::Method(method::call(args)?),
         (Mode::BlackBox, None) => Call::HealthCheck { service: args.service.clone() },
         (Mode::Link, _) => {
             refuse_what_only_requests_have(args)?;
@@ -47,11 +53,13 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         target: args.address.clone(),
         mode,
         call,
+        expect: Expectations { statuses: args.expect_status.clone(), rules: Vec::new() },
         route: RoutePlan {
             name: args.address.clone(),
+            authority: args.authority.clone().unwrap_or_else(|| address.authority()),
             host: address.host,
             port: address.port,
-            authority: args.authority.clone().unwrap_or_else(|| args.address.clone()),
+            dial: Dial::default(),
             metadata: args.metadata.clone(),
             tls,
             origin: "prober".into(),
@@ -62,9 +70,11 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
             load_metrics: Vec::new(),
         },
         interval: args.interval,
+        jitter: 0.0,
         deadline: args.deadline,
         drain: args.drain,
         connections: vec![Connection::Fresh, Connection::Reused],
+        slots: 1,
         ping: !args.no_ping,
         max_in_flight: 1,
         // A person who looks at one sample shall see it, with the prober's wait beside it.
@@ -80,6 +90,8 @@ fn refuse_what_only_requests_have(args: &ProbeArgs) -> Result<(), String> {
         ("--authority", args.authority.is_some()),
         ("--service", !args.service.is_empty()),
         ("--method", args.method.is_some()),
+        ("SERVICE/METHOD", args.called.is_some()),
+        ("--expect-status", !args.expect_status.is_empty()),
     ];
     match given.iter().find(|(_, given)| *given) {
         Some((option, _)) => {

@@ -5,7 +5,7 @@ use crate::model::connection_event::ConnectionEvent;
 use crate::model::figure::Figure;
 use crate::model::hop::ServiceLoad;
 use crate::model::ledger::{PathLedger, Segment};
-use crate::model::outcome::{Failure, GrpcStatus};
+use crate::model::outcome::Failure;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ impl Report {
     }
 
     fn sample_json(&self, sample: &ProbeSample) -> Value {
-        let OutcomeWords { outcome, status, failure } = outcome_words(&sample.outcome);
+        let OutcomeWords { outcome, status, failure } = outcome_words(sample);
         let phases: serde_json::Map<_, _> = sample
             .phases
             .named()
@@ -92,6 +92,13 @@ impl Report {
                 "connect_seconds": hop.connect.map(Figure::seconds),
                 "source": hop.source.as_str(),
             })).collect::<Vec<_>>(),
+            "stream": sample.answer.stream.map(|stream| json!({
+                "messages": stream.messages,
+                "first_message_seconds": seconds(stream.first_message),
+                "largest_gap_seconds": seconds(stream.largest_gap),
+                "cut": stream.cut,
+            })),
+            "answer": (!sample.answer.messages.is_empty()).then_some(&sample.answer.messages),
             "service_seconds": sample.service.map(|service| service.receive_to_send.seconds()),
             "server_stats": {
                 "server_seconds": sample.hops.stats.server.map(Figure::seconds),
@@ -133,14 +140,14 @@ pub(super) struct OutcomeWords<'a> {
     pub(super) failure: Option<&'a Failure>,
 }
 
-pub(super) fn outcome_words(outcome: &Outcome) -> OutcomeWords<'_> {
-    let (outcome, failure) = match outcome {
+pub(super) fn outcome_words(sample: &ProbeSample) -> OutcomeWords<'_> {
+    let (outcome, failure) = match &sample.outcome {
         Outcome::Ok => ("ok", None),
         Outcome::Late => ("late", None),
         Outcome::Voided(failure) => ("voided", failure.as_ref()),
         Outcome::Failed(failure) => ("failed", Some(failure)),
     };
-    let status = failure.map_or(GrpcStatus::Ok, |failure| failure.status).as_str();
+    let status = failure.map_or(sample.answer.status, |failure| failure.status).as_str();
     OutcomeWords { outcome, status, failure }
 }
 

@@ -1,8 +1,9 @@
 //! The waterfall for people: one line per phase and per ledger entry, with a bar on a common scale.
 
+use super::method;
 use super::report::{OutcomeWords, Report, latency, outcome_words};
 use crate::model::ledger::{Evidence, PathLedger};
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, GrpcStatus};
 use crate::model::sample::{Outcome, ProbeSample};
 use std::fmt::Write;
 use std::time::Duration;
@@ -30,7 +31,9 @@ pub(super) fn render(report: &Report) -> String {
             None => phase_lines(&mut out, sample),
         }
         rulers(&mut out, sample);
+        method::stream_line(&mut out, sample);
     }
+    method::answer_lines(&mut out, report);
     out
 }
 
@@ -81,13 +84,14 @@ fn reused(out: &mut String, report: &Report) {
 }
 
 fn verdict(sample: &ProbeSample) -> String {
-    let OutcomeWords { outcome, status, failure } = outcome_words(&sample.outcome);
+    let OutcomeWords { outcome, status, failure } = outcome_words(sample);
     let total =
         latency(sample).map(|t| format!("  {} ms", milliseconds(t.as_secs_f64()))).unwrap_or_default();
     match failure {
         Some(Failure { class, phase, detail, .. }) => {
             format!("{outcome} {status} ({}, in phase {}): {detail}", class.as_str(), phase.as_str())
         }
+        None if sample.answer.status != GrpcStatus::Ok => format!("{outcome} {status}{total}"),
         None => format!("{outcome}{total}"),
     }
 }

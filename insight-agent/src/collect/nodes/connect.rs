@@ -3,7 +3,6 @@
 use super::{Target, TargetError};
 use crate::collect::tls::RouteTls;
 use hyper_util::rt::TokioIo;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -58,7 +57,7 @@ async fn open(host: &str, port: u16, tls: Option<RouteTls>) -> std::io::Result<B
     match tls {
         None => Ok(Box::new(stream)),
         Some(tls) => {
-            let connector = tokio_rustls::TlsConnector::from(Arc::clone(&tls.config));
+            let connector = tokio_rustls::TlsConnector::from(tls.config());
             Ok(Box::new(connector.connect(tls.server_name.clone(), stream).await?))
         }
     }

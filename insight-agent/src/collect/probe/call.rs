@@ -1,15 +1,17 @@
 //! One RPC on an open connection: request, wait and response, and what came back.
 
+use super::calls::{answer, stream};
 use super::clocked_io::IoClock;
 use super::connect::{Ended, end_reason};
 use super::failure;
 use super::hop_headers::{parse_service_trailer, read_hop_evidence};
-use super::message::{BadReply, Reply, decode_reply, encode_request};
+use super::message::{BadReply, FRAME_BYTES, Reply, decode_reply, encode_request, frame_bytes};
 use crate::model::connection_event::EventReason;
 use crate::model::hop::HopEvidence;
-use crate::model::outcome::{Failure, FailurePhase};
+use crate::model::method::Method;
+use crate::model::outcome::{Failure, FailurePhase, GrpcStatus};
 use crate::model::plan::{Call, Mode, ProbePlan};
-use crate::model::sample::{Phases, SERVICE_TRAILER, ServiceTiming};
+use crate::model::sample::{Answer, Phases, SERVICE_TRAILER, ServiceTiming};
 use crate::model::series::lost::Loss;
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
@@ -17,6 +19,7 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
@@ -24,7 +27,7 @@ use tokio::time::timeout_at;
 const PROBE_MARK: &str = "x-insight-probe";
 /// Bytes of an answer that are read at most, beyond the payload that was asked for: the largest message
 /// that gRPC implementations take by default.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A request that is held for longer by the peer's window is counted as stalled. Below lies what it takes
 /// until a new stream is opened, which happens in another task.
@@ -35,6 +38,10 @@ const STALL: Duration = Duration::from_millis(5);
 pub(super) struct RequestHead {
     uri: Uri,
     headers: HeaderMap,
+    /// Of a method that is asked in JSON, once its messages are known.
+    pub(super) method: Option<Arc<Method>>,
+    /// Whether the answers' messages are kept for whoever looks at the sample.
+    pub(super) keep_answers: bool,
 }
 
 /// A plan that cannot be put into HTTP/2.
@@ -47,15 +54,19 @@ pub struct HeadError {
     why: String,
 }
 
+impl HeadError {
+    /// Of a plan whose `what` has this value.
+    pub(super) fn new(plan: &ProbePlan, what: &str, value: &str, why: &dyn std::fmt::Display) -> Self {
+        let (what, value) = (what.to_owned(), value.to_owned());
+        Self { probe: plan.name.clone(), what, value, why: why.to_string() }
+    }
+}
+
 impl RequestHead {
     /// Builds the head once, so that a sample only clones it.
     pub(super) fn new(plan: &ProbePlan) -> Result<Self, HeadError> {
-        let bad = |what: &str, value: &str, why: &dyn std::fmt::Display| HeadError {
-            probe: plan.name.clone(),
-            what: what.to_owned(),
-            value: value.to_owned(),
-            why: why.to_string(),
-        };
+        let bad =
+            |what: &str, value: &str, why: &dyn std::fmt::Display| HeadError::new(plan, what, value, why);
         let route = &plan.route;
         let uri = Uri::builder()
             .scheme(if route.tls.is_some() { "https" } else { "http" })
@@ -72,20 +83,31 @@ impl RequestHead {
         // Hops may give up when nobody listens any more, and not a moment earlier: an answer
         // that comes late shall be seen with its true duration.
         let patience = (plan.deadline + plan.drain).as_millis().min(99_999_999);
-        headers.insert(
-            "grpc-timeout",
-            HeaderValue::try_from(format!("{patience}m")).expect("digits are visible ASCII"),
-        );
+        // A watch stays for as long as it can.
+        if !matches!(plan.call, Call::HealthWatch { .. }) {
+            headers.insert(
+                "grpc-timeout",
+                HeaderValue::try_from(format!("{patience}m")).expect("digits are visible ASCII"),
+            );
+        }
         for (key, value) in &route.metadata {
             let name = HeaderName::try_from(key).map_err(|error| bad("metadata key", key, &error))?;
             let value = HeaderValue::try_from(value)
                 .map_err(|error| bad(&format!("metadata {key:?}"), value, &error))?;
             headers.append(name, value);
         }
-        Ok(Self { uri, headers })
+        Ok(Self { uri, headers, method: None, keep_answers: false })
     }
 
-    fn request(&self) -> Request<()> {
+    /// The framed request of a sample.
+    fn body(&self, call: &Call, sequence: u64) -> Bytes {
+        match &self.method {
+            Some(method) => frame_bytes(method.request()),
+            None => encode_request(call, sequence),
+        }
+    }
+
+    pub(super) fn request(&self) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = http::Method::POST;
         *request.version_mut() = http::Version::HTTP_2;
@@ -103,6 +125,9 @@ pub(super) struct CallEnd {
     pub(super) result: Result<(), Failure>,
     pub(super) hops: HopEvidence,
     pub(super) service: Option<ServiceTiming>,
+    pub(super) answer: Answer,
+    /// The serialised message of a unary answer.
+    pub(super) message: Bytes,
     pub(super) losses: Vec<(&'static str, Loss)>,
     /// The server promised that it did not look at the request.
     pub(super) unprocessed: bool,
@@ -147,6 +172,8 @@ pub(super) async fn call(
         result: Ok(()),
         hops: HopEvidence::default(),
         service: None,
+        answer: Answer::default(),
+        message: Bytes::new(),
         losses: Vec::new(),
         unprocessed: false,
         silent: false,
@@ -175,7 +202,7 @@ pub(super) async fn call(
 }
 
 /// Why an exchange ended early.
-enum Broken {
+pub(super) enum Broken {
     Stream(h2::Error),
     Answer(Failure),
 }
@@ -205,7 +232,7 @@ async fn exchange(
     let (send, blocked) = noting_wait(send.ready()).await;
     let mut send = send?;
     let (response, mut stream) = send.send_request(head.request(), false)?;
-    let body = encode_request(&plan.call, sequence);
+    let body = head.body(&plan.call, sequence);
     tokio::pin!(response);
     // A server may answer before it has read everything; then the rest is not sent.
     let early = tokio::select! {
@@ -230,8 +257,14 @@ async fn exchange(
     end.phases.wait = Some(answered - written.max(began));
 
     let (parts, body) = Response::into_parts(answer);
-    let body = read_body(plan, body).await;
-    let (body, trailers) = match body {
+    let read = match &head.method {
+        Some(method) if method.is_streaming() => {
+            let reading = stream::Reading { plan, keeps: answer::wants_messages(head), clock, began };
+            reading.read(body, answered, &mut end.answer.stream).await
+        }
+        _ => read_body(plan, body).await,
+    };
+    let Read { messages, body, trailers, ended } = match read {
         Ok(read) => read,
         Err(error) => {
             end.hops = read_hop_evidence(&parts.headers, None, &plan.route);
@@ -239,13 +272,27 @@ async fn exchange(
         }
     };
     let looked = Instant::now();
-    let ended = clock.arrived(answered).filter(|ended| *ended <= looked);
-    end.phases.response = Some(ended.unwrap_or(looked) - answered);
+    let ended = ended.or_else(|| clock.arrived(answered).filter(|ended| *ended <= looked));
+    end.phases.response = Some(ended.unwrap_or(looked).saturating_duration_since(answered));
     end.stamped = arrived.is_some() && ended.is_some();
     end.hops = read_hop_evidence(&parts.headers, trailers.as_ref(), &plan.route);
-    failure::judge(plan, parts.status, &parts.headers, trailers.as_ref()).map_err(Broken::Answer)?;
+    let metadata =
+        answer::Metadata { http: parts.status, headers: &parts.headers, trailers: trailers.as_ref() };
+    let cut = end.answer.stream.is_some_and(|stream| stream.cut);
+    end.answer.status = answer::judge(plan, head, &metadata, cut).map_err(Broken::Answer)?;
+    if end.answer.status != GrpcStatus::Ok {
+        // An error that is expected comes without a message.
+        return Ok(());
+    }
+    if end.answer.stream.is_some() {
+        return answer::read_messages(plan, head, &messages, &mut end.answer).map_err(Broken::Answer);
+    }
     match decode_reply(&plan.call, sequence, &body) {
-        Ok(Reply::Good) => {}
+        Ok(Reply::Good) => {
+            end.message = body.slice(FRAME_BYTES..);
+            let messages = [end.message.clone()];
+            answer::read_messages(plan, head, &messages, &mut end.answer).map_err(Broken::Answer)?;
+        }
         Ok(Reply::Measured(timing)) => end.service = Some(timing),
         Err(bad) => {
             if matches!(bad, BadReply::Mismatched { .. }) {
@@ -274,7 +321,7 @@ fn read_service_trailer(trailers: Option<&HeaderMap>, end: &mut CallEnd) {
 }
 
 /// Runs `work`, and tells whether it had to wait.
-async fn noting_wait<T>(work: impl Future<Output = T>) -> (T, bool) {
+pub(super) async fn noting_wait<T>(work: impl Future<Output = T>) -> (T, bool) {
     let mut work = pin!(work);
     let mut waited = false;
     poll_fn(|cx| {
@@ -286,7 +333,7 @@ async fn noting_wait<T>(work: impl Future<Output = T>) -> (T, bool) {
 }
 
 /// Hands the body to the connection as the peer's windows allow, and counts it if they do not at once.
-async fn send_body(
+pub(super) async fn send_body(
     stream: &mut SendStream<Bytes>,
     mut body: Bytes,
     clock: &IoClock,
@@ -317,8 +364,20 @@ async fn send_body(
     }
 }
 
+/// What was read behind an answer's headers.
+#[derive(Default)]
+pub(super) struct Read {
+    /// A stream's messages, if they are wanted.
+    pub(super) messages: Vec<Bytes>,
+    /// Of a unary answer.
+    pub(super) body: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
+    /// When its last message came, if no more was waited for.
+    pub(super) ended: Option<Instant>,
+}
+
 /// The whole body. A body beyond the bound is given up, which resets its stream.
-async fn read_body(plan: &ProbePlan, mut body: RecvStream) -> Result<(Bytes, Option<HeaderMap>), Broken> {
+async fn read_body(plan: &ProbePlan, mut body: RecvStream) -> Result<Read, Broken> {
     let asked_for = match &plan.call {
         Call::Measure { response_bytes, .. } => *response_bytes,
         _ => 0,
@@ -334,5 +393,5 @@ async fn read_body(plan: &ProbePlan, mut body: RecvStream) -> Result<(Bytes, Opt
         read.extend_from_slice(&chunk);
     }
     let trailers = body.trailers().await?;
-    Ok((read.freeze(), trailers))
+    Ok(Read { body: read.freeze(), trailers, ..Read::default() })
 }

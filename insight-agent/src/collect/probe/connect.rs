@@ -1,16 +1,19 @@
-//! Opening a connection: dns, connect, tls and http2, each timed on its own.
+//! Opening a connection: dns, connect, tunnel, tls and http2, each timed on its own.
 
 use super::clocked_io::{Begun, ClockedIo, IoClock};
 use super::event_log::EventLog;
 use super::failure::{self, MAX_HEADER_BYTES, SetupPhase};
 use super::names;
-use super::stamped::StampedTcp;
+use super::proxy;
+use super::socket::Socket;
+use super::stamped::Stamped;
 use super::tcp_info::read_tcp_info;
 use crate::collect::tls::RouteTls;
 use crate::model::outcome::Failure;
 use crate::model::plan::ProbePlan;
 use crate::model::sample::Phases;
 use crate::model::series::lost::Loss;
+use crate::secret::Basic;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{PingPong, Reason};
@@ -38,7 +41,7 @@ pub(super) struct Opened {
     pub(super) ping: PingPong,
     pub(super) clock: Arc<IoClock>,
     /// The socket, for `TCP_INFO`.
-    pub(super) socket: Arc<TcpStream>,
+    pub(super) socket: Arc<Socket>,
     /// Setup phases only.
     pub(super) phases: Phases,
     /// The kernel's round trip of the TCP handshake.
@@ -97,8 +100,8 @@ pub(super) struct Opening {
 impl Opening {
     /// The phase that was last begun.
     pub(super) fn phase(&self) -> SetupPhase {
-        const ALL: [SetupPhase; 4] =
-            [SetupPhase::Dns, SetupPhase::Connect, SetupPhase::Tls, SetupPhase::Http2];
+        const ALL: [SetupPhase; 5] =
+            [SetupPhase::Dns, SetupPhase::Connect, SetupPhase::Tunnel, SetupPhase::Tls, SetupPhase::Http2];
         let at = self.at.load(Ordering::Relaxed);
         ALL.into_iter().find(|phase| *phase as u8 == at).unwrap_or(SetupPhase::Dns)
     }
@@ -108,10 +111,21 @@ impl Opening {
     }
 }
 
+/// What a connection shows to those it passes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keys<'a> {
+    /// To the proxy.
+    pub(super) proxy: Option<&'a Basic>,
+    /// To the next hop; and what that has to show.
+    pub(super) tls: Option<&'a RouteTls>,
+}
+
 /// Before what, and what is told to whom, while a connection is opened.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     pub(super) plan: &'a ProbePlan,
+    /// What is presented to the route's proxy.
+    pub(super) proxy: Option<&'a Basic>,
     pub(super) deadline: Instant,
     pub(super) opening: &'a Opening,
     /// What was lost on the way.
@@ -140,38 +154,66 @@ async fn open_timed(
     events: &Arc<EventLog>,
     phases: &mut Phases,
 ) -> Result<Opened, Failure> {
-    let (stream, handshake) = connect_tcp(attempt, phases).await?;
+    let (socket, handshake) = reach(attempt, phases).await?;
     let plan = attempt.plan;
-    stream.set_nodelay(true).map_err(|error| failure::connect(plan, &error))?;
-    let socket = Arc::new(stream);
+    let socket = Arc::new(socket);
     let clock = Arc::new(IoClock::new(Arc::clone(events)));
-    let stream = StampedTcp::new(Arc::clone(&socket), Arc::clone(&clock));
+    let stream = Stamped::new(Arc::clone(&socket), Arc::clone(&clock));
     let setup = Setup { attempt, socket, handshake, clock };
     match tls {
         None => setup.http2(stream, phases).await,
         Some(tls) => {
-            let connector = tokio_rustls::TlsConnector::from(Arc::clone(&tls.config));
+            let connector = tokio_rustls::TlsConnector::from(tls.config());
             let handshake = connector.connect(tls.server_name.clone(), stream);
             let (stream, took) = setup.attempt.timed(SetupPhase::Tls, handshake).await?;
             let stream = stream.map_err(|error| failure::tls(plan, SetupPhase::Tls, &error))?;
             phases.tls = Some(took);
+            tls.note_server(stream.get_ref().1.peer_certificates().unwrap_or_default());
             setup.http2(stream, phases).await
         }
     }
 }
 
-/// Name lookup and TCP handshake before the deadline; with the connection comes the handshake's round
-/// trip as the kernel timed it. **None**: it did not (a lost SYN leaves the sample ambiguous).
-pub(super) async fn connect_tcp(
+/// A connection to the next hop before the deadline, through the route's proxy if it has one: name lookup,
+/// TCP handshake, tunnel. With it comes the handshake's round trip as the kernel timed it. **None**: it did
+/// not (a lost SYN leaves the sample ambiguous), or the handshake was with the proxy, or there is none (UNIX).
+pub(super) async fn reach(
     attempt: &mut Attempt<'_>,
     phases: &mut Phases,
-) -> Result<(TcpStream, Option<Duration>), Failure> {
+) -> Result<(Socket, Option<Duration>), Failure> {
+    let plan = attempt.plan;
+    if let Some(name) = plan.route.unix() {
+        let connected = attempt.timed(SetupPhase::Connect, Socket::connect_unix(name)).await?;
+        let (socket, took) = connected;
+        phases.connect = Some(took);
+        return Ok((socket.map_err(|error| failure::connect_unix(plan, &error))?, None));
+    }
+    let mut stream = connect_tcp(attempt, phases).await?;
+    stream.set_nodelay(true).map_err(|error| failure::connect(plan, &error))?;
+    let Some(proxy) = &plan.route.dial.proxy else {
+        let handshake = read_tcp_info(stream.as_fd()).rtt;
+        return Ok((Socket::Tcp(stream), handshake));
+    };
+    let target = plan.route.address();
+    let tunnel = proxy::open(&mut stream, &target, attempt.proxy);
+    let (opened, took) = attempt.timed(SetupPhase::Tunnel, tunnel).await?;
+    opened.map_err(|error| failure::tunnel(plan, proxy, &error))?;
+    phases.tunnel = Some(took);
+    Ok((Socket::Tcp(stream), None))
+}
+
+/// A TCP connection to the proxy, or to the next hop where there is none.
+async fn connect_tcp(attempt: &mut Attempt<'_>, phases: &mut Phases) -> Result<TcpStream, Failure> {
     let route = &attempt.plan.route;
-    let addresses = match route.host.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, route.port)],
+    let (host, port) = match &route.dial.proxy {
+        Some(proxy) => (&proxy.host, proxy.port),
+        None => (&route.host, route.port),
+    };
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(ip) => vec![SocketAddr::new(ip, port)],
         Err(_) => {
             let mut losses = Vec::new();
-            let looked_up = attempt.timed(SetupPhase::Dns, names::look_up(&route.host, &mut losses)).await;
+            let looked_up = attempt.timed(SetupPhase::Dns, names::look_up(host, &mut losses)).await;
             attempt.losses.append(&mut losses);
             let (answer, waited) = looked_up?;
             // Who joined a lookup waited for less than it takes.
@@ -181,14 +223,20 @@ pub(super) async fn connect_tcp(
             }
             let found = answer.addresses.map_err(|error| failure::dns(attempt.plan, &error))?;
             phases.dns = Some(took);
-            found.into_iter().map(|ip| SocketAddr::new(ip, route.port)).collect()
+            let version = route.dial.ip;
+            let admitted: Vec<_> = found.iter().filter(|ip| version.admits(**ip)).collect();
+            if admitted.is_empty() && !found.is_empty() {
+                let what =
+                    format!("the name has {} addresses, and none of {}", found.len(), version.as_str());
+                return Err(failure::dns(attempt.plan, &what));
+            }
+            admitted.into_iter().map(|ip| SocketAddr::new(*ip, port)).collect()
         }
     };
     attempt.opening.begin(SetupPhase::Connect);
     let (stream, took) = connect_any(attempt.plan, &addresses, attempt.deadline).await?;
     phases.connect = Some(took);
-    let handshake = read_tcp_info(stream.as_fd()).rtt;
-    Ok((stream, handshake))
+    Ok(stream)
 }
 
 impl Attempt<'_> {
@@ -230,7 +278,7 @@ async fn connect_any(
 /// What is known once the TCP connection stands.
 struct Setup<'a, 'b> {
     attempt: &'a Attempt<'b>,
-    socket: Arc<TcpStream>,
+    socket: Arc<Socket>,
     handshake: Option<Duration>,
     clock: Arc<IoClock>,
 }

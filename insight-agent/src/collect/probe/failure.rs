@@ -1,6 +1,8 @@
 //! Who is named when a probe fails: from errors and answers to a class, a gRPC status and a text.
 
 use super::message::BadReply;
+use super::proxy::TunnelError;
+use crate::model::dial::ProxyPlan;
 use crate::model::outcome::{Failure, FailureClass, FailurePhase as Phase, GrpcStatus};
 use crate::model::plan::ProbePlan;
 use h2::Reason;
@@ -23,16 +25,25 @@ pub(super) fn place(plan: &ProbePlan) -> String {
     if *name == address { address } else { format!("route {name:?} ({address})") }
 }
 
-/// The next hop's name did not resolve.
+/// Where the TCP connection goes: to the proxy of a route that has one.
+fn near_end(plan: &ProbePlan) -> String {
+    match &plan.route.dial.proxy {
+        Some(proxy) => format!("the proxy {} of {}", proxy.url(), place(plan)),
+        None => place(plan),
+    }
+}
+
+/// The name of the next hop, or of the proxy, did not resolve.
 pub(super) fn dns(plan: &ProbePlan, error: &dyn std::fmt::Display) -> Failure {
+    let host = plan.route.dial.proxy.as_ref().map_or(&plan.route.host, |proxy| &proxy.host);
     failure(
         GrpcStatus::Unavailable,
         FailureClass::Dns,
         Phase::Dns,
         format!(
             "look up {:?} for {}: {error}: check the name and this host's resolver",
-            plan.route.host,
-            place(plan)
+            host,
+            near_end(plan)
         ),
     )
 }
@@ -54,8 +65,61 @@ pub(super) fn connect(plan: &ProbePlan, error: &io::Error) -> Failure {
             "this host could not even try: check its limit on open files, its ports and its firewall",
         ),
     };
+    let detail = format!("connect to {}: {error}: {advice}", near_end(plan));
+    failure(GrpcStatus::Unavailable, class, Phase::Connect, detail)
+}
+
+/// A UNIX socket could not be connected to.
+pub(super) fn connect_unix(plan: &ProbePlan, error: &io::Error) -> Failure {
+    use io::ErrorKind as Kind;
+    let (class, advice) = match error.kind() {
+        Kind::ConnectionRefused => {
+            (FailureClass::Refused, "nobody listens there any more: check that the next hop's process runs")
+        }
+        Kind::NotFound => (
+            FailureClass::Refused,
+            "there is no such socket: check the path and that the next hop's process runs",
+        ),
+        // Where a TCP handshake would go unanswered, the kernel says at once that there is no room.
+        Kind::WouldBlock => (
+            FailureClass::ConnectTimeout,
+            "the queue of connections to accept is full: the next hop's process is stuck, or too slow",
+        ),
+        Kind::PermissionDenied => (
+            FailureClass::Local,
+            "this agent's user may not write to that socket: grant it, or add the user to the socket's group",
+        ),
+        _ => (FailureClass::Local, "this host could not even try: check its limit on open files"),
+    };
     let detail = format!("connect to {}: {error}: {advice}", place(plan));
     failure(GrpcStatus::Unavailable, class, Phase::Connect, detail)
+}
+
+/// The proxy gave no tunnel.
+pub(super) fn tunnel(plan: &ProbePlan, proxy: &ProxyPlan, error: &TunnelError) -> Failure {
+    let (status, class, advice) = match error {
+        // To a wrong password tinyproxy says 401, as if it were the next hop.
+        TunnelError::Refused { code: 401 | 407, .. } if proxy.auth_file.is_some() => {
+            (GrpcStatus::Unavailable, FailureClass::Proxy, "check the user and password in proxy_auth_file")
+        }
+        TunnelError::Refused { code: 401 | 407, .. } => {
+            (GrpcStatus::Unavailable, FailureClass::Proxy, "it asks for a password: set proxy_auth_file")
+        }
+        TunnelError::Refused { code: 403 | 405, .. } => {
+            (GrpcStatus::Unavailable, FailureClass::Proxy, "its rules forbid this host or port: see its log")
+        }
+        TunnelError::Refused { .. } => {
+            (GrpcStatus::Unavailable, FailureClass::Proxy, "it did not reach the next hop: see its log")
+        }
+        TunnelError::Closed | TunnelError::Broken(_) => {
+            (GrpcStatus::Unavailable, FailureClass::Proxy, "see the proxy's log")
+        }
+        TunnelError::Garbage(_) | TunnelError::TooLong => {
+            (GrpcStatus::Internal, FailureClass::Protocol, "check that an HTTP proxy listens there")
+        }
+    };
+    let detail = format!("open a tunnel with {}: {error}: {advice}", near_end(plan));
+    failure(status, class, Phase::Tunnel, detail)
 }
 
 const UNANSWERED: &str =
@@ -66,14 +130,22 @@ pub(super) fn setup_deadline(plan: &ProbePlan, phase: SetupPhase) -> Failure {
     let (class, advice) = match phase {
         SetupPhase::Dns => (FailureClass::Dns, "the resolver does not answer: check it"),
         SetupPhase::Connect => (FailureClass::ConnectTimeout, UNANSWERED),
+        SetupPhase::Tunnel => (
+            FailureClass::Proxy,
+            "the proxy took the CONNECT and says nothing: see its log, and whether it reaches the next hop",
+        ),
         SetupPhase::Tls => (FailureClass::Tls, "check that the next hop speaks TLS on this port"),
         SetupPhase::Http2 => (FailureClass::NoSettings, NO_SETTINGS),
+    };
+    let place = match phase {
+        SetupPhase::Dns | SetupPhase::Connect | SetupPhase::Tunnel => near_end(plan),
+        SetupPhase::Tls | SetupPhase::Http2 => place(plan),
     };
     failure(
         GrpcStatus::DeadlineExceeded,
         class,
         phase.into(),
-        format!("{} {}: no answer within {:?}: {advice}", phase.verb(), place(plan), plan.deadline),
+        format!("{} {place}: no answer within {:?}: {advice}", phase.verb(), plan.deadline),
     )
 }
 
@@ -85,6 +157,7 @@ const NO_SETTINGS: &str = "the connection was accepted but no HTTP/2 SETTINGS ca
 pub(super) enum SetupPhase {
     Dns,
     Connect,
+    Tunnel,
     Tls,
     Http2,
 }
@@ -94,6 +167,7 @@ impl From<SetupPhase> for Phase {
         match phase {
             SetupPhase::Dns => Self::Dns,
             SetupPhase::Connect => Self::Connect,
+            SetupPhase::Tunnel => Self::Tunnel,
             SetupPhase::Tls => Self::Tls,
             SetupPhase::Http2 => Self::Http2,
         }
@@ -105,6 +179,7 @@ impl SetupPhase {
         match self {
             Self::Dns => "look up the name of",
             Self::Connect => "connect to",
+            Self::Tunnel => "open a tunnel with",
             Self::Tls => "open TLS with",
             Self::Http2 => "open HTTP/2 with",
         }

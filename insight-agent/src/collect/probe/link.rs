@@ -5,19 +5,22 @@
 //! a connection that stays: the next hop's event loop answers it.
 
 use super::clocked_io::IoClock;
-use super::connect::{self, Driver, Ended, NotOpened, Opened, Opening, connect_tcp, open};
+use super::connect::{self, Driver, Ended, NotOpened, Opened, Opening, open, reach};
 use super::failure;
 use super::ping::{PingPolicy, Pinger};
+use super::proxy::credentials;
 use super::session::{Events, ProbeError, judged, own_part, starved};
 use super::stall::{Watched, watched};
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::collect::tls::RouteTls;
+use crate::model::certificate::Certificates;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass};
 use crate::model::plan::{Connection, ProbePlan};
-use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
+use crate::model::sample::{Answer, Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
+use crate::secret::Basic;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use std::sync::Arc;
@@ -30,6 +33,7 @@ use tokio::time::timeout_at;
 pub struct LinkProbe {
     plan: Arc<ProbePlan>,
     tls: Option<RouteTls>,
+    proxy: Option<Basic>,
     line: Mutex<Option<Arc<Line>>>,
     pings: PingPolicy,
     events: Events,
@@ -65,10 +69,14 @@ impl LinkProbe {
     /// A TLS file is missing or unusable.
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let route = &plan.route;
-        let tls =
-            route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
+        let tls = route
+            .tls
+            .as_ref()
+            .map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls))
+            .transpose()?;
         let pings = PingPolicy::new(plan.interval);
-        Ok(Self { plan, tls, line: Mutex::new(None), pings, events: Events::default() })
+        let proxy = credentials(&plan.route)?;
+        Ok(Self { plan, tls, proxy, line: Mutex::new(None), pings, events: Events::default() })
     }
 
     /// The plan it works from.
@@ -79,6 +87,11 @@ impl LinkProbe {
     /// What happened on its connections of this kind since the last call.
     pub fn take_events(&self, connection: Connection) -> Vec<(ConnectionEvent, u64)> {
         self.events.of(connection).take()
+    }
+
+    /// When the certificates of its connections end, if that is another time than at the last call.
+    pub fn take_certificates(&self) -> Option<Certificates> {
+        self.tls.as_ref().and_then(RouteTls::take_certificates)
     }
 
     /// The least time between two of its PINGs, if a peer has asked for fewer since the last call.
@@ -111,6 +124,7 @@ impl LinkProbe {
         let mut sample = ProbeSample {
             plan: Arc::clone(&self.plan),
             connection,
+            slot: None,
             finished: Instant::now(),
             lag: start.saturating_duration_since(scheduled),
             phases: attempt.phases,
@@ -122,6 +136,7 @@ impl LinkProbe {
             prober_wait,
             took,
             stalled,
+            answer: Answer::default(),
         };
         let own_part = own_part(&sample);
         sample.outcome = match (attempt.failure, attempt.rulers.ping) {
@@ -137,11 +152,12 @@ impl LinkProbe {
         let (mut phases, mut losses, opening) = (Phases::default(), Vec::new(), Opening::default());
         let mut attempt = connect::Attempt {
             plan: &self.plan,
+            proxy: self.proxy.as_ref(),
             deadline: start + self.plan.deadline,
             opening: &opening,
             losses: &mut losses,
         };
-        match connect_tcp(&mut attempt, &mut phases).await {
+        match reach(&mut attempt, &mut phases).await {
             Err(failure) => Attempt { phases, failure: Some(failure), losses, ..Attempt::default() },
             Ok((_closed_at_once, handshake)) => {
                 if handshake.is_none() {
@@ -226,7 +242,13 @@ impl LinkProbe {
         losses: &mut Vec<(&'static str, Loss)>,
     ) -> Result<Line, Failure> {
         let opening = Opening::default();
-        let attempt = connect::Attempt { plan: &self.plan, deadline, opening: &opening, losses };
+        let attempt = connect::Attempt {
+            plan: &self.plan,
+            proxy: self.proxy.as_ref(),
+            deadline,
+            opening: &opening,
+            losses,
+        };
         let opened = open(attempt, self.tls.as_ref(), self.events.of(Connection::Reused)).await;
         let Opened { send, ping, clock, ended, driver, .. } =
             opened.map_err(|NotOpened { failure, .. }| failure)?;

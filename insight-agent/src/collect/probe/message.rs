@@ -12,7 +12,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 /// Compressed-flag byte and big-endian length in front of every message.
 /// **Source**: gRPC over HTTP/2, `Length-Prefixed-Message`.
-const FRAME_BYTES: usize = 5;
+pub(super) const FRAME_BYTES: usize = 5;
 
 /// What a good answer said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +44,19 @@ pub(super) fn encode_request(call: &Call, sequence: u64) -> Bytes {
             sequence,
         }),
         Call::HealthCheck { service } => frame(&HealthCheckRequest { service: service.clone() }),
-        Call::Unary { request, .. } => {
-            let mut framed = BytesMut::with_capacity(FRAME_BYTES + request.len());
-            put_frame_head(&mut framed, request.len());
-            framed.put_slice(request);
-            framed.freeze()
-        }
-        // Nothing is asked over a link.
-        Call::Link(_) => Bytes::new(),
+        Call::Unary { request, .. } => frame_bytes(request),
+        Call::HealthWatch { service } => frame(&HealthCheckRequest { service: service.clone() }),
+        // The first is framed once its messages are known; over the other nothing is asked.
+        Call::Method(_) | Call::Link(_) => Bytes::new(),
     }
+}
+
+/// A serialised message with its frame.
+pub(super) fn frame_bytes(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(FRAME_BYTES + message.len());
+    put_frame_head(&mut framed, message.len());
+    framed.put_slice(message);
+    framed.freeze()
 }
 
 fn frame(message: &impl Message) -> Bytes {
@@ -73,7 +77,7 @@ pub(super) fn decode_reply(call: &Call, sequence: u64, body: &[u8]) -> Result<Re
     let message = unframe(body)?;
     let unreadable = |error: prost::DecodeError| BadReply::Unreadable(error.to_string());
     match call {
-        Call::Unary { .. } | Call::Link(_) => Ok(Reply::Good),
+        Call::Unary { .. } | Call::Method(_) | Call::HealthWatch { .. } | Call::Link(_) => Ok(Reply::Good),
         Call::HealthCheck { .. } => {
             match HealthCheckResponse::decode(message).map_err(unreadable)?.status() {
                 ServingStatus::Serving => Ok(Reply::Good),
@@ -96,7 +100,7 @@ pub(super) fn decode_reply(call: &Call, sequence: u64, body: &[u8]) -> Result<Re
     }
 }
 
-fn unframe(body: &[u8]) -> Result<&[u8], BadReply> {
+pub(super) fn unframe(body: &[u8]) -> Result<&[u8], BadReply> {
     let bad = |what: String| Err(BadReply::Unreadable(what));
     let Some((head, message)) = body.split_first_chunk::<FRAME_BYTES>() else {
         return bad(format!("{} bytes are too few for a gRPC message", body.len()));

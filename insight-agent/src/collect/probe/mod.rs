@@ -4,7 +4,9 @@
 //! the agent can delay a clock reading, and that thread's runqueue wait tells when the host did. When bytes
 //! arrived is told by the kernel, so that an answer which waits for this thread to look is no slower for it.
 
+mod beat;
 mod call;
+mod calls;
 mod clocked_io;
 mod connect;
 mod event_log;
@@ -14,9 +16,13 @@ pub mod hop_headers;
 mod link;
 mod message;
 mod names;
+mod outbox;
 mod ping;
+pub mod proxy;
 mod schedule;
 mod session;
+mod slots;
+mod socket;
 mod stall;
 mod stamped;
 mod tcp_info;
@@ -27,6 +33,10 @@ pub use session::{Probe, ProbeError};
 
 #[cfg(test)]
 mod link_tests;
+#[cfg(test)]
+mod reach_tests;
+#[cfg(test)]
+mod slots_tests;
 #[cfg(test)]
 mod stall_tests;
 #[cfg(test)]

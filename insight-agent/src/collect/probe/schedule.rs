@@ -1,8 +1,11 @@
 //! When is each probe sent? Open loop: on its own schedule, whatever became of the ones before.
 
+use super::beat::Beat;
+use super::calls::watch::HealthWatch;
 use super::link::LinkProbe;
+use super::outbox::Outbox;
 use super::session::{Probe, ProbeError};
-use crate::model::plan::{Connection, Mode, ProbePlan};
+use crate::model::plan::{Call, Connection, Mode, ProbePlan};
 use crate::model::sample::{ProbeEvent, ProbeSample};
 use crate::model::series::lost::Loss;
 use std::collections::HashMap;
@@ -95,8 +98,8 @@ pub enum ProberError {
 impl Prober {
     /// Starts the thread that sends all of `probes` and reports into `events`.
     ///
-    /// An event that does not fit into the channel is dropped and counted by `lost`: probing
-    /// never waits for its consumers.
+    /// Events come some milliseconds late, several at a time. One that does not fit into the channel is
+    /// dropped and counted by `lost`: probing never waits for its consumers.
     ///
     /// # Errors
     /// The system gave no thread or no runtime; nothing is started then.
@@ -110,7 +113,9 @@ impl Prober {
         let (control, mut changes) = mpsc::channel::<(ProbeChange, oneshot::Sender<()>)>(1);
         let thread = std::thread::Builder::new().name("prober".into()).spawn(move || {
             runtime.block_on(async move {
-                let mut running = Running::new(Report { events, lost });
+                let outbox = Arc::new(Outbox::new(events, lost));
+                let delivery = tokio::spawn(Arc::clone(&outbox).deliver_in_turn());
+                let mut running = Running::new(Arc::clone(&outbox));
                 running.start(probes);
                 loop {
                     tokio::select! {
@@ -126,6 +131,8 @@ impl Prober {
                     }
                 }
                 running.schedules.shutdown().await;
+                delivery.abort();
+                outbox.deliver();
             });
             // A resolver that hangs must not hold up the stop: its thread is left to itself.
             runtime.shutdown_background();
@@ -158,15 +165,15 @@ impl Prober {
 
 /// What the probing thread runs.
 struct Running {
-    report: Report,
+    outbox: Arc<Outbox>,
     schedules: JoinSet<()>,
     /// By name; dropping a sender retires the schedules of that probe.
     probes: HashMap<String, watch::Sender<()>>,
 }
 
 impl Running {
-    fn new(report: Report) -> Self {
-        Self { report, schedules: JoinSet::new(), probes: HashMap::new() }
+    fn new(outbox: Arc<Outbox>) -> Self {
+        Self { outbox, schedules: JoinSet::new(), probes: HashMap::new() }
     }
 
     /// Holds none of them itself: what a retired probe has goes with its schedules.
@@ -178,8 +185,12 @@ impl Running {
         }
         for (probe, connection, phase) in staggered(&probes) {
             let Some(alive) = self.probes.get(&probe.plan().name) else { continue };
-            let (retired, report) = (alive.subscribe(), self.report.clone());
-            self.schedules.spawn(run(Arc::clone(probe), connection, phase, report, retired));
+            let (retired, outbox) = (alive.subscribe(), Arc::clone(&self.outbox));
+            if matches!(**probe, Work::Watch(_)) {
+                self.schedules.spawn(keep_watch(Arc::clone(probe), phase, outbox, retired));
+                continue;
+            }
+            self.schedules.spawn(run(Arc::clone(probe), connection, phase, outbox, retired));
         }
     }
 
@@ -194,6 +205,7 @@ impl Running {
 /// A probe of either kind.
 enum Work {
     Rpc(Box<Probe>),
+    Watch(Box<HealthWatch>),
     Link(LinkProbe),
 }
 
@@ -201,6 +213,9 @@ impl Work {
     fn new(plan: &Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let plan = Arc::clone(plan);
         match plan.mode {
+            Mode::BlackBox if matches!(plan.call, Call::HealthWatch { .. }) => {
+                HealthWatch::new(plan).map(|watch| Self::Watch(Box::new(watch)))
+            }
             Mode::BlackBox | Mode::WhiteBox => Probe::new(plan).map(|probe| Self::Rpc(Box::new(probe))),
             Mode::Link => LinkProbe::new(plan).map(Self::Link),
         }
@@ -209,7 +224,15 @@ impl Work {
     fn plan(&self) -> &Arc<ProbePlan> {
         match self {
             Self::Rpc(probe) => probe.plan(),
+            Self::Watch(watch) => watch.plan(),
             Self::Link(probe) => probe.plan(),
+        }
+    }
+
+    fn has_room(&self, connection: Connection) -> bool {
+        match self {
+            Self::Rpc(probe) => probe.has_room(connection),
+            Self::Link(_) | Self::Watch(_) => true,
         }
     }
 
@@ -223,6 +246,8 @@ impl Work {
                 let (sample, losses) = probe.sample(connection, scheduled).await;
                 (Some(sample), losses)
             }
+            // It keeps no schedule: see `keep_watch`.
+            Self::Watch(_) => (None, Vec::new()),
             Self::Link(probe) => probe.sample(connection, scheduled).await,
         }
     }
@@ -230,17 +255,27 @@ impl Work {
 
 impl Work {
     /// What happened on its connections besides answers.
-    fn report_connections(&self, connection: Connection, report: &Report) {
-        let (events, ping_interval) = match self {
-            Self::Rpc(probe) => (probe.take_events(connection), probe.take_ping_interval()),
-            Self::Link(probe) => (probe.take_events(connection), probe.take_ping_interval()),
+    fn report_connections(&self, connection: Connection, outbox: &Outbox) {
+        let (events, ping_interval, certificates) = match self {
+            Self::Rpc(probe) => {
+                (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
+            }
+            Self::Watch(watch) => {
+                (watch.take_events(connection), watch.take_ping_interval(), watch.take_certificates())
+            }
+            Self::Link(probe) => {
+                (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
+            }
         };
         let plan = self.plan();
         for (event, count) in events {
-            report.send(ProbeEvent::Connection(Arc::clone(plan), connection, event, count));
+            outbox.send(ProbeEvent::Connection(Arc::clone(plan), connection, event, count));
         }
         if let Some(interval) = ping_interval {
-            report.send(ProbeEvent::PingInterval(Arc::clone(plan), interval));
+            outbox.send(ProbeEvent::PingInterval(Arc::clone(plan), interval));
+        }
+        if let Some(certificates) = certificates {
+            outbox.send(ProbeEvent::Certificates(Arc::clone(plan), certificates));
         }
     }
 }
@@ -256,21 +291,6 @@ fn staggered(probes: &[Arc<Work>]) -> impl Iterator<Item = (&Arc<Work>, Connecti
     })
 }
 
-/// Where events go.
-#[derive(Clone)]
-struct Report {
-    events: mpsc::Sender<ProbeEvent>,
-    lost: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl Report {
-    fn send(&self, event: ProbeEvent) {
-        if self.events.try_send(event).is_err() {
-            (self.lost)();
-        }
-    }
-}
-
 /// One schedule: a sample each interval, counted from the start and never from the last sample.
 ///
 /// After a time in which this thread did not run (a suspended host) the missed samples start at
@@ -282,15 +302,16 @@ async fn run(
     probe: Arc<Work>,
     connection: Connection,
     phase: Duration,
-    report: Report,
+    outbox: Arc<Outbox>,
     mut retired: watch::Receiver<()>,
 ) {
     let plan = Arc::clone(probe.plan());
-    let mut scheduled = Instant::now() + phase;
+    let mut beat = Beat::new(Instant::now() + phase, plan.interval, plan.jitter);
     let in_flight = Arc::new(AtomicUsize::new(0));
     let most_in_flight = plan.most_in_flight(connection);
     let mut samples = JoinSet::new();
     loop {
+        let scheduled = beat.due(rand::random());
         tokio::select! {
             // A retired schedule that is due at the same moment starts nothing.
             biased;
@@ -298,28 +319,49 @@ async fn run(
             () = tokio::time::sleep_until(scheduled.into()) => {}
         }
         while samples.try_join_next().is_some() {}
-        if in_flight.load(Ordering::Relaxed) >= most_in_flight {
-            report.send(ProbeEvent::Skipped(Arc::clone(&plan), connection));
+        if in_flight.load(Ordering::Relaxed) >= most_in_flight || !probe.has_room(connection) {
+            outbox.send(ProbeEvent::Skipped(Arc::clone(&plan), connection));
         } else {
             in_flight.fetch_add(1, Ordering::Relaxed);
-            let (probe, report, in_flight) = (Arc::clone(&probe), report.clone(), Arc::clone(&in_flight));
-            samples.spawn(async move {
+            let (probe, outbox, in_flight) =
+                (Arc::clone(&probe), Arc::clone(&outbox), Arc::clone(&in_flight));
+            // Boxed, so that its room is free when it ends, and not when somebody looks for ended samples.
+            samples.spawn(Box::pin(async move {
                 let (sample, losses) = probe.sample(connection, scheduled).await;
                 in_flight.fetch_sub(1, Ordering::Relaxed);
                 if let Some(sample) = sample {
-                    report.send(ProbeEvent::Sample(Box::new(sample)));
+                    outbox.send(ProbeEvent::Sample(Box::new(sample)));
                 }
                 for (measurement, loss) in losses {
-                    report.send(ProbeEvent::Lost(measurement, loss));
+                    outbox.send(ProbeEvent::Lost(measurement, loss));
                 }
-                probe.report_connections(connection, &report);
-            });
+                probe.report_connections(connection, &outbox);
+            }));
         }
-        scheduled += plan.interval;
     }
     let patience = plan.deadline + plan.drain;
     let drained = timeout(patience, async { while samples.join_next().await.is_some() {} });
     if drained.await.is_err() {
         samples.shutdown().await;
+    }
+}
+
+/// A health watch, which begins after `phase`, stays, and ends with its retirement.
+async fn keep_watch(work: Arc<Work>, phase: Duration, outbox: Arc<Outbox>, mut retired: watch::Receiver<()>) {
+    let Work::Watch(watch) = &*work else { return };
+    let watching = async {
+        tokio::time::sleep(phase).await;
+        watch
+            .keep(|event| {
+                outbox.send(event);
+                work.report_connections(Connection::Reused, &outbox);
+            })
+            .await;
+    };
+    tokio::select! {
+        biased;
+        // Who drops the watch closes its connection, and with it the stream.
+        _ = retired.changed() => {}
+        () = watching => {}
     }
 }

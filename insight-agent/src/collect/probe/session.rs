@@ -1,30 +1,30 @@
 //! A probe at work: its connections, and one sample at a time.
 
-use super::call::{CallEnd, HeadError, RequestHead, call};
-use super::clocked_io::IoClock;
-use super::connect::{self, Driver, Ended, NotOpened, Opened, Opening, open};
+use super::call::{CallEnd, HeadError, call};
+use super::calls::Asked;
+use super::connect::{self, Keys, NotOpened, Opening};
 use super::event_log::EventLog;
 use super::failure;
-use super::ping::{PingPolicy, Pinger};
+use super::ping::PingPolicy;
+use super::proxy::{CredentialsError, credentials};
+use super::slots::{Session, Slots, Way};
 use super::stall::{Watched, watched};
 use super::tcp_info::read_tcp_info;
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::collect::tls::{RouteTls, TlsError};
+use crate::model::certificate::Certificates;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass, FailurePhase};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
+use crate::secret::Basic;
 use bytes::Bytes;
-use h2::client::SendRequest;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
-use tokio::time::timeout_at;
 
 /// How long a sample waits for its PING after its RPC has ended. The PING turns back at the
 /// next hop, so it is nearly always there first.
@@ -34,25 +34,16 @@ const PING_GRACE: Duration = Duration::from_millis(20);
 /// reads as 0, belongs to no request.
 static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
 
-/// A probe that can be sampled. Shared by its samples; owns the reused connection.
+/// A probe that can be sampled. Shared by its samples; owns the reused connections.
 #[derive(Debug)]
 pub struct Probe {
     plan: Arc<ProbePlan>,
-    head: RequestHead,
+    asked: Asked,
     tls: Option<RouteTls>,
-    reused: Mutex<Slot>,
-    /// How far whoever holds that lock has come.
-    opening: Opening,
+    proxy: Option<Basic>,
+    slots: Slots,
     pings: PingPolicy,
     events: Events,
-}
-
-/// The reused connection.
-#[derive(Debug, Default)]
-struct Slot {
-    session: Option<Arc<Session>>,
-    /// When the last attempt to open one failed, and how.
-    failed: Option<(Instant, NotOpened)>,
 }
 
 /// What happens on connections, by their kind.
@@ -80,25 +71,9 @@ pub enum ProbeError {
     /// Its TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
-}
-
-/// A connection in use.
-#[derive(Debug)]
-struct Session {
-    send: SendRequest<Bytes>,
-    clock: Arc<IoClock>,
-    socket: Arc<TcpStream>,
-    pinger: Pinger,
-    handshake: Option<Duration>,
-    ended: Ended,
-    /// Ends the connection when the session is dropped.
-    _driver: Driver,
-}
-
-/// A session, and whether it had to be opened for whoever asked.
-struct Lease {
-    session: Arc<Session>,
-    opened: bool,
+    /// The file with the proxy's password cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] CredentialsError),
 }
 
 /// A first attempt that the server did not look at.
@@ -115,6 +90,7 @@ struct Attempt {
     opened: bool,
     rulers: Rulers,
     end: CallEnd,
+    slot: Option<u8>,
 }
 
 /// What a sample cost this prober itself.
@@ -132,13 +108,21 @@ impl Probe {
     /// # Errors
     /// See [`ProbeError`].
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
-        let head = RequestHead::new(&plan)?;
+        let asked = Asked::new(&plan)?;
         let route = &plan.route;
-        let tls =
-            route.tls.as_ref().map(|tls| RouteTls::new(&route.described(), &route.host, tls)).transpose()?;
+        let tls = route
+            .tls
+            .as_ref()
+            .map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls))
+            .transpose()?;
         let pings = PingPolicy::new(plan.interval);
-        let (reused, opening, events) = Default::default();
-        Ok(Self { plan, head, tls, reused, opening, pings, events })
+        let slots = Slots::new(plan.slots, plan.most_in_flight(Connection::Reused));
+        let proxy = credentials(&plan.route)?;
+        Ok(Self { plan, asked, tls, proxy, slots, pings, events: Events::default() })
+    }
+
+    fn keys(&self) -> Keys<'_> {
+        Keys { proxy: self.proxy.as_ref(), tls: self.tls.as_ref() }
     }
 
     /// The plan it works from.
@@ -146,9 +130,27 @@ impl Probe {
         &self.plan
     }
 
+    /// Keeps the messages of answers in its samples, if it asks in JSON: for people who look at one sample.
+    #[must_use]
+    pub fn keeping_answers(mut self) -> Self {
+        self.asked.keep_answers();
+        self
+    }
+
     /// What happened on its connections of this kind since the last call.
     pub fn take_events(&self, connection: Connection) -> Vec<(ConnectionEvent, u64)> {
         self.events.of(connection).take()
+    }
+
+    /// Whether a sample may begin now, as far as its connection's slot decides that: of several each has its
+    /// share of `max_in_flight`. One that has none left is passed over.
+    pub fn has_room(&self, connection: Connection) -> bool {
+        connection == Connection::Fresh || self.slots.has_room()
+    }
+
+    /// When the certificates of its connections end, if that is another time than at the last call.
+    pub fn take_certificates(&self) -> Option<Certificates> {
+        self.tls.as_ref().and_then(RouteTls::take_certificates)
     }
 
     /// The least time between two of its PINGs, if a peer has asked for fewer since the last call.
@@ -168,8 +170,14 @@ impl Probe {
         let start = Instant::now();
         let wait_before = read_thread_wait();
         let Watched { output: attempt, took, stalled } = watched(async {
+            // What there is to be asked is no part of a sample's latency, so its patience starts behind it.
+            if let Err(failure) = self.asked.ready(&self.plan, self.keys()).await {
+                return not_opened(Phases::default(), failure, Vec::new());
+            }
+            let start = Instant::now();
             match connection {
-                Connection::Fresh => self.fresh(start).await,
+                // Boxed as opening is: thousands of samples on open connections need none of its room.
+                Connection::Fresh => Box::pin(self.fresh(start)).await,
                 Connection::Reused => self.reused(start).await,
             }
         })
@@ -177,7 +185,9 @@ impl Probe {
         let wait = read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
         let lag = start.saturating_duration_since(scheduled);
         let cost = Cost { lag, wait, took, stalled };
-        self.assemble(connection, cost, attempt)
+        let assembled = self.assemble(connection, cost, attempt);
+        self.asked.learn(&assembled.0);
+        assembled
     }
 
     fn assemble(
@@ -186,7 +196,7 @@ impl Probe {
         cost: Cost,
         attempt: Attempt,
     ) -> (ProbeSample, Vec<(&'static str, Loss)>) {
-        let Attempt { setup, opened, rulers, end } = attempt;
+        let Attempt { setup, opened, rulers, end, slot } = attempt;
         let mut phases = end.phases;
         if connection == Connection::Fresh {
             phases =
@@ -195,6 +205,7 @@ impl Probe {
         let mut sample = ProbeSample {
             plan: Arc::clone(&self.plan),
             connection,
+            slot,
             finished: Instant::now(),
             lag: cost.lag,
             phases,
@@ -202,6 +213,7 @@ impl Probe {
             opened,
             hops: end.hops,
             service: end.service,
+            answer: end.answer,
             rulers,
             prober_wait: cost.wait,
             took: cost.took,
@@ -223,34 +235,44 @@ impl Probe {
         let (opening, mut losses) = (Opening::default(), Vec::new());
         let attempt = connect::Attempt {
             plan: &self.plan,
+            proxy: self.proxy.as_ref(),
             deadline: start + self.plan.deadline,
             opening: &opening,
             losses: &mut losses,
         };
-        match self.open_session(attempt, Connection::Fresh).await {
+        match Session::open(attempt, self.tls.as_ref(), self.events.of(Connection::Fresh)).await {
             Err(NotOpened { phases, failure }) => not_opened(phases, failure, losses),
             Ok((session, setup)) => {
                 let give_up = start + self.plan.deadline + self.plan.drain;
                 let mut end = self.call_on(&session, give_up).await;
                 end.losses.extend(losses);
-                let rulers = Rulers { handshake: session.handshake, ..session.kernel_rulers() };
-                Attempt { setup, opened: true, rulers, end }
+                let rulers = Rulers { handshake: session.handshake, ..session.kernel_rulers(&self.plan) };
+                Attempt { setup, opened: true, rulers, end, slot: None }
             }
         }
     }
 
     async fn reused(&self, start: Instant) -> Attempt {
+        let slot = self.slots.next();
+        let index = self.plan.slot(slot.index);
         let mut deadline = start + self.plan.deadline;
         let mut losses = Vec::new();
         // A request that a server promised not to have looked at is sent once more, as gRPC clients
         // do; what the first attempt took is latency all the same.
         let mut refused: Option<Refused> = None;
         loop {
-            let lease = match self.lease(deadline, &mut losses).await {
+            let way = Way {
+                plan: &self.plan,
+                proxy: self.proxy.as_ref(),
+                tls: self.tls.as_ref(),
+                events: self.events.of(Connection::Reused),
+                pings: &self.pings,
+            };
+            let lease = match slot.lease(way, deadline, &mut losses).await {
                 Ok(lease) => lease,
                 Err(NotOpened { phases, failure }) => {
                     losses.extend(refused.into_iter().flat_map(|refused| refused.losses));
-                    return not_opened(phases, failure, losses);
+                    return Attempt { slot: index, ..not_opened(phases, failure, losses) };
                 }
             };
             // Opening is not part of a reused sample, so its patience starts here.
@@ -260,7 +282,7 @@ impl Probe {
             let (mut end, ping) = self.call_and_ping(&lease.session, give_up).await;
             let keep = end.result.is_ok() || !(end.silent || lease.session.is_over());
             if !keep {
-                self.forget(&lease.session).await;
+                slot.forget(&lease.session, &self.pings).await;
             }
             if end.unprocessed && refused.is_none() {
                 let took = began.elapsed();
@@ -280,8 +302,8 @@ impl Probe {
                 None
             });
             let handshake = lease.session.handshake.filter(|_| lease.opened);
-            let rulers = Rulers { handshake, ping, ..lease.session.kernel_rulers() };
-            return Attempt { setup: Phases::default(), opened, rulers, end };
+            let rulers = Rulers { handshake, ping, ..lease.session.kernel_rulers(&self.plan) };
+            return Attempt { setup: Phases::default(), opened, rulers, end, slot: index };
         }
     }
 
@@ -318,7 +340,8 @@ impl Probe {
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
         let sequence = NEXT_SEQUENCE.fetch_add(1, Ordering::Relaxed);
         let (send, clock, ended) = (session.send.clone(), &session.clock, &session.ended);
-        let mut end = call(&self.plan, &self.head, send, clock, ended, sequence, give_up).await;
+        let head = self.asked.head();
+        let mut end = call(&self.plan, &head, send, clock, ended, sequence, give_up).await;
         if let Err(failure) = &mut end.result
             && (failure.class, failure.phase) == (FailureClass::Deadline, FailurePhase::Wait)
             && read_tcp_info(session.socket.as_fd()).not_sent.is_some_and(|bytes| bytes > 0)
@@ -328,87 +351,6 @@ impl Probe {
         }
         end
     }
-
-    async fn open_session(
-        &self,
-        attempt: connect::Attempt<'_>,
-        connection: Connection,
-    ) -> Result<(Session, Phases), NotOpened> {
-        let Opened { send, ping, clock, socket, phases, handshake, ended, driver } =
-            open(attempt, self.tls.as_ref(), self.events.of(connection)).await?;
-        Ok((
-            Session { send, clock, socket, pinger: Pinger::new(ping), handshake, ended, _driver: driver },
-            phases,
-        ))
-    }
-
-    /// The reused connection, opened if there is none that can take a request.
-    ///
-    /// The lock is held while one is opened. Whoever waits for it meanwhile shares the outcome, also a
-    /// failure: else a peer that hangs would be asked by one after the other, each with less time.
-    async fn lease(
-        &self,
-        deadline: Instant,
-        losses: &mut Vec<(&'static str, Loss)>,
-    ) -> Result<Lease, NotOpened> {
-        let arrived = Instant::now();
-        let Ok(mut slot) = timeout_at(deadline.into(), self.reused.lock()).await else {
-            let failure = failure::setup_deadline(&self.plan, self.opening.phase());
-            return Err(NotOpened { phases: Phases::default(), failure });
-        };
-        if let Some(session) = slot.session.as_ref() {
-            if session.takes_requests().await {
-                return Ok(Lease { session: Arc::clone(session), opened: false });
-            }
-            self.retire(&mut slot);
-        }
-        if let Some((_, failed)) = slot.failed.as_ref().filter(|(when, _)| *when >= arrived) {
-            return Err(failed.clone());
-        }
-        let attempt = connect::Attempt { plan: &self.plan, deadline, opening: &self.opening, losses };
-        match self.open_session(attempt, Connection::Reused).await {
-            Ok((session, _)) => {
-                let session = Arc::new(session);
-                slot.session = Some(Arc::clone(&session));
-                Ok(Lease { session, opened: true })
-            }
-            Err(failed) => {
-                slot.failed = Some((Instant::now(), failed.clone()));
-                Err(failed)
-            }
-        }
-    }
-
-    async fn forget(&self, session: &Arc<Session>) {
-        let mut slot = self.reused.lock().await;
-        if slot.session.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
-            self.retire(&mut slot);
-        }
-    }
-
-    /// Takes the connection out of its slot and learns from how it ended.
-    fn retire(&self, slot: &mut Slot) {
-        if let Some(session) = slot.session.take() {
-            self.pings.connection_ended(session.clock.goaway(), session.pinger.was_used());
-        }
-    }
-}
-
-impl Session {
-    /// Whether the connection is over, with or without a reason.
-    fn is_over(&self) -> bool {
-        self.ended.get().is_some()
-    }
-
-    /// Whether a request could be sent now: not after GOAWAY or a broken connection.
-    async fn takes_requests(&self) -> bool {
-        !self.is_over() && self.send.clone().ready().await.is_ok()
-    }
-
-    fn kernel_rulers(&self) -> Rulers {
-        let info = read_tcp_info(self.socket.as_fd());
-        Rulers { handshake: None, ack: info.rtt, ack_min: info.min_rtt, ping: None }
-    }
 }
 
 fn not_opened(setup: Phases, failure: Failure, losses: Vec<(&'static str, Loss)>) -> Attempt {
@@ -416,11 +358,14 @@ fn not_opened(setup: Phases, failure: Failure, losses: Vec<(&'static str, Loss)>
         setup,
         opened: false,
         rulers: Rulers::default(),
+        slot: None,
         end: CallEnd {
             phases: Phases::default(),
             result: Err(failure),
             hops: HopEvidence::default(),
             service: None,
+            answer: Default::default(),
+            message: Bytes::new(),
             losses,
             unprocessed: false,
             silent: false,

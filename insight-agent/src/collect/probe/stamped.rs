@@ -1,4 +1,4 @@
-//! A TCP stream whose reads tell when their bytes came to this host: the kernel's stamp, and not the moment
+//! A stream whose reads tell when their bytes came to this host: the kernel's stamp, and not the moment
 //! at which this thread got a CPU to look.
 //!
 //! **Source**: `SO_TIMESTAMPNS`, Documentation/networking/timestamping.rst of the kernel: with each read
@@ -7,6 +7,7 @@
 //! reads its clock once per packet that arrives.
 
 use super::clocked_io::IoClock;
+use super::socket::Socket;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, Shutdown, recvmsg, setsockopt, shutdown};
 use std::io::{self, ErrorKind, IoSliceMut};
@@ -15,22 +16,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes of a control message that holds a stamp: a header of 16, and two words.
 const CONTROL: usize = 64;
 
 /// The stream. Others may hold the socket too, to ask the kernel about it.
 #[derive(Debug)]
-pub(super) struct StampedTcp {
-    stream: Arc<TcpStream>,
+pub(super) struct Stamped {
+    stream: Arc<Socket>,
     clock: Arc<IoClock>,
 }
 
-impl StampedTcp {
-    /// Asks for stamps. A kernel that has none for TCP leaves them out.
-    pub(super) fn new(stream: Arc<TcpStream>, clock: Arc<IoClock>) -> Self {
+impl Stamped {
+    /// Asks for stamps. A kernel that has none for such a socket leaves them out.
+    pub(super) fn new(stream: Arc<Socket>, clock: Arc<IoClock>) -> Self {
         // Without them the moment of the read counts, as it does where none comes along.
         let _ = setsockopt(&stream, ReceiveTimestampns, &true);
         Self { stream, clock }
@@ -50,7 +50,7 @@ impl StampedTcp {
     }
 }
 
-impl AsyncRead for StampedTcp {
+impl AsyncRead for Stamped {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
@@ -58,7 +58,7 @@ impl AsyncRead for StampedTcp {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
             let unfilled = buf.initialize_unfilled();
-            match self.stream.try_io(Interest::READABLE, || self.receive(unfilled)) {
+            match self.stream.try_reading(|| self.receive(unfilled)) {
                 Ok((length, stamp)) => {
                     buf.advance(length);
                     if length > 0 {
@@ -74,7 +74,7 @@ impl AsyncRead for StampedTcp {
     }
 }
 
-impl AsyncWrite for StampedTcp {
+impl AsyncWrite for Stamped {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     fn at(steady: Instant, ms: u64, wall_ms: u64) -> Clocks {
         let wall = UNIX_EPOCH + Duration::from_secs(1_700_000_000) + Duration::from_millis(wall_ms);
@@ -198,7 +198,7 @@ mod tests {
         let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let (near, mut far) = (near.unwrap(), far.unwrap().0);
         let clock = Arc::new(IoClock::default());
-        let mut stamped = StampedTcp::new(Arc::new(near), Arc::clone(&clock));
+        let mut stamped = Stamped::new(Arc::new(Socket::Tcp(near)), Arc::clone(&clock));
         // The kernel begins to stamp some time after it is asked to.
         let mut stamps = 0;
         for _ in 0..20 {

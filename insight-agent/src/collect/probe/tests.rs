@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
-fn plan(address: SocketAddr) -> ProbePlan {
+pub(super) fn plan(address: SocketAddr) -> ProbePlan {
     ProbePlan {
         mode: Mode::WhiteBox,
         call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
@@ -29,7 +29,7 @@ fn plan(address: SocketAddr) -> ProbePlan {
     }
 }
 
-async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
+pub(super) async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let options = GrpcOptions {
@@ -47,11 +47,11 @@ async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
     address
 }
 
-async fn sample(plan: ProbePlan, connection: Connection) -> ProbeSample {
+pub(super) async fn sample(plan: ProbePlan, connection: Connection) -> ProbeSample {
     Probe::new(Arc::new(plan)).unwrap().sample(connection, Instant::now()).await.0
 }
 
-fn failed(sample: &ProbeSample) -> (FailureClass, GrpcStatus, &str) {
+pub(super) fn failed(sample: &ProbeSample) -> (FailureClass, GrpcStatus, &str) {
     match &sample.outcome {
         Outcome::Failed(failure) => (failure.class, failure.status, failure.detail.as_str()),
         other => panic!("{other:?} is no failure"),
@@ -266,7 +266,7 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
                 samples += 1;
             }
             ProbeEvent::Skipped(..) => skipped += 1,
-            ProbeEvent::Lost(..) | ProbeEvent::Connection(..) | ProbeEvent::PingInterval(..) => {}
+            _ => {}
         }
     }
     tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
@@ -334,4 +334,12 @@ async fn a_peer_that_reads_nothing_keeps_no_task_of_ours() {
         assert!(Instant::now() < deadline, "a task is still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn a_sample_takes_little_room_while_it_waits() {
+    let probe = Probe::new(Arc::new(plan(([127, 0, 0, 1], 9).into()))).unwrap();
+    let sample = probe.sample(Connection::Reused, Instant::now());
+    let room = size_of_val(&sample);
+    assert!(room <= 10 * 1024, "{room} bytes; what a sample seldom needs belongs into a box");
 }

@@ -1,6 +1,9 @@
 //! From the tree of a file to settings: one file per sort of table, and here what concerns several.
 
+mod black_box;
+mod dial;
 pub(super) mod discovery;
+mod expect;
 mod host;
 mod kernel;
 mod link;
@@ -64,9 +67,9 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
 
     let (node_tables, node_templates) = split(root.tables("node", findings), findings);
     let route_tables = root.tables("route", findings);
-    let (probe_tables, probe_templates) = split(root.tables("probe", findings), findings);
+    let (probe_tables, probe_template_tables) = split(root.tables("probe", findings), findings);
     let node_templates = templates(What::Node, &node_templates, &known, findings);
-    let probe_templates = templates(What::Probe, &probe_templates, &known, findings);
+    let probe_templates = templates(What::Probe, &probe_template_tables, &known, findings);
     let node_names = names(&node_tables, findings);
     let route_names = names(&route_tables, findings);
     let probe_names = names(&probe_tables, findings);
@@ -115,6 +118,9 @@ pub(super) fn config<'t>(root: &'t DeTable<'t>, base: &Path, findings: &mut Find
     let routes: Vec<_> = routes.into_iter().collect::<Option<_>>()?;
     let probes: Vec<_> = probes.into_iter().collect::<Option<_>>()?;
     probe::warn_of_empty_services(&probe_tables, &probes, &routes, findings);
+    let made = samples.1.iter().zip(probe_templates.iter().flatten().map(|template| template.most));
+    let all = probes.iter().map(|probe| (probe, 1)).chain(made);
+    dial::warn_of_many_slots(probe_tables.iter().chain(&probe_template_tables), all, findings);
 
     let (metrics, admin, grpc) = listeners?;
     Some(Config {
@@ -196,10 +202,12 @@ fn host_name() -> String {
 
 fn probing(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<CheckedProbing> {
     let window = table.duration("window", findings);
+    let jitter = table.share("jitter", findings);
     let void_share = table.share("void_share", findings);
     let max_in_flight = table.count("max_in_flight", findings);
-    let (window, void_share, max_in_flight) = (window?, void_share?.value, max_in_flight?.value);
-    Some(CheckedProbing { probing: Probing { window: window.value, void_share, max_in_flight }, window })
+    let (window, jitter, void_share) = (window?, jitter?.value, void_share?.value);
+    let probing = Probing { window: window.value, jitter, void_share, max_in_flight: max_in_flight?.value };
+    Some(CheckedProbing { probing, window })
 }
 
 /// The names of all tables of a list; refuses the second of two equal ones.

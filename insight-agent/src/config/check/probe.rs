@@ -1,20 +1,19 @@
 //! One `[[probe]]`: where it goes, what it asks, how often; and whether these fit together.
 
-use super::{Surroundings, link, load, offer_name, tls};
+use super::{Surroundings, black_box, dial, link, load, offer_name, tls};
 use crate::config::duration::render;
 use crate::config::errors::{Complaint, Findings, Stated, offer};
-use crate::config::schema::{HEALTH_CHECK, IN_FLIGHT_MOST};
+use crate::config::schema::IN_FLIGHT_MOST;
 use crate::config::settings::{Probe, Route, Way};
 use crate::config::table::Table;
 use crate::config::template::Placeholder;
 use crate::config::values;
+use crate::model::expect::Expectations;
 use crate::model::plan::{Call, Connection, Mode};
-use base64::Engine;
 use std::time::Duration;
 
 /// Keys that only one mode has.
 const WHITE_BOX_KEYS: [&str; 3] = ["request_bytes", "response_bytes", "delay"];
-const BLACK_BOX_KEYS: [&str; 3] = ["method", "request_base64", "health_service"];
 /// Keys that only a direct probe has; a route states them for its probes.
 const DIRECT_KEYS: [&str; 2] = ["authority", "tls"];
 
@@ -36,21 +35,24 @@ pub(super) fn read(
     });
     let times = times(table, around, findings);
     let mode = mode.map(|mode| mode.value);
-    let call = call(table, mode, times.as_ref(), findings);
-    let mut connections = connections(table, findings);
+    let asked = call(table, mode, times.as_ref(), around, findings);
+    let (call, expect) = asked.unzip();
+    let connections = connections(table, findings);
+    let mut connections = black_box::connections(table, call.as_ref(), connections, findings);
     let ping = table.flag("ping", findings).map(|ping| ping.value);
     let load_metrics = load::metrics(table, findings);
+    let reach = dial::reach(table, mode, way.as_ref(), connections.as_deref(), routes, findings);
     let ends = link::ends(table, mode, way.as_ref(), ping, around, routes, findings);
     let (mut times, ping) = (times?, ping?);
-    let call = if mode == Some(Mode::Link) {
+    let (call, expect) = if mode == Some(Mode::Link) {
         // PINGs go over a connection that is reused, handshakes are fresh ones; and there is no
         // answer to drain.
-        connections =
-            Some(if ping { vec![Connection::Reused, Connection::Fresh] } else { vec![Connection::Fresh] });
+        let handshakes = reach.as_ref().is_none_or(|reach| !reach.proxied).then_some(Connection::Fresh);
+        connections = Some(ping.then_some(Connection::Reused).into_iter().chain(handshakes).collect());
         times.drain = Duration::ZERO;
-        ends.map(Call::Link)
+        (ends.map(Call::Link), Some(Expectations::default()))
     } else {
-        call
+        (call, expect)
     };
     if let Some(probing) = around.probing {
         warn_of_skipped_samples(table, &times, probing.probing.max_in_flight, findings);
@@ -62,10 +64,13 @@ pub(super) fn read(
         way: way?,
         mode: mode?,
         call: call?,
+        expect: expect?,
         interval: times.interval,
         deadline: times.deadline,
         drain: times.drain,
         connections: connections?,
+        reused_connections: reach.as_ref()?.reused_connections,
+        ip: reach?.ip,
         ping,
         load_metrics: load_metrics?,
     })
@@ -75,7 +80,7 @@ pub(super) fn read(
 
 fn way(table: &Table<'_>, around: &Surroundings<'_>, findings: &mut Findings<'_>) -> Option<Way> {
     let route = table.string("route", findings);
-    let address = table.text("address", findings, values::address);
+    let address = table.text("address", findings, values::endpoint);
     let authority = table.text("authority", findings, values::authority);
     let tls = tls::read(table, around.base, findings);
     match (table.states("route"), table.states("address")) {
@@ -108,7 +113,7 @@ fn way(table: &Table<'_>, around: &Surroundings<'_>, findings: &mut Findings<'_>
         }
         (false, true) => {
             let address = address?.value;
-            let authority = authority.map_or_else(|| address.to_string(), |authority| authority.value);
+            let authority = authority.map_or_else(|| address.authority(), |authority| authority.value);
             Some(Way::Direct { address, authority, tls })
         }
     }
@@ -120,15 +125,16 @@ fn call(
     table: &Table<'_>,
     mode: Option<Mode>,
     times: Option<&Times>,
+    around: &Surroundings<'_>,
     findings: &mut Findings<'_>,
-) -> Option<Call> {
+) -> Option<(Call, Expectations)> {
     // Everything is read whatever the mode, so that one run shows all errors.
     let measure = measure(table, times, findings);
-    let unary = black_box(table, findings);
+    let black_box = black_box::read(table, around.base, findings);
     let mode = mode?;
     for (keys, owner) in [
         (&WHITE_BOX_KEYS[..], Mode::WhiteBox),
-        (&BLACK_BOX_KEYS[..], Mode::BlackBox),
+        (&black_box::KEYS[..], Mode::BlackBox),
         (&link::KEYS[..], Mode::Link),
     ] {
         if owner == mode {
@@ -141,8 +147,8 @@ fn call(
         }
     }
     match mode {
-        Mode::WhiteBox => measure,
-        Mode::BlackBox => unary,
+        Mode::WhiteBox => Some((measure?, Expectations::default())),
+        Mode::BlackBox => black_box,
         Mode::Link => None,
     }
 }
@@ -165,37 +171,6 @@ fn measure(table: &Table<'_>, times: Option<&Times>, findings: &mut Findings<'_>
         response_bytes: response_bytes?.value,
         delay: delay?.value,
     })
-}
-
-fn black_box(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<Call> {
-    let method = table.text("method", findings, values::method);
-    let health_service = table.text("health_service", findings, values::service);
-    let request = table.text("request_base64", findings, |text| {
-        base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| {
-            let advice = "write the serialised message in standard base64 with padding, on one line";
-            // The library repeats single symbols at most, never the message.
-            Complaint::new(format!("not base64 ({})", error.to_string().to_lowercase()), advice)
-        })
-    });
-    let (method, service, request) = (method?.value, health_service?, request?);
-    if method == HEALTH_CHECK {
-        if request.site.written {
-            findings.error(
-                &request.site,
-                "the health check's request is built from health_service",
-                "set probe.method to another method, or set probe.health_service instead",
-            );
-        }
-        return Some(Call::HealthCheck { service: service.value });
-    }
-    if service.site.written {
-        findings.error(
-            &service.site,
-            format!("only the health check asks about a service, and probe.method = \"{method}\""),
-            "remove one of the two",
-        );
-    }
-    Some(Call::Unary { method, request: request.value })
 }
 
 // ---- how often ------------------------------------------------------------------------------

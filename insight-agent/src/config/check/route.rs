@@ -1,6 +1,6 @@
 //! One `[[route]]`: its address, its hops, and the metadata that tells the forwarding layer the way.
 
-use super::{Surroundings, node, offer_name, tls};
+use super::{Surroundings, dial, node, offer_name, tls};
 use crate::config::errors::{Complaint, Findings, Stated};
 use crate::config::settings::Route;
 use crate::config::table::Table;
@@ -22,7 +22,8 @@ pub(super) fn read(
     around: &Surroundings<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Route> {
-    let address = table.text("address", findings, values::address);
+    let address = table.text("address", findings, values::endpoint);
+    let proxy = dial::proxy(table, address.as_ref(), around, findings);
     let authority = table.text("authority", findings, values::authority);
     let origin = table.text("origin", findings, values::name);
     let hops = hops(table, findings);
@@ -62,8 +63,9 @@ pub(super) fn read(
     }
     Some(Route {
         name: name?.value,
-        authority: authority.map_or_else(|| address.to_string(), |authority| authority.value),
+        authority: authority.map_or_else(|| address.authority(), |authority| authority.value),
         address,
+        proxy,
         origin,
         hops: hops.value,
         metadata,

@@ -34,6 +34,7 @@ pub(super) fn sample(
         name: "eu-sg".into(),
         host: "127.0.0.1".into(),
         port: 1,
+        dial: Default::default(),
         authority: "probe".into(),
         metadata: Vec::new(),
         tls: None,
@@ -52,16 +53,20 @@ pub(super) fn sample(
         call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
         route,
         interval: Duration::from_secs(1),
+        jitter: 0.0,
         deadline: Duration::from_secs(1),
         drain: Duration::from_secs(1),
         connections: vec![Connection::Reused],
+        slots: 1,
         ping: false,
         max_in_flight: 1,
         void_share: 0.5,
+        expect: Default::default(),
     };
     ProbeSample {
         plan: Arc::new(plan),
         connection: Connection::Reused,
+        slot: None,
         finished: Instant::now(),
         lag: Duration::ZERO,
         phases: Phases {
@@ -82,6 +87,7 @@ pub(super) fn sample(
         prober_wait: None,
         took: Duration::ZERO,
         stalled: Duration::ZERO,
+        answer: Default::default(),
     }
 }
 

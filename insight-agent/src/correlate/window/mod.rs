@@ -7,8 +7,10 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use crate::correlate::by_probe::ByProbe;
 use crate::correlate::nodes::NodeWindows;
 use crate::correlate::window_ledger::window_ledger;
+use crate::model::dial::IpVersion;
 use crate::model::plan::{Connection, LinkEnds, Mode, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::window::{ProbeWindow, Window};
@@ -36,11 +38,11 @@ pub fn fresh_for(window: Duration) -> Duration {
 pub struct Aggregator {
     plans: Vec<Arc<ProbePlan>>,
     began: Instant,
-    probes: HashMap<(String, Connection), ProbeSums>,
+    probes: ByProbe<ProbeSums>,
     latencies: PathLatencies,
     ledgers: HashMap<String, LedgerSums>,
-    /// Route name → the last handshake along it. Outlives windows.
-    handshakes: HashMap<String, Handshake>,
+    /// Route name and version of IP → the last handshake along it. Outlives windows.
+    handshakes: HashMap<(String, IpVersion), Handshake>,
     /// The last handshake of each link probe. Outlives windows.
     links: HashMap<LinkEnds, Handshake>,
 }
@@ -68,7 +70,7 @@ impl Aggregator {
         Self {
             plans,
             began,
-            probes: HashMap::new(),
+            probes: ByProbe::default(),
             latencies: PathLatencies::default(),
             ledgers: HashMap::new(),
             handshakes: HashMap::new(),
@@ -82,11 +84,11 @@ impl Aggregator {
         let old: HashSet<_> = self.plans.iter().map(Arc::as_ptr).collect();
         let kept: Vec<_> = plans.iter().filter(|plan| old.contains(&Arc::as_ptr(plan))).collect();
         let names: HashSet<_> = kept.iter().map(|plan| plan.name.as_str()).collect();
-        let routes: HashSet<_> = kept.iter().map(|plan| plan.route.name.as_str()).collect();
+        let routes: HashSet<_> = kept.iter().map(|plan| along(plan)).collect();
         let links: HashSet<_> = kept.iter().filter_map(|plan| plan.link()).collect();
-        self.probes.retain(|(name, _), _| names.contains(name.as_str()));
+        self.probes.retain(|name, _, _| names.contains(name));
         self.ledgers.retain(|name, _| names.contains(name.as_str()));
-        self.handshakes.retain(|route, _| routes.contains(route.as_str()));
+        self.handshakes.retain(|along, _| routes.contains(along));
         self.links.retain(|ends, _| links.contains(ends));
         self.latencies.retain(&names);
         self.plans = plans;
@@ -102,19 +104,24 @@ impl Aggregator {
             // a route, its ends say, and not the route that lent it an address.
             match plan.link() {
                 Some(ends) => self.links.insert(ends.clone(), handshake),
-                None => self.handshakes.insert(plan.route.name.clone(), handshake),
+                None => self.handshakes.insert(along(plan), handshake),
             };
         }
         if sample.is_voided() {
             return 0;
         }
-        self.probes.entry((plan.name.clone(), sample.connection)).or_default().add(sample);
-        if !sample.is_measurement() || !carries_path(plan, sample.connection) {
+        self.probes.entry(&plan.name, sample.connection).add(sample);
+        // How long a stream lasts is its service's business, and no latency of the path.
+        let is_stream = sample.answer.stream.is_some();
+        if !sample.is_measurement() || is_stream || !carries_path(plan, sample.connection) {
             return 0;
         }
         self.latencies.add(sample);
         let first_link = self.first_link(sample);
-        self.ledgers.entry(plan.name.clone()).or_insert_with(|| LedgerSums::new(plan)).add(sample, first_link)
+        if !self.ledgers.contains_key(&plan.name) {
+            self.ledgers.insert(plan.name.clone(), LedgerSums::new(plan));
+        }
+        self.ledgers.get_mut(&plan.name).map_or(0, |sums| sums.add(sample, first_link))
     }
 
     /// The latest handshake over the first link of a sample's path, by a fresh probe along the same
@@ -125,7 +132,8 @@ impl Aggregator {
             .hops
             .first()
             .and_then(|hop| self.links.get(&LinkEnds { from: route.origin.clone(), to: hop.clone() }));
-        let latest = self.handshakes.get(&route.name).into_iter().chain(probed).max_by_key(|h| h.measured)?;
+        let latest =
+            self.handshakes.get(&along(&sample.plan)).into_iter().chain(probed).max_by_key(|h| h.measured)?;
         let age = sample.finished.saturating_duration_since(latest.measured);
         (age <= HANDSHAKE_MAX_AGE).then_some(latest.round_trip)
     }
@@ -136,7 +144,7 @@ impl Aggregator {
         let mut probes = Vec::new();
         for plan in &self.plans {
             for connection in &plan.connections {
-                let sums = sums.remove(&(plan.name.clone(), *connection)).unwrap_or_default();
+                let sums = sums.remove(&plan.name, *connection).unwrap_or_default();
                 probes.push(sums.finish(plan, *connection));
             }
         }
@@ -155,6 +163,11 @@ impl Aggregator {
         self.began = now;
         Window { ended: now, length, paths, probes }
     }
+}
+
+/// What handshakes have in common: the first link over one version of IP.
+fn along(plan: &ProbePlan) -> (String, IpVersion) {
+    (plan.route.name.clone(), plan.route.dial.ip)
 }
 
 /// Whether a probe's samples on this connection stand for the latency of its path: bandwidth and

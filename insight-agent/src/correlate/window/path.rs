@@ -25,7 +25,10 @@ impl PathLatencies {
     /// Adds a sample that carries its path.
     pub(super) fn add(&mut self, sample: &ProbeSample) {
         let Some(total) = sample.total() else { return };
-        self.by_probe.entry(sample.plan.name.clone()).or_default().push(total.as_secs_f64());
+        match self.by_probe.get_mut(&sample.plan.name) {
+            Some(latencies) => latencies.push(total.as_secs_f64()),
+            None => drop(self.by_probe.insert(sample.plan.name.clone(), vec![total.as_secs_f64()])),
+        }
     }
 
     /// Forgets what is not of these probes.

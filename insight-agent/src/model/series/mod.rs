@@ -4,7 +4,9 @@
 //! series that is not here cannot be exported.
 
 pub mod agent;
+pub mod connections;
 pub mod discovery;
+pub mod health;
 pub mod host;
 pub mod kernel;
 pub mod link;
@@ -14,6 +16,7 @@ pub mod path;
 pub mod probe;
 pub mod service;
 pub mod sockets;
+pub mod stream;
 
 /// What kind of Prometheus metric a series is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,7 +112,16 @@ insight_common::measurements!(kernel);
 
 /// All sections, in the order in which documents list them.
 const SECTIONS: &[&[Section]] = &[
-    &[section!(path), section!(probe), section!(service), section!(link), section!(sockets)],
+    &[
+        section!(path),
+        section!(probe),
+        section!(connections),
+        section!(stream),
+        section!(health),
+        section!(service),
+        section!(link),
+        section!(sockets),
+    ],
     KERNEL,
     &[
         section!(lost),

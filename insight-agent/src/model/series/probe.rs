@@ -42,13 +42,13 @@ pub const PHASE: Series = Series {
     help: "Duration of each phase of successful probes, in seconds: sum and count, for means.",
     kind: Kind::Summary,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("phase", &Phases::NAMES)],
-    bound: "probes but link ones x (3 phases on reused + 7 on fresh connections)",
+    bound: "probes but link ones x (3 phases on reused + 8 on fresh connections)",
 };
 
 /// How probes ended.
 pub const RESULTS: Series = Series {
     name: "insight_probe_results_total",
-    help: "Probes that ended, by gRPC status; OK includes late and voided answers, while a failure that is voided is in none. Of link probes, fresh are the handshakes and reused the PINGs.",
+    help: "Probes that ended, by gRPC status; OK includes late and voided answers, UNKNOWN those that are OK and not what is expected, while a failure that is voided is in none. Of link probes, fresh are the handshakes and reused the PINGs.",
     kind: Kind::Counter,
     labels: &[SOURCE, TARGET, PROBE, MODE, CONNECTION, closed("status", &GrpcStatus::NAMES)],
     bound: "probes x connections (2) x statuses that occurred (17)",
@@ -68,7 +68,7 @@ pub const FAILURES: Series = Series {
         closed("class", &FailureClass::NAMES),
         closed("phase", &FailurePhase::NAMES),
     ],
-    bound: "probes x connections (2) x pairs of class (15) and phase (8) that occurred, at most 30 of which go together",
+    bound: "probes x connections (2) x pairs of class (17) and phase (10) that occurred, at most 32 of which go together",
 };
 
 /// What happened to connections, besides answers.

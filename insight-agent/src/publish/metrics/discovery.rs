@@ -1,9 +1,9 @@
 //! Families of discoveries: how do the sources fare, and what becomes of what they tell?
 
 use super::families::{CounterRow, Counters, GaugeRow, register_collector};
+use super::registry::Registry;
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
 use crate::model::series::discovery;
-use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,10 +6,11 @@
 //! (is this a counter, are these five labels) have no failing case here.
 
 use super::numbers::{NumberFamily, NumberRow};
+use super::registry::Registry;
 use crate::model::series::{Kind, Series};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 use std::collections::HashMap;
 
 /// Why a family can always be made and registered.

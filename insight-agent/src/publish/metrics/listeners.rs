@@ -1,9 +1,9 @@
 //! Families of the agent's own listeners, read off their doors at a scrape.
 
 use super::families::{CounterRow, GaugeRow, register_collector};
+use super::registry::Registry;
 use crate::door::Door;
 use crate::model::series::listener;
-use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::sync::{Arc, Mutex, PoisonError};

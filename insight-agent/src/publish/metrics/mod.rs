@@ -4,9 +4,11 @@
 //! Counters and histograms live in prepared handles; gauges are built from the last window when
 //! a scrape asks (see `gauges`).
 
+mod connections;
 mod discovery;
 mod families;
 mod gauges;
+mod health;
 mod host;
 mod join;
 mod kernel;
@@ -14,6 +16,8 @@ mod links;
 mod listeners;
 mod numbers;
 mod probes;
+mod registry;
+mod streams;
 mod summaries;
 #[cfg(test)]
 mod tests;
@@ -21,8 +25,10 @@ mod tests;
 pub use gauges::AgentLabels;
 pub use listeners::Doors;
 
+use crate::model::certificate::{Certificates, TlsLooked};
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
+use crate::model::health::HealthEvent;
 use crate::model::host::HostSnapshot;
 use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
@@ -34,18 +40,22 @@ use crate::model::series::lost::{self, Loss};
 use crate::model::series::{path, sockets};
 use crate::model::status::{LossStatus, MeasurementStatus};
 use crate::model::window::Window;
+use connections::Connections;
 use discovery::Discoveries;
 use families::{CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
+use health::Health;
 use host::{Host, HostCollector};
 use kernel::{KernelCollector, Sockets};
 use links::Links;
 use listeners::Listeners;
 use probes::Probes;
-use prometheus::{IntCounter, Registry, TextEncoder};
+use prometheus::IntCounter;
+use registry::Registry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use streams::Streams;
 
 /// The content type of what [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -69,8 +79,11 @@ const STANDING_LOSSES: [(&str, Loss); 5] = [
 pub struct Metrics {
     registry: Registry,
     probes: Probes,
+    connections: Connections,
     links: Links,
     discoveries: Discoveries,
+    health: Health,
+    streams: Streams,
     listeners: Arc<Listeners>,
     gauges: Arc<Gauges>,
     sockets: Arc<Sockets>,
@@ -93,7 +106,7 @@ impl Metrics {
     /// `window` is the configured window length. Call it once, at the agent's start: the moment
     /// is exported as the start time.
     pub fn new(agent: &AgentLabels, window: Duration, plans: &[Arc<ProbePlan>]) -> Self {
-        let registry = Registry::new();
+        let registry = Registry::default();
         let gauges = Arc::new(Gauges::new(agent.clone(), window));
         register_collector(&registry, GaugeCollector::new(Arc::clone(&gauges)));
         let sockets = Arc::new(Sockets::default());
@@ -102,8 +115,11 @@ impl Metrics {
         register_collector(&registry, HostCollector::new(Arc::clone(&host)));
         let metrics = Self {
             probes: Probes::register(&registry, plans),
+            connections: Connections::register(&registry, plans),
             links: Links::register(&registry, plans),
             discoveries: Discoveries::register(&registry),
+            health: Health::register(&registry),
+            streams: Streams::register(&registry),
             listeners: Listeners::register(&registry),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
             plans: Mutex::new(plans.to_vec()),
@@ -127,7 +143,9 @@ impl Metrics {
     /// lag always, and what was lost with it.
     pub fn observe(&self, sample: &ProbeSample) {
         self.probes.observe(sample);
+        self.connections.observe(sample);
         self.links.observe(sample);
+        self.streams.observe(sample);
         if sample.is_voided() {
             self.lost("probe", Loss::Voided, 1);
         }
@@ -147,8 +165,11 @@ impl Metrics {
     pub fn set_plans(&self, plans: &[Arc<ProbePlan>]) {
         let mut before = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         self.probes.set_plans(plans);
+        self.connections.set_plans(plans);
         self.links.set_plans(plans);
         self.gauges.set_plans(plans);
+        self.health.set_plans(plans);
+        self.streams.set_plans(plans);
         let old: HashMap<_, _> = before.iter().map(|plan| (plan.name.as_str(), plan)).collect();
         // Its segments are named along the route: another route has others.
         let stay: HashSet<[&str; 3]> = plans
@@ -218,6 +239,21 @@ impl Metrics {
         self.probes.connection_event(plan, connection, event, count);
     }
 
+    /// Shows when the certificates of a probe's connections end.
+    pub fn certificates(&self, plan: &Arc<ProbePlan>, certificates: Certificates) {
+        self.connections.show_certificates(plan, certificates);
+    }
+
+    /// Counts what became of TLS files that were other ones than before.
+    pub fn tls_files_looked_at(&self, looked: TlsLooked) {
+        self.connections.looked(looked);
+    }
+
+    /// Counts what a health watch was told, or that it is told nothing any more.
+    pub fn health(&self, plan: &Arc<ProbePlan>, event: &HealthEvent) {
+        self.health.take(plan, event);
+    }
+
     /// Shows the least time between two PINGs of a probe whose next hop asked for fewer.
     pub fn ping_interval(&self, plan: &Arc<ProbePlan>, interval: Duration) {
         self.gauges.show_ping_interval(plan, interval);
@@ -249,7 +285,7 @@ impl Metrics {
 
     /// Shows this window's gauges in place of the last one's. A window is shown until it ended
     /// three window lengths ago; after that (the correlator is dead) its gauges are absent.
-    pub fn publish_window(&self, window: &Window) {
+    pub fn publish_window(&self, window: &Arc<Window>) {
         for path in &window.paths {
             for ledger in &path.ledgers {
                 for segment in &ledger.segments {
@@ -258,7 +294,7 @@ impl Metrics {
                 }
             }
         }
-        self.gauges.show_window(Arc::new(window.clone()));
+        self.gauges.show_window(Arc::clone(window));
     }
 
     /// Shows what the programs in the kernel have counted so far; its losses are added up. `names`
@@ -294,9 +330,6 @@ impl Metrics {
     ///
     /// **Errors**: none that is known; the encoder's interface has one.
     pub fn render(&self) -> Result<String, RenderError> {
-        let mut families = self.registry.gather();
-        join::join_labels(&mut families);
-        let text = TextEncoder::new().encode_to_string(&families)?;
-        Ok(numbers::restore_untyped(text, netstat::SERIES))
+        Ok(self.registry.render(netstat::SERIES)?)
     }
 }

@@ -9,13 +9,14 @@
 //! share: a page of a hundred thousand series helps nobody. What a probe has of its own are counters and sums.
 
 use super::families::{CounterRow, Counters, HistogramRow, Histograms};
+use super::registry::Registry;
 use super::summaries::{Sum, Summaries, SummaryRow};
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::outcome::{Failure, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe;
-use prometheus::{Histogram, IntCounter, Registry};
+use prometheus::{Histogram, IntCounter};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -71,18 +72,19 @@ impl Probes {
     /// shares with one before go on counting.
     pub(super) fn set_plans(&self, plans: &[Arc<ProbePlan>]) {
         let mut prepared = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
-        let mut tls_phase = HashMap::new();
+        let mut setup = HashMap::new();
         for plan in plans {
             for &connection in &plan.connections {
                 let labels: [&str; 5] =
                     [&plan.source, &plan.target, &plan.name, plan.mode.as_str(), connection.as_str()];
-                let has_tls = plan.mode != Mode::Link && occurs("tls", connection, plan.route.tls.is_some());
-                tls_phase.insert(labels, has_tls);
+                let has = |phase| plan.mode != Mode::Link && occurs(phase, connection, plan);
+                setup.insert(labels, OPTIONAL_PHASES.map(|phase| (phase, has(phase))));
             }
         }
         let stays = |values: &[&str]| {
-            let has_tls = values.first_chunk::<5>().and_then(|labels| tls_phase.get(labels));
-            has_tls.is_some_and(|has_tls| *has_tls || values.get(5) != Some(&"tls"))
+            let phases = values.first_chunk::<5>().and_then(|labels| setup.get(labels));
+            let is_gone = |(phase, has): &(&str, bool)| !has && values.get(5) == Some(phase);
+            phases.is_some_and(|phases| !phases.iter().any(is_gone))
         };
         let Families { results, failures, events, late, skipped, connections, duration, phase, lag } =
             &self.families;
@@ -215,7 +217,7 @@ impl Handles {
         };
         handles.result(families, GrpcStatus::Ok);
         for (index, phase) in Phases::NAMES.into_iter().enumerate() {
-            if handles.rpc.is_some() && occurs(phase, connection, plan.route.tls.is_some()) {
+            if handles.rpc.is_some() && occurs(phase, connection, plan) {
                 handles.phase(families, index);
             }
         }
@@ -240,12 +242,12 @@ impl Handles {
                 self.failure(families, failure).inc();
             }
             Outcome::Late => {
-                self.result(families, GrpcStatus::Ok).inc();
+                self.result(families, sample.answer.status).inc();
                 if let Some(rpc) = &self.rpc {
                     rpc.late.inc();
                 }
             }
-            Outcome::Ok | Outcome::Voided(None) => self.result(families, GrpcStatus::Ok).inc(),
+            Outcome::Ok | Outcome::Voided(None) => self.result(families, sample.answer.status).inc(),
             // Nobody answered, and nobody is to blame but this prober.
             Outcome::Voided(Some(_)) => {}
         }
@@ -279,11 +281,15 @@ impl Handles {
     }
 }
 
+/// Phases that only some routes have.
+const OPTIONAL_PHASES: [&str; 2] = ["tls", "tunnel"];
+
 /// Whether a phase is part of every good sample on this kind of connection.
-fn occurs(phase: &str, connection: Connection, tls: bool) -> bool {
+fn occurs(phase: &str, connection: Connection, plan: &ProbePlan) -> bool {
     match phase {
         "request" | "wait" | "response" => true,
-        "tls" => tls && connection == Connection::Fresh,
+        "tls" => plan.route.tls.is_some() && connection == Connection::Fresh,
+        "tunnel" => plan.route.dial.proxy.is_some() && connection == Connection::Fresh,
         _ => connection == Connection::Fresh,
     }
 }

@@ -1,8 +1,8 @@
 //! Sum and count, and nothing else: two series where a histogram would have thirty.
 
 use super::families::{desc_of, family_of, label_pairs, register_collector};
+use super::registry::Registry;
 use crate::model::series::{Kind, Series};
-use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Metric, MetricFamily, MetricType, Summary};
 use std::collections::BTreeMap;

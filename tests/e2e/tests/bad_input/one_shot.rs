@@ -50,6 +50,7 @@ fn all_good_answers_are_exit_code_0_and_the_json_has_its_keys() {
     assert_eq!(samples.len(), 4, "one fresh and three reused");
     for sample in samples {
         let wanted = [
+            "answer",
             "connection",
             "detail",
             "failure_class",
@@ -65,6 +66,7 @@ fn all_good_answers_are_exit_code_0_and_the_json_has_its_keys() {
             "server_stats",
             "service_seconds",
             "status",
+            "stream",
             "took_seconds",
             "total_seconds",
         ];

@@ -74,7 +74,7 @@ async fn connect(remote: &Remote, described: &str) -> Result<Box<dyn Stream>, St
         Some(plan) => {
             let (of, host, plan) = (described.to_owned(), remote.host.clone(), plan.clone());
             let read = tokio::task::spawn_blocking(move || RouteTls::new(&of, &host, &plan)).await;
-            Some(read.map_err(|error| error.to_string())?.map_err(|error| causes(&error))?.http1())
+            Some(read.map_err(|error| error.to_string())?.map_err(|error| causes(&error))?)
         }
     };
     let stream = TcpStream::connect((remote.host.as_str(), remote.port)).await.map_err(|e| e.to_string())?;
@@ -83,7 +83,7 @@ async fn connect(remote: &Remote, described: &str) -> Result<Box<dyn Stream>, St
     match tls {
         None => Ok(Box::new(stream)),
         Some(tls) => {
-            let connector = tokio_rustls::TlsConnector::from(tls.config);
+            let connector = tokio_rustls::TlsConnector::from(tls.http1_config());
             let stream = connector.connect(tls.server_name, stream).await;
             Ok(Box::new(stream.map_err(|error| format!("tls: {error}"))?))
         }

@@ -103,6 +103,7 @@ mod tests {
             name: "eu-sg".into(),
             host: "127.0.0.1".into(),
             port: 1,
+            dial: Default::default(),
             authority: "probe".into(),
             metadata: Vec::new(),
             tls: None,

@@ -142,7 +142,7 @@ impl Making<'_> {
         let mut names: HashSet<String> = probes.iter().map(|probe| probe.name.clone()).collect();
         let ends = |probe: &Probe| match &probe.call {
             Call::Link(ends) => Some(ends.clone()),
-            Call::Measure { .. } | Call::HealthCheck { .. } | Call::Unary { .. } => None,
+            _ => None,
         };
         let links = probes.iter().filter_map(|probe| Some((ends(probe)?, probe.name.clone())));
         let mut links: HashMap<LinkEnds, String> = links.collect();

@@ -57,12 +57,12 @@ fn the_floor_is_of_the_last_window_and_absent_without_a_sample() {
     let plan = link_plan("link-a");
     let metrics = Metrics::new(&agent(), WINDOW, std::slice::from_ref(&plan));
     let mut window = window(&plan);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     assert_eq!(shown.value(FLOOR, &ruler("ping")), Some(0.003));
     assert_eq!(shown.samples(FLOOR, &[]).count(), 1, "the kernel's ACK is no ruler of a link");
     window.probes[0].floors = [None; 4];
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     assert!(!scrape(&metrics).families.contains_key(FLOOR));
 }
 
@@ -72,7 +72,7 @@ fn probes_with_an_rpc_are_not_links() {
     let metrics = Metrics::new(&agent(), WINDOW, std::slice::from_ref(&plan));
     let rulers = Rulers { handshake: Some(Duration::from_millis(1)), ..Rulers::default() };
     metrics.observe(&ProbeSample { rulers, ..sample(&plan, Outcome::Ok) });
-    metrics.publish_window(&window(&plan));
+    publish(&metrics, &window(&plan));
     let shown = scrape(&metrics);
     assert!(!shown.families.contains_key(RTT) && !shown.families.contains_key(FLOOR));
 }

@@ -1,11 +1,13 @@
 //! What a scrape shows, read with the end-to-end tests' own exposition parser.
 
+mod connections;
 mod host;
 mod links;
 mod plans;
 mod samples;
 mod sockets;
 mod table;
+mod watches;
 mod windows;
 
 #[path = "../../../../../tests/e2e/src/exposition/mod.rs"]
@@ -16,12 +18,16 @@ use crate::model::hop::{HopEvidence, HopSource};
 use crate::model::ledger::{Evidence, HopHost, LedgerKind, Population};
 use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, RoutePlan};
-use crate::model::sample::{Outcome, Phases, Rulers};
+use crate::model::sample::{Answer, Outcome, Phases, Rulers, StreamTiming};
 use crate::model::window::{LedgerWindow, PathWindow, ProbeWindow, SegmentWindow, ServiceWindow};
 use exposition::Exposition;
 use std::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(10);
+
+fn publish(metrics: &Metrics, window: &Window) {
+    metrics.publish_window(&Arc::new(window.clone()));
+}
 
 fn agent() -> AgentLabels {
     AgentLabels { name: "node-1".to_owned(), region: "eu".to_owned(), version: "1.2.3".to_owned() }
@@ -67,6 +73,7 @@ fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
     ProbeSample {
         plan: Arc::clone(plan),
         connection: Connection::Reused,
+        slot: None,
         finished: Instant::now(),
         lag: Duration::from_micros(700),
         phases: Phases {
@@ -83,6 +90,7 @@ fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
         prober_wait: None,
         took: Duration::ZERO,
         stalled: Duration::ZERO,
+        answer: Default::default(),
     }
 }
 
@@ -166,4 +174,16 @@ fn window(plan: &Arc<ProbePlan>) -> Window {
 
 fn scrape(metrics: &Metrics) -> Exposition {
     Exposition::parse(&metrics.render().unwrap()).unwrap()
+}
+
+/// A good answer of three messages.
+fn streamed(plan: &Arc<ProbePlan>, gap: Duration) -> ProbeSample {
+    let stream = StreamTiming {
+        messages: 3,
+        first_message: Some(Duration::from_millis(10)),
+        largest_gap: Some(gap),
+        cut: false,
+    };
+    let answer = Answer { stream: Some(stream), ..Answer::default() };
+    ProbeSample { answer, ..sample(plan, Outcome::Ok) }
 }

@@ -26,7 +26,7 @@ fn series_with_the_same_labels_go_on_and_those_of_nobody_are_gone() {
         metrics.observe(&sample(plan, Outcome::Ok));
         metrics.observe(&sample(plan, failed()));
     }
-    metrics.publish_window(&window(&goes));
+    publish(&metrics, &window(&goes));
     let replaced = changed(&stays, |plan| plan.deadline *= 2);
     metrics.set_plans(&[Arc::clone(&replaced)]);
     assert!(!series(&metrics).iter().any(|series| series.contains("\"goes\"")));
@@ -44,7 +44,7 @@ fn gauges_of_a_plan_that_stays_stay_and_a_path_of_others_loses_its_latency() {
     let metrics = Metrics::new(&agent(), WINDOW, &[Arc::clone(&one), Arc::clone(&two)]);
     let mut both = window(&one);
     both.probes.extend(window(&two).probes);
-    metrics.publish_window(&both);
+    publish(&metrics, &both);
     let ratio = |metrics: &Metrics, probe: &str| {
         let labels = [("probe", probe), ("connection", "reused")];
         scrape(metrics).value("insight_probe_success_ratio", &labels)

@@ -3,8 +3,10 @@
 use super::exposition::{Labels, Type};
 use super::*;
 use crate::door::{Door, Limits};
+use crate::model::certificate::Certificates;
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use crate::model::discovery::state::Success;
+use crate::model::health::{HealthEvent, ServingState};
 use crate::model::series::{self, Kind, Values};
 use crate::model::status::MeasurementState;
 use proptest::prelude::*;
@@ -19,11 +21,19 @@ fn full() -> Metrics {
     let event = ConnectionEvent { kind: EventKind::SendStall, reason: EventReason::Socket };
     metrics.connection_event(&plan, Connection::Reused, event, 1);
     metrics.ping_interval(&plan, Duration::from_secs(2));
+    metrics.certificates(&plan, Certificates { client: Some(1), ca: Some(2), server: Some(3) });
+    metrics.observe(&ProbeSample { slot: Some(1), opened: true, ..sample(&plan, Outcome::Ok) });
+    metrics.observe(&ProbeSample { slot: Some(1), ..sample(&plan, failed()) });
+    metrics.observe(&streamed(&plan, Duration::from_millis(40)));
+    metrics.health(&plan, &HealthEvent::Told(ServingState::Serving));
+    let Outcome::Failed(failure) = failed() else { panic!("it failed") };
+    metrics.health(&plan, &HealthEvent::Broken(failure));
+    metrics.health(&plan, &HealthEvent::Told(ServingState::NotServing));
     let mut window = window(&plan);
     window.probes.extend(super::window(&link).probes);
     let second = of_nodes(&window.paths[0].ledgers[0]);
     window.paths[0].ledgers.push(second);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     metrics.publish_kernel(sockets::snapshot(), &sockets::names());
     metrics.publish_host(Arc::new(host::snapshot()));
     metrics.publish_measurements(&[MeasurementStatus {
@@ -117,7 +127,7 @@ proptest! {
         let plan = plan(&name, &region);
         let metrics = Metrics::new(&agent(), WINDOW, std::slice::from_ref(&plan));
         metrics.observe(&sample(&plan, Outcome::Ok));
-        metrics.publish_window(&window(&plan));
+        publish(&metrics, &window(&plan));
         let shown = scrape(&metrics);
         let labels = [("probe", name.as_str()), ("target", region.as_str())];
         prop_assert_eq!(shown.value("insight_probe_success_ratio", &labels), Some(0.75));

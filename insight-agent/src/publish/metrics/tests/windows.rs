@@ -15,7 +15,7 @@ fn fixture() -> (Metrics, Window) {
 #[test]
 fn window_becomes_gauges_in_the_units_of_the_table() {
     let (metrics, window) = fixture();
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     assert_eq!(shown.value("cross_region_latency_ms", &[("source", "eu"), ("target", "sg")]), Some(103.5));
     let mean = |segment, evidence| shown.value(LEDGER, &[("segment", segment), ("evidence", evidence)]);
@@ -39,7 +39,7 @@ fn what_a_service_says_of_itself_is_shown_and_what_it_does_not_say_is_absent() {
         rates: [Some(120.0), None],
         named: vec![("queue".to_owned(), 7.0)],
     };
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     let figure = |name: &str, label: &str, value: &str| {
         let labels = [("probe", "checkout"), ("connection", "reused"), (label, value)];
@@ -62,7 +62,7 @@ fn the_two_ledgers_of_a_path_are_told_apart_and_silence_has_an_age() {
     window.paths[0].ledgers.push(second);
     // No request was answered: what the nodes measured stands all the same.
     window.paths[0].ledgers.iter_mut().for_each(|ledger| ledger.count = 0);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     let link = |ledger| shown.value(LEDGER, &[("ledger", ledger), ("segment", "link:prober>mediary-eu")]);
     assert_eq!((link("probe"), link("window")), (None, Some(0.002)));
@@ -79,7 +79,7 @@ fn a_hops_cpus_are_shown_once_for_all_probes_and_what_is_not_known_is_absent() {
     of_nodes.segments[1].host = Some(host);
     let other = LedgerWindow { probe: "other".into(), ..of_nodes.clone() };
     window.paths[0].ledgers.extend([of_nodes, other]);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     let labels = [("source", "eu"), ("target", "sg"), ("hop", "mediary-eu")];
     let ratio = |name: &str| shown.value(&format!("insight_path_hop_{name}_ratio"), &labels);
@@ -89,7 +89,7 @@ fn a_hops_cpus_are_shown_once_for_all_probes_and_what_is_not_known_is_absent() {
 #[test]
 fn silent_segment_has_no_mean_and_a_count_of_zero() {
     let (metrics, window) = fixture();
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     assert_eq!(shown.value(LEDGER, &[("segment", "service")]), None);
     assert_eq!(shown.value(SAMPLES, &[("segment", "service")]), Some(0.0));
@@ -99,13 +99,13 @@ fn silent_segment_has_no_mean_and_a_count_of_zero() {
 #[test]
 fn figures_that_are_not_known_any_more_are_gone() {
     let (metrics, mut window) = fixture();
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     window.paths[0].cross_region_latency = None;
     let ledger = &mut window.paths[0].ledgers[0];
     (ledger.count, ledger.end_to_end, ledger.unexplained, ledger.residual) = (0, None, None, None);
     ledger.segments = vec![segment("hop:mediary-eu", None, None)];
     (window.probes[0].ended, window.probes[0].good, window.probes[0].rulers) = (0, 0, [None; 4]);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     for gauge in [
         "cross_region_latency_ms",
@@ -123,9 +123,9 @@ fn figures_that_are_not_known_any_more_are_gone() {
 #[test]
 fn changed_evidence_leaves_no_old_series_behind() {
     let (metrics, mut window) = fixture();
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     window.paths[0].ledgers[0].segments[0].evidence = Some(Evidence::HeaderDifference);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     let link: Vec<_> = shown
         .samples(LEDGER, &[("segment", "link:prober>mediary-eu")])
@@ -140,10 +140,10 @@ fn window_is_hidden_when_no_newer_one_comes() {
     let has_latency = |metrics: &Metrics| scrape(metrics).families.contains_key("cross_region_latency_ms");
     window.length = Duration::from_millis(1000);
     window.ended = Instant::now().checked_sub(Duration::from_millis(3001)).unwrap();
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     assert!(!has_latency(&metrics), "it ended more than three lengths ago");
     window.length = Duration::from_secs(100);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     assert!(has_latency(&metrics), "it ended less than three lengths ago");
 }
 
@@ -151,11 +151,11 @@ fn window_is_hidden_when_no_newer_one_comes() {
 fn inconsistent_entries_add_up_over_windows_and_start_at_zero() {
     let (metrics, mut window) = fixture();
     let name = "insight_path_ledger_inconsistent_total";
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     assert_eq!(scrape(&metrics).value(name, &[("segment", "hop:mediary-eu")]), Some(0.0));
     window.paths[0].ledgers[0].segments[1].inconsistent = 2;
-    metrics.publish_window(&window);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
+    publish(&metrics, &window);
     assert_eq!(scrape(&metrics).value(name, &[("segment", "hop:mediary-eu")]), Some(4.0));
 }
 
@@ -164,7 +164,7 @@ fn not_a_number_is_not_exported() {
     let (metrics, mut window) = fixture();
     window.paths[0].ledgers[0].end_to_end = Some(f64::NAN);
     window.paths[0].ledgers[0].residual = Some(f64::INFINITY);
-    metrics.publish_window(&window);
+    publish(&metrics, &window);
     let shown = scrape(&metrics);
     assert!(!shown.families.contains_key("insight_path_ledger_end_to_end_seconds"));
     assert!(!shown.families.contains_key("insight_path_ledger_residual_seconds"));
@@ -197,12 +197,12 @@ fn scrape_never_sees_half_of_a_window() {
         (segment.mean, segment.evidence, segment.count) = (Some(7.0), Some(Evidence::Prober), 1);
     }
     second.paths[0].ledgers[0].unexplained = Some(7.0);
-    metrics.publish_window(&first);
+    publish(&metrics, &first);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for i in 0..2000 {
-                metrics.publish_window(if i % 2 == 0 { &second } else { &first });
+                publish(&metrics, if i % 2 == 0 { &second } else { &first });
             }
             done.store(true, Ordering::Release);
         });

@@ -18,6 +18,7 @@ fn status() -> Status {
         probes: Vec::new(),
         discovery: Vec::new(),
         forwarders: vec![],
+        tls_files: Vec::new(),
         measurements: Vec::new(),
         lost: Vec::new(),
     }

@@ -1,8 +1,7 @@
 //! `/metrics` and the health checks over plain HTTP, and basic auth before all of them.
 
 use super::*;
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 fn up() -> Exposition {
     Arc::new(|| Ok("up 1\n".to_owned()))

@@ -1,0 +1,202 @@
+use super::*;
+use crate::collect::probe::{ProbeChange, Prober, ReadyProbes};
+use crate::model::health::{HealthEvent, ServingState};
+use crate::model::sample::ProbeEvent;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
+
+fn watch(address: SocketAddr, service: &str) -> ProbePlan {
+    ProbePlan {
+        call: Call::HealthWatch { service: service.to_owned() },
+        interval: Duration::from_millis(100),
+        deadline: Duration::from_secs(5),
+        void_share: f64::INFINITY,
+        ..ProbePlan::example(address)
+    }
+}
+
+/// A health service, its reporter, and how many connections it has.
+async fn health(at: Option<SocketAddr>) -> (SocketAddr, HealthReporter, JoinHandle<()>) {
+    let listener = TcpListener::bind(at.unwrap_or(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (reporter, service) = health_reporter();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming);
+    let serving = tokio::spawn(async move {
+        let _ = server.await;
+    });
+    (address, reporter, serving)
+}
+
+fn start(plan: ProbePlan) -> (Prober, mpsc::Receiver<ProbeEvent>) {
+    let (events, received) = mpsc::channel(1024);
+    let ready = ReadyProbes::new(&[Arc::new(plan)]).unwrap();
+    (Prober::start(ready, events, Arc::new(|| ())).unwrap(), received)
+}
+
+/// The next thing that is told of health; samples go by.
+async fn next(received: &mut mpsc::Receiver<ProbeEvent>) -> HealthEvent {
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(20), received.recv()).await;
+        if let ProbeEvent::Health(_, event) = event.expect("something is told in time").unwrap() {
+            return event;
+        }
+    }
+}
+
+async fn next_sample(received: &mut mpsc::Receiver<ProbeEvent>) -> ProbeSample {
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(20), received.recv()).await;
+        if let ProbeEvent::Sample(sample) = event.expect("a sample ends in time").unwrap() {
+            return *sample;
+        }
+    }
+}
+
+async fn stop(prober: Prober) {
+    tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_change_of_state_is_told_as_it_comes() {
+    let (address, reporter, _serving) = health(None).await;
+    reporter.set_service_status("shop", ServingStatus::Serving).await;
+    let (prober, mut received) = start(watch(address, "shop"));
+    let sample = next_sample(&mut received).await;
+    assert_eq!((&sample.outcome, sample.opened), (&Outcome::Ok, true));
+    assert!(sample.phases.rpc().is_some() && sample.phases.connect.is_none(), "{sample:?}");
+    assert_eq!(next(&mut received).await, HealthEvent::Told(ServingState::Serving));
+    for (status, state) in [
+        (ServingStatus::NotServing, ServingState::NotServing),
+        (ServingStatus::Serving, ServingState::Serving),
+        (ServingStatus::Unknown, ServingState::Unknown),
+    ] {
+        reporter.set_service_status("shop", status).await;
+        assert_eq!(next(&mut received).await, HealthEvent::Told(state));
+    }
+    stop(prober).await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_known_yet_is_a_state() {
+    let (address, _reporter, _serving) = health(None).await;
+    let (prober, mut received) = start(watch(address, "no.Such"));
+    match next(&mut received).await {
+        HealthEvent::Told(state) => assert_eq!(state, ServingState::ServiceUnknown),
+        // Some servers end the stream with NOT_FOUND instead.
+        HealthEvent::Broken(failure) => assert_eq!(failure.status, GrpcStatus::NotFound),
+    }
+    stop(prober).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_says_why_and_comes_back() {
+    let (address, reporter, serving) = health(None).await;
+    reporter.set_service_status("", ServingStatus::Serving).await;
+    let (relay, near) = relay(address).await;
+    let (prober, mut received) = start(watch(relay, ""));
+    assert_eq!(next(&mut received).await, HealthEvent::Told(ServingState::Serving));
+    near.store(0, Ordering::SeqCst);
+    let HealthEvent::Broken(failure) = next(&mut received).await else { panic!("nothing broke") };
+    assert!(matches!(failure.class, FailureClass::Reset | FailureClass::Goaway), "{failure:?}");
+    near.store(1, Ordering::SeqCst);
+    loop {
+        match next(&mut received).await {
+            HealthEvent::Told(state) => {
+                assert_eq!(state, ServingState::Serving);
+                break;
+            }
+            HealthEvent::Broken(_) => {}
+        }
+    }
+    stop(prober).await;
+    serving.abort();
+}
+
+/// Relays connections while `open` is 1, and cuts those that there are when it becomes 0.
+async fn relay(target: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let open = Arc::new(AtomicUsize::new(1));
+    let watched = Arc::clone(&open);
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let watched = Arc::clone(&watched);
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+                let cut = async {
+                    while watched.load(Ordering::SeqCst) == 1 {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    () = cut => {}
+                }
+            });
+        }
+    });
+    (address, open)
+}
+
+/// Answers every stream with UNIMPLEMENTED; counts them, and the connections that are open.
+async fn without_health() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let counting = Arc::clone(&counting);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    counting.fetch_add(1, Ordering::SeqCst);
+                    let mut response = http::Response::new(());
+                    response.headers_mut().insert("grpc-status", http::HeaderValue::from_static("12"));
+                    respond.send_response(response, true).unwrap();
+                }
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn unimplemented_is_told_and_not_asked_again() {
+    let (address, asked) = without_health().await;
+    let (prober, mut received) = start(watch(address, ""));
+    assert_eq!(failure(&next_sample(&mut received).await).class, FailureClass::Misrouted);
+    let HealthEvent::Broken(failure) = next(&mut received).await else { panic!("it was told a state") };
+    assert_eq!(failure.status, GrpcStatus::Unimplemented);
+    // Any other failure would be tried again after a second.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    stop(prober).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_is_retired_closes_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plan = watch(listener.local_addr().unwrap(), "");
+    let (prober, _received) = start(plan);
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+    let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+    body.send_data(bytes::Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]), false).unwrap();
+    let ended = tokio::spawn(async move {
+        // Until the peer has closed the connection.
+        while connection.accept().await.is_some() {}
+    });
+    let change = ProbeChange { stop: vec!["p".to_owned()], start: ReadyProbes::new(&[]).unwrap() };
+    prober.control().apply(change).await;
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the connection is closed").unwrap();
+    stop(prober).await;
+}
