@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod apart;
+mod beside;
 pub mod half;
 pub mod http;
 mod kernel;
@@ -36,6 +37,8 @@ pub enum Bench {
     Agent(agent::Args),
     /// How wrong a probe is, and how many a core can make
     Probe(probe::Args),
+    /// Who is right about a target: a real blackbox_exporter and Insight (as root)
+    Beside(beside::Args),
     /// Holds connections for `bench agent`
     #[command(hide = true)]
     Hold(agent::hold::Args),
@@ -83,6 +86,7 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
         Bench::Scrape(args) => scrape::run(root, args),
         Bench::Probe(args) => probe::run(root, args),
         Bench::Agent(args) => agent::run(root, args),
+        Bench::Beside(args) => beside::run(root, args),
         Bench::Hold(args) => agent::hold::run(args),
     }
 }

@@ -24,7 +24,7 @@ fn raise_files() {
 }
 
 /// A connection from the nth of `sources` addresses.
-async fn connect(to: SocketAddr, nth: usize, sources: usize) -> Option<TcpStream> {
+pub async fn connect(to: SocketAddr, nth: usize, sources: usize) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     let [high, low] = u16::try_from(nth % sources).unwrap().to_be_bytes();
     socket.bind((Ipv4Addr::new(127, 252, high, low.max(1)), 0).into()).unwrap();

@@ -96,19 +96,21 @@ fn clients_that_never_read_do_not_hold_the_page() {
     let target = Target::start(&Config::new());
     // More answers than the buffers between two sockets hold, asked for at once on each connection.
     let request = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(400);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let metrics = target.site.metrics();
     let stuck: Vec<_> = (0..300)
-        .map(|_| {
-            let mut stream = TcpStream::connect(target.site.metrics()).unwrap();
-            stream.set_nonblocking(true).unwrap();
+        .filter_map(|_| {
+            // All of one address, which is not the scraper's.
+            let stream = runtime.block_on(crate::crowd::connect(metrics, 1, 2))?;
             // As much as goes in.
-            let _ = stream.write(request.as_bytes());
-            stream
+            let _ = stream.try_write(request.as_bytes());
+            Some(stream)
         })
         .collect();
     for _ in 0..20 {
         let seen = target.scrape_in_time();
         let open = seen.value("insight_listener_connections", &[("listener", "metrics")]).unwrap();
-        assert!(open <= 256.0, "one peer holds {open}");
+        assert!(open <= 257.0, "one peer's share is 256, the scraper has one more: {open}");
     }
-    drop(stuck);
+    assert!(stuck.len() > 200, "{}", stuck.len());
 }

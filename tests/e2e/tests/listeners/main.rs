@@ -4,6 +4,7 @@
 //! within a second, asked from the same address as the attack.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic that shows the error is the answer")]
 
+mod commands;
 mod crowd;
 mod http1;
 mod http2;

@@ -121,17 +121,23 @@ fn wrong_certificates_and_slow_handshakes_are_refused_at_both_tls_listeners() {
         let mut nonsense = TcpStream::connect(address).unwrap();
         nonsense.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         closed(&mut nonsense);
-        let seen = scrape();
-        assert_eq!(crate::refused(&seen, listener, "client_certificate"), 2.0, "{}", crate::told(&seen));
-        assert_eq!(crate::refused(&seen, listener, "handshake"), 1.0, "{}", crate::told(&seen));
+        // Counted once the connection is closed, which its peer may see first.
+        wait_until(&format!("the refusals of {listener}"), crate::PATIENCE, || {
+            let seen = scrape();
+            let count = |reason| crate::refused(&seen, listener, reason);
+            let counted = [count("client_certificate"), count("handshake")] == [2.0, 1.0];
+            if counted { Ok(()) } else { Err(crate::told(&seen)) }
+        });
     }
     for mut stream in slow {
         closed(&mut stream);
     }
-    let seen = scrape();
-    for (listener, ..) in listeners {
-        assert_eq!(crate::refused(&seen, listener, "slow_handshake"), 30.0, "{}", crate::told(&seen));
-    }
+    wait_until("all slow handshakes", crate::PATIENCE, || {
+        let seen = scrape();
+        let all =
+            listeners.iter().all(|(listener, ..)| crate::refused(&seen, listener, "slow_handshake") == 30.0);
+        if all { Ok(()) } else { Err(crate::told(&seen)) }
+    });
 }
 
 #[test]
