@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
         "agent",
         &["model", "clock", "secret", "door", "proto", "config", "collect", "correlate", "publish", "serve"],
     ),
-    ("cli", &["agent", "collect", "config", "correlate", "model"]),
+    ("cli", &["agent", "collect", "config", "correlate", "model", "publish"]),
 ];
 
 /// What the programs of `model` and `correlate` must not name: they are data and functions over it.

@@ -68,18 +68,25 @@ fn packets_behind_a_shaper_wait_as_long_as_its_rate_says_and_neighbours_do_not()
         let deadline = started + Duration::from_secs(10);
         let waited =
             |device: u8, had: &Durations| of(&bench, Distribution::QdiscWait, device).since(had).unwrap();
-        while waited(slow, &had[1]).count < count && Instant::now() < deadline {
+        // The kernel leaves a program out that it would run within itself, as where a softirq interrupts a
+        // sender, and counts that.
+        let missed = || bench.kernel.costs().iter().map(|cost| cost.recursion_misses).sum::<u64>();
+        while waited(slow, &had[1]).count + missed() < count && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
         let took = started.elapsed().as_secs_f64();
-        let (measured, neighbour) = (waited(slow, &had[1]), waited(fast, &had[0]));
+        let (measured, neighbour, missed) = (waited(slow, &had[1]), waited(fast, &had[0]), missed());
+        assert!(missed <= count / 5, "{missed} runs left out");
         // A few of IPv6's own may come between.
-        assert!((count..count + 20).contains(&measured.count), "{} of {count}", measured.count);
-        assert!((count..count + 20).contains(&neighbour.count), "{} of {count}", neighbour.count);
+        let counts = count - missed..count + 20;
+        let lost = bench.snapshot().lost;
+        assert!(counts.contains(&measured.count), "{} of {count}, {missed} left out: {lost:?}", measured.count);
+        assert!(counts.contains(&neighbour.count), "{} of {count}, {missed} left out", neighbour.count);
         let wait = |packet: u32| (f64::from(packet + 1) * LENGTH - BURST).max(0.0) / RATE;
         let expected: f64 = (0..PACKETS).map(wait).sum();
         // Sent one after the other, not at once; and no packet waits for longer than the test saw.
-        let least = expected * 0.9 - sending.as_secs_f64() * f64::from(PACKETS) / 2.0;
+        let told = (count - missed) as f64 / count as f64;
+        let least = expected * 0.9 * told - sending.as_secs_f64() * f64::from(PACKETS) / 2.0;
         let sum = measured.sum_ns as f64 / 1e9;
         println!("waited {sum} s in all, expected {expected} s, sent in {sending:?}");
         assert!(least > expected / 2.0, "sending took too long to tell: {sending:?}");
@@ -90,7 +97,7 @@ fn packets_behind_a_shaper_wait_as_long_as_its_rate_says_and_neighbours_do_not()
         assert!(measured.quantile_ns(1.0).unwrap() / 1e9 <= took * 1.07, "{measured:?} in {took} s");
         assert!(neighbour.mean_ns().unwrap() < 1e6, "nothing holds up the other: {neighbour:?}");
         let driver = of(&bench, Distribution::DriverXmit, slow);
-        assert!(driver.count >= count && driver.mean_ns().unwrap() < 1e6, "{driver:?}");
+        assert!(driver.count >= count - missed && driver.mean_ns().unwrap() < 1e6, "{driver:?}");
         assert_eq!(bench.snapshot().lost(Measurement::QdiscWait, Loss::MapFull), 0);
         assert_eq!(bench.snapshot().lost(Measurement::QdiscWait, Loss::Unstamped), 0);
     });

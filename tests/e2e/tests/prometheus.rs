@@ -1,8 +1,10 @@
 //! A real Prometheus scrapes the demo and is queried; promtool reads what we export.
 
+use insight_e2e::agent::Site;
 use insight_e2e::demo::{Running, User};
 use insight_e2e::http;
 use insight_e2e::path::Turn;
+use insight_e2e::peers::grpc::{Peer, Reply};
 use insight_e2e::wait::wait_until;
 use insight_lab::skip::{SkipReason, skip};
 use serde_json::Value;
@@ -109,4 +111,19 @@ fn complaints_are_known(agent: &str, text: &str) {
         assert!(known.iter().any(is_meant), "{agent}: promtool complains: {complaint}");
     }
     assert!(text.contains("insight_build_info"), "{agent}: promtool was given nothing: {text}");
+}
+
+#[test]
+fn promtool_has_no_complaint_about_a_probe_on_the_command_line() {
+    let name = "promtool_has_no_complaint_about_a_probe_on_the_command_line";
+    if !has("promtool") {
+        let how = "promtool is not installed: run `cargo xtask setup` as root";
+        return skip(name, SkipReason::Missing(how));
+    }
+    let site = Site::new();
+    let address = site.loopback.at(2, 15_300);
+    let _peer = Peer::start(address, |_| Reply::serving().into());
+    let finished = site.execute(&["probe", &address.to_string(), "--output", "prom", "--count", "2"]);
+    assert_eq!(finished.code, 0, "{finished:?}");
+    complaints_are_known("probe", &finished.stdout);
 }

@@ -1,10 +1,12 @@
 //! `probe --mode link`: round trips to the next hop, for people and for programs.
 
-use super::report;
+use super::progress::Progress;
+use super::{prom, report};
 use crate::collect::probe::LinkProbe;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
+use crate::publish::metrics::RenderError;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -31,7 +33,9 @@ pub(super) async fn measure(plan: ProbePlan, count: u32, interval: Duration) -> 
     let mut scheduled = tokio::time::interval(interval.max(Duration::from_millis(1)));
     // A slow answer shall not be followed by a burst.
     scheduled.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for _ in 0..count {
+    let mut progress = Progress::new(count);
+    for done in 0..count {
+        progress.at(done);
         let tick = scheduled.tick().await.into_std();
         report.handshakes.extend(probe.sample(Connection::Fresh, tick).await.0);
         if let Some(pings) = &mut report.pings {
@@ -41,6 +45,7 @@ pub(super) async fn measure(plan: ProbePlan, count: u32, interval: Duration) -> 
             }
         }
     }
+    drop(progress);
     let events = probe.take_events(Connection::Reused);
     report.events = events.into_iter().map(|(event, count)| (Connection::Reused, event, count)).collect();
     Ok(report)
@@ -91,6 +96,10 @@ impl Spread {
 impl LinkReport {
     fn samples(&self) -> impl Iterator<Item = &ProbeSample> {
         self.handshakes.iter().chain(self.pings.iter().flatten())
+    }
+
+    pub(super) fn to_prom(&self) -> Result<String, RenderError> {
+        prom::render(&self.plan, self.samples(), &self.events)
     }
 
     pub(super) fn exit_code(&self) -> u8 {

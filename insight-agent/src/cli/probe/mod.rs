@@ -3,6 +3,8 @@
 mod link;
 mod method;
 mod plan;
+mod progress;
+mod prom;
 mod report;
 mod text;
 
@@ -10,8 +12,10 @@ use crate::collect::probe::Probe;
 use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
+use crate::publish::metrics::RenderError;
 use clap::{Args, ValueEnum};
 use link::LinkReport;
+use progress::Progress;
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +38,7 @@ Exit codes:
 
 Examples:
   insight-agent probe mediary-a:15080 -H x-target-region=sg -H x-target-service=insight
+  insight-agent probe orders.sg:443 --via mediary-a:15080 -H x-target={host} --mode black-box
   insight-agent probe 10.0.0.7:443 --tls --mode black-box --service shop.Cart
   insight-agent probe mediary-a:15080 --mode link --count 20
   insight-agent probe localhost:50051 shop.Cart/Get --data '{\"user\": \"alice\"}' --show-answer
@@ -57,6 +62,10 @@ pub struct ProbeArgs {
     /// Print the messages that SERVICE/METHOD answered, as JSON
     #[arg(long, requires = "called")]
     show_answer: bool,
+    /// Connect to this forwarder (HOST:PORT) instead of ADDRESS, which becomes the :authority; in the values
+    /// of --metadata {address}, {host} and {port} stand for ADDRESS and its parts
+    #[arg(long, value_name = "HOST:PORT")]
+    via: Option<String>,
     /// How to ask; auto asks for an Insight receiver and falls back to a health check
     #[arg(long, value_enum, default_value = "auto")]
     mode: ModeArg,
@@ -132,8 +141,12 @@ enum ModeArg {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
+    /// For people
     Text,
+    /// One object
     Json,
+    /// Prometheus' text format, with the names of an agent's /metrics
+    Prom,
 }
 
 /// Wrong arguments; clap's own code too.
@@ -160,6 +173,10 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
                     Ok(json) => println!("{json}"),
                     Err(error) => super::print_error(&error),
                 },
+                Output::Prom => match found.to_prom() {
+                    Ok(page) => print!("{page}"),
+                    Err(error) => super::print_error(&error),
+                },
             }
             ExitCode::from(found.exit_code())
         }
@@ -184,6 +201,13 @@ impl Found {
         match self {
             Self::Rpc(report) => report.to_json(),
             Self::Link(report) => report.to_json(),
+        }
+    }
+
+    fn to_prom(&self) -> Result<String, RenderError> {
+        match self {
+            Self::Rpc(report) => prom::render(&report.plan, report.samples(), &report.events),
+            Self::Link(report) => report.to_prom(),
         }
     }
 
@@ -219,10 +243,13 @@ async fn measure(args: &ProbeArgs) -> Result<Found, String> {
     let mut scheduled = tokio::time::interval(args.interval.max(Duration::from_millis(1)));
     // A slow answer shall not be followed by a burst.
     scheduled.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for _ in 0..args.count {
+    let mut progress = Progress::new(args.count);
+    for done in 0..args.count {
         let tick = scheduled.tick().await;
+        progress.at(done);
         reused.push(probe.sample(Connection::Reused, tick.into_std()).await.0);
     }
+    drop(progress);
     let events = [Connection::Fresh, Connection::Reused].into_iter().flat_map(|connection| {
         probe.take_events(connection).into_iter().map(move |(event, count)| (connection, event, count))
     });

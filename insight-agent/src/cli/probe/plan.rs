@@ -20,6 +20,10 @@ pub(super) struct MessageBytes(Vec<u8>);
 pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
     let address: HostPort =
         args.address.parse().map_err(|error| format!("ADDRESS {:?}: {error}", args.address))?;
+    let next_hop = match &args.via {
+        Some(via) => via.parse().map_err(|error| format!("--via {via:?}: {error}"))?,
+        None => address.clone(),
+    };
     if mode == Mode::WhiteBox && args.called.is_some() {
         return Err("SERVICE/METHOD belongs to a black-box probe: remove it, or --mode white-box".to_owned());
     }
@@ -55,12 +59,12 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         call,
         expect: Expectations { statuses: args.expect_status.clone(), rules: Vec::new() },
         route: RoutePlan {
-            name: args.address.clone(),
+            name: next_hop.to_string(),
             authority: args.authority.clone().unwrap_or_else(|| address.authority()),
-            host: address.host,
-            port: address.port,
+            host: next_hop.host,
+            port: next_hop.port,
             dial: Dial::default(),
-            metadata: args.metadata.clone(),
+            metadata: metadata(args, &address),
             tls,
             origin: "prober".into(),
             hops: args.hops.clone(),
@@ -82,12 +86,25 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
     })
 }
 
+/// What tells the forwarding layer the way. Without --via there is nothing to fill in: braces are braces.
+fn metadata(args: &ProbeArgs, address: &HostPort) -> Vec<(String, String)> {
+    let fill = |value: &str| match &args.via {
+        None => value.to_owned(),
+        Some(_) => value
+            .replace("{address}", &address.to_string())
+            .replace("{host}", &address.host)
+            .replace("{port}", &address.port.to_string()),
+    };
+    args.metadata.iter().map(|(key, value)| (key.clone(), fill(value))).collect()
+}
+
 /// A link has no request for these to go into.
 fn refuse_what_only_requests_have(args: &ProbeArgs) -> Result<(), String> {
     let given = [
         ("--metadata", !args.metadata.is_empty()),
         ("--hops", !args.hops.is_empty()),
         ("--authority", args.authority.is_some()),
+        ("--via", args.via.is_some()),
         ("--service", !args.service.is_empty()),
         ("--method", args.method.is_some()),
         ("SERVICE/METHOD", args.called.is_some()),

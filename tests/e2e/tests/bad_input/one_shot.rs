@@ -4,6 +4,7 @@ use crate::pair::PORT;
 use insight_e2e::agent::{Finished, Site};
 use insight_e2e::peers::grpc::{Deed, Peer, Reply};
 use insight_e2e::peers::insight::{MEASURE, measured};
+use insight_e2e::exposition::Exposition;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -107,6 +108,8 @@ fn wrong_arguments_are_exit_code_2_and_say_which() {
         (&["probe", "a:1", "--method", "pkg.S/M"], "write /package.Service/Method"),
         (&["probe", "a:1", "--request-base64", "CgVh"], "--method"),
         (&["probe", "a:1", "-H", "x-region"], "KEY=VALUE"),
+        (&["probe", "a:1", "--via", "no-port"], "--via \"no-port\""),
+        (&["probe", "a:1", "--via", "b:2", "--mode", "link"], "--via"),
         (&["probe", "a:1", "--ca-file", "/no/such/ca.pem"], "/no/such/ca.pem"),
     ] {
         let finished = site.execute(arguments);
@@ -131,4 +134,45 @@ fn no_good_answer_is_exit_code_3_with_the_reason() {
     let text = site.execute(&["probe", &address, "--count", "1"]);
     assert_eq!(text.code, 3);
     assert!(text.stdout.contains("nothing listens there"), "{text:?}");
+}
+
+#[test]
+fn what_goes_via_a_forwarder_says_where_it_is_meant_to_go() {
+    let site = Site::new();
+    let forwarder = site.loopback.at(2, PORT);
+    let _peer = Peer::start(forwarder, |call| {
+        let told = call.headers.get("x-target").map(|value| value.as_bytes().to_owned());
+        match (call.authority.as_str(), told.as_deref()) {
+            ("orders.sg:443", Some(b"orders.sg of orders.sg:443")) => Reply::serving().into(),
+            _ => Reply::http(404).into(),
+        }
+    });
+    let via = ["--mode", "black-box", "--via", &forwarder.to_string(), "-H", "x-target={host} of {address}"];
+    let finished = probe(&site, "orders.sg:443", &via);
+    assert_eq!(finished.code, 0, "{finished:?}");
+    let report = json(&finished);
+    assert_eq!(report["address"], forwarder.to_string(), "that is whom it speaks to");
+    assert_eq!(report["authority"], "orders.sg:443");
+}
+
+#[test]
+fn prom_output_has_the_names_and_figures_of_an_agents_page() {
+    let site = Site::new();
+    let address = site.loopback.at(2, PORT);
+    let _peer = Peer::start(address, |call| match call.number {
+        1 => Reply::http(503).into(),
+        _ => Reply::serving().into(),
+    });
+    let target = address.to_string();
+    let arguments = ["--mode", "black-box", "--count", "3", "--interval", "10ms", "--output", "prom"];
+    let finished = site.execute(&[&["probe", &target][..], &arguments].concat());
+    assert_eq!(finished.code, 1, "{finished:?}");
+    let page = Exposition::parse(&finished.stdout).unwrap();
+    let of = |name: &str, labels: &[(&str, &str)]| page.sum(name, labels);
+    assert_eq!(of("insight_probe_results_total", &[("status", "OK"), ("target", &target)]), Some(3.0));
+    assert_eq!(of("insight_probe_failures_total", &[("class", "proxy")]), Some(1.0));
+    assert_eq!(of("insight_probe_duration_seconds_count", &[("connection", "reused")]), Some(2.0));
+    let latency = page.value("cross_region_latency_ms", &[("target", &target)]);
+    assert!(latency.is_some_and(|latency| (0.0..5_000.0).contains(&latency)), "{}", finished.stdout);
+    assert!(of("insight_build_info", &[]).is_none(), "no agent speaks");
 }
