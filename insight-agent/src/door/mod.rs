@@ -24,10 +24,10 @@ use crate::model::refusal::Refusal;
 use book::{Admission, Book};
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -69,13 +69,24 @@ pub struct Door {
     limits: Limits,
     book: Mutex<Book<oneshot::Sender<()>>>,
     refused: [AtomicU64; Refusal::ALL.len()],
+    /// Connections whose place went to another one and that are still open.
+    leaving: AtomicUsize,
+    /// One of those has gone.
+    left: Notify,
 }
+
+/// So many of those may there be before nobody else is let in: each holds a file of this process.
+const LEAVING_MOST: usize = 32;
+
+/// How long newcomers wait for that at most: somebody who leaves slowly shall not close the door.
+const LEAVING_WAIT: Duration = Duration::from_millis(200);
 
 impl Door {
     /// With nobody inside.
     pub fn new(limits: Limits) -> Arc<Self> {
         let book = Mutex::new(Book::new(limits.connections, limits.per_peer));
-        Arc::new(Self { limits, book, refused: [const { AtomicU64::new(0) }; Refusal::ALL.len()] })
+        let refused = [const { AtomicU64::new(0) }; Refusal::ALL.len()];
+        Arc::new(Self { limits, book, refused, leaving: AtomicUsize::new(0), left: Notify::new() })
     }
 
     /// Its limits.
@@ -110,6 +121,22 @@ impl Door {
         Some(self.guest(stream, place, closed))
     }
 
+    /// Waits while many connections whose places went to others are still to be closed. An accept loop that did
+    /// not would hold thousands of files where it lets hundreds in.
+    pub async fn settled(&self) {
+        let settled = async {
+            loop {
+                let left = self.left.notified();
+                if self.leaving.load(Ordering::Relaxed) <= LEAVING_MOST {
+                    return;
+                }
+                left.await;
+            }
+        };
+        // Either way somebody else comes in now.
+        let _ = tokio::time::timeout(LEAVING_WAIT, settled).await;
+    }
+
     fn guest<S>(&self, stream: S, place: Arc<Place>, closed: oneshot::Receiver<()>) -> Guest<S> {
         Guest::new(stream, place, closed, self.limits.first_request, self.limits.write)
     }
@@ -121,6 +148,7 @@ impl Door {
             Admission::Admitted(number) => number,
             Admission::InPlaceOf(number, other, reason) => {
                 self.refuse(reason);
+                self.leaving.fetch_add(1, Ordering::Relaxed);
                 // Its connection may have ended meanwhile.
                 let _ = other.send(());
                 number
@@ -207,7 +235,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.door.lock().leave(self.number);
+        let gave_it_up = self.door.lock().leave(self.number).is_none();
+        if gave_it_up {
+            self.door.leaving.fetch_sub(1, Ordering::Relaxed);
+            self.door.left.notify_one();
+        }
     }
 }
 
@@ -231,6 +263,21 @@ mod tests {
         drop(second);
         assert_eq!(door.open(), 0);
         assert!(door.refused().all(|(reason, count)| count == u64::from(reason == Refusal::Crowded)));
+    }
+
+    #[tokio::test]
+    async fn newcomers_wait_until_those_whose_places_they_took_have_gone() {
+        let door = Door::new(Limits::new(1, 1));
+        let come = |peer: u8| door.let_in(duplex(16).0, [127, 0, 0, peer].into()).unwrap();
+        let mut inside: Vec<_> = (0..=LEAVING_MOST).map(|peer| come(peer as u8)).collect();
+        let is_settled = async || tokio::time::timeout(LEAVING_WAIT / 4, door.settled()).await.is_ok();
+        assert!(is_settled().await, "so many are few");
+        inside.push(come(200));
+        assert!(!is_settled().await);
+        drop(inside.remove(0));
+        assert!(is_settled().await);
+        drop(inside);
+        assert_eq!((door.open(), door.leaving.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[tokio::test]

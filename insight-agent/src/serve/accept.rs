@@ -44,9 +44,9 @@ pub(super) fn accept(
                     // A failure means that the peer has gone, which the first read will say.
                     let _ = stream.set_nodelay(true);
                     let Some(guest) = door.let_in(stream, peer.ip()) else { continue };
-                    let (ready, tls, door) = (ready.clone(), tls.clone(), Arc::clone(&door));
+                    let (ready, tls, inside) = (ready.clone(), tls.clone(), Arc::clone(&door));
                     arriving.spawn(async move {
-                        match greet(guest, tls, &door).await {
+                        match greet(guest, tls, &inside).await {
                             // Nobody accepts any more: the connection is closed with the listener.
                             Ok(caller) => drop(ready.send(Ok(caller)).await),
                             Err(error) => {
@@ -54,6 +54,7 @@ pub(super) fn accept(
                             }
                         }
                     });
+                    door.settled().await;
                 }
                 Err(error) => {
                     tracing::warn!("[grpc] accept: {error}: check the limit on open files");

@@ -83,6 +83,7 @@ pub(super) async fn serve(
                 }
                 // In a flood of connections, those that are here get to ask before more come.
                 yield_now().await;
+                door.settled().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "accept a connection failed");
