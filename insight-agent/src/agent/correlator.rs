@@ -144,6 +144,13 @@ impl Correlator {
                     self.board.certificates(&plan, certificates);
                 }
             }
+            ProbeEvent::Burst(plan, burst) => {
+                let known = self.by_name.get(&plan.name);
+                if known.is_some_and(|known| Arc::ptr_eq(known, &plan)) {
+                    self.metrics.burst(&plan, &burst);
+                    self.board.burst(&plan, *burst);
+                }
+            }
             ProbeEvent::Health(plan, event) => {
                 let known = self.by_name.get(&plan.name);
                 if known.is_some_and(|known| Arc::ptr_eq(known, &plan)) {

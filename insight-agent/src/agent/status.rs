@@ -3,6 +3,7 @@
 use crate::correlate::measurements::measurement_states;
 use crate::correlate::totals::Totals;
 use crate::model::certificate::{Certificates, TlsFilesStatus};
+use crate::model::burst::Burst;
 use crate::model::health::HealthEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
@@ -82,6 +83,10 @@ impl Board {
 
     pub(super) fn certificates(&self, plan: &Arc<ProbePlan>, certificates: Certificates) {
         self.shown().totals.certificates(plan, certificates);
+    }
+
+    pub(super) fn burst(&self, plan: &Arc<ProbePlan>, burst: Burst) {
+        self.shown().totals.burst(plan, burst);
     }
 
     pub(super) fn health(&self, plan: &Arc<ProbePlan>, event: &HealthEvent) {

@@ -75,6 +75,7 @@ impl Config {
             route,
             interval: probe.interval,
             jitter: self.probing.jitter,
+            burst: self.probing.burst,
             deadline: probe.deadline,
             drain: probe.drain,
             connections: probe.connections.clone(),

@@ -153,6 +153,8 @@ pub struct Probing {
     pub window: Duration,
     /// The part of each interval that its sample is due in, at random.
     pub jitter: f64,
+    /// Samples of a closer look when a probe has become worse.
+    pub burst: u32,
     /// Share of a sample's latency that the prober's own wait may explain before the sample is voided.
     pub void_share: f64,
     /// Most samples of one probe that may be under way at once.

@@ -2,13 +2,14 @@
 
 use super::by_probe::ByProbe;
 use super::quantiles::Quantiles;
+use crate::model::burst::Burst;
 use crate::model::certificate::Certificates;
 use crate::model::health::{HealthEvent, ServingState};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe::RULERS;
 use crate::model::status::{
-    CertificateStatus, HealthStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus,
+    BurstStatus, CertificateStatus, HealthStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus,
     SlotStatus, StreamStatus,
 };
 use crate::model::window::ProbeWindow;
@@ -40,6 +41,8 @@ struct ProbeTotals {
     slots: Vec<SlotTotals>,
     stream: Option<StreamStatus>,
     health: Option<Heard>,
+    /// The last one.
+    burst: Option<Box<Burst>>,
 }
 
 /// What became of the samples on one of several reused connections.
@@ -109,6 +112,11 @@ impl Totals {
     /// Notes when the certificates of a probe's connections end.
     pub fn certificates(&mut self, plan: &Arc<ProbePlan>, certificates: Certificates) {
         self.certificates.insert(plan.name.clone(), (Arc::clone(plan), certificates));
+    }
+
+    /// Takes a closer look that has ended.
+    pub fn burst(&mut self, plan: &Arc<ProbePlan>, burst: Burst) {
+        self.entry(plan, Connection::Reused).burst = Some(Box::new(burst));
     }
 
     /// Takes what a health watch was told at `now`, or that it is told nothing any more.
@@ -185,6 +193,7 @@ impl Totals {
             slots: totals.slots.iter().zip(0..).map(|(slot, number)| slot.status(number, now)).collect(),
             certificates: self.certificate_status(&plan.name),
             stream: totals.stream.clone(),
+            burst: totals.burst.as_ref().map(|burst| burst_status(burst, now)),
             health: totals.health.as_ref().map(|heard| HealthStatus {
                 age_seconds: now.saturating_duration_since(heard.since).as_secs_f64(),
                 ..heard.status.clone()
@@ -265,6 +274,20 @@ fn rulers(window: &ProbeWindow) -> Vec<RulerStatus> {
             Some(RulerStatus { ruler: ruler.to_owned(), median_seconds: median?, floor_seconds: floor? })
         })
         .collect()
+}
+
+fn burst_status(burst: &Burst, now: Instant) -> BurstStatus {
+    let [good, failed, voided] = burst.counts();
+    BurstStatus {
+        cause: burst.cause.as_str().to_owned(),
+        age_seconds: now.saturating_duration_since(burst.began).as_secs_f64(),
+        before_seconds: burst.before.as_secs_f64(),
+        good,
+        failed,
+        voided,
+        latency_seconds: burst.figures().map(|figures| figures.map(|figure| figure.as_secs_f64())),
+        failures: burst.failed.iter().map(|(class, count)| ((*class).to_owned(), *count)).collect(),
+    }
 }
 
 fn latency(quantiles: &Quantiles) -> Option<LatencyStatus> {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O and nothing here imports another module of the agent. Everything else
 //! speaks in these types, so a reader who knows this folder can read any other one.
 
+pub mod burst;
 pub mod certificate;
 pub mod connection_event;
 pub mod dial;

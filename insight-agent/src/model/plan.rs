@@ -76,6 +76,8 @@ pub struct ProbePlan {
     pub interval: Duration,
     /// The part of each interval that its sample is due in, at random. Range: 0 to 1.
     pub jitter: f64,
+    /// Samples of a closer look when it has become worse. 0: none is taken.
+    pub burst: u32,
     /// After this a sample is late.
     pub deadline: Duration,
     /// How long after the deadline an answer is still waited for, to learn its true duration.
@@ -358,6 +360,7 @@ impl ProbePlan {
             route: RoutePlan::example(address),
             interval: Duration::from_secs(1),
             jitter: 0.0,
+            burst: 0,
             deadline: Duration::from_secs(1),
             drain: Duration::from_secs(1),
             connections: vec![Connection::Reused],

@@ -1,5 +1,6 @@
 //! One probe's result: every instant that was timed, as durations.
 
+use super::burst::Burst;
 use super::certificate::Certificates;
 use super::connection_event::ConnectionEvent;
 use super::figure::Figure;
@@ -26,6 +27,8 @@ pub enum ProbeEvent {
     PingInterval(Arc<ProbePlan>, Duration),
     /// The certificates of a probe's connections end at other times than was said before.
     Certificates(Arc<ProbePlan>, Certificates),
+    /// A closer look has ended.
+    Burst(Arc<ProbePlan>, Box<Burst>),
     /// What a health watch was told, or why it is told nothing any more.
     Health(Arc<ProbePlan>, HealthEvent),
 }

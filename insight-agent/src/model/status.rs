@@ -188,6 +188,9 @@ pub struct ProbeStatus {
     /// Its streams of answers since the start; `null` where the method answers with one message.
     #[serde(default)]
     pub stream: Option<StreamStatus>,
+    /// The last closer look; `null`: none was taken.
+    #[serde(default)]
+    pub burst: Option<BurstStatus>,
     /// What a health watch hears; `null` for any other probe, and before anything was heard.
     #[serde(default)]
     pub health: Option<HealthStatus>,
@@ -230,6 +233,27 @@ pub struct StreamStatus {
     pub first_message_seconds: Option<f64>,
     /// Longest time between two messages of the last good answer; `null`: it had fewer than two.
     pub largest_gap_seconds: Option<f64>,
+}
+
+/// What a closer look found, which was taken because the probe had become worse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BurstStatus {
+    /// `failure` or `latency`.
+    pub cause: String,
+    /// How long ago it began.
+    pub age_seconds: f64,
+    /// Median latency of the good samples before.
+    pub before_seconds: f64,
+    /// Good answers.
+    pub good: u64,
+    /// Samples without one.
+    pub failed: u64,
+    /// Samples that the prober itself spoilt.
+    pub voided: u64,
+    /// Minimum, median and maximum latency of the good answers; `null`: there was none.
+    pub latency_seconds: Option<[f64; 3]>,
+    /// How many failed, by class.
+    pub failures: BTreeMap<String, u64>,
 }
 
 /// What a service says of itself.

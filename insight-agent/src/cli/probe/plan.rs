@@ -75,6 +75,7 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         },
         interval: args.interval,
         jitter: 0.0,
+        burst: 0,
         deadline: args.deadline,
         drain: args.drain,
         connections: vec![Connection::Fresh, Connection::Reused],

@@ -5,6 +5,7 @@
 //! arrived is told by the kernel, so that an answer which waits for this thread to look is no slower for it.
 
 mod beat;
+mod burst;
 mod call;
 mod calls;
 mod clocked_io;

@@ -1,6 +1,7 @@
 //! When is each probe sent? Open loop: on its own schedule, whatever became of the ones before.
 
 use super::beat::Beat;
+use super::burst::{Trend, look_closer};
 use super::calls::watch::HealthWatch;
 use super::link::LinkProbe;
 use super::outbox::Outbox;
@@ -10,7 +11,7 @@ use crate::model::sample::{ProbeEvent, ProbeSample};
 use crate::model::series::lost::Loss;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -203,7 +204,7 @@ impl Running {
 }
 
 /// A probe of either kind.
-enum Work {
+pub(super) enum Work {
     Rpc(Box<Probe>),
     Watch(Box<HealthWatch>),
     Link(LinkProbe),
@@ -221,7 +222,7 @@ impl Work {
         }
     }
 
-    fn plan(&self) -> &Arc<ProbePlan> {
+    pub(super) fn plan(&self) -> &Arc<ProbePlan> {
         match self {
             Self::Rpc(probe) => probe.plan(),
             Self::Watch(watch) => watch.plan(),
@@ -229,14 +230,14 @@ impl Work {
         }
     }
 
-    fn has_room(&self, connection: Connection) -> bool {
+    pub(super) fn has_room(&self, connection: Connection) -> bool {
         match self {
             Self::Rpc(probe) => probe.has_room(connection),
             Self::Link(_) | Self::Watch(_) => true,
         }
     }
 
-    async fn sample(
+    pub(super) async fn sample(
         &self,
         connection: Connection,
         scheduled: Instant,
@@ -309,6 +310,8 @@ async fn run(
     let mut beat = Beat::new(Instant::now() + phase, plan.interval, plan.jitter);
     let in_flight = Arc::new(AtomicUsize::new(0));
     let most_in_flight = plan.most_in_flight(connection);
+    let looks = plan.burst > 0 && connection == Connection::Reused && matches!(*probe, Work::Rpc(_));
+    let trend = looks.then(|| Arc::new(Mutex::new(Trend::default())));
     let mut samples = JoinSet::new();
     loop {
         let scheduled = beat.due(rand::random());
@@ -325,10 +328,15 @@ async fn run(
             in_flight.fetch_add(1, Ordering::Relaxed);
             let (probe, outbox, in_flight) =
                 (Arc::clone(&probe), Arc::clone(&outbox), Arc::clone(&in_flight));
+            let trend = trend.clone();
             // Boxed, so that its room is free when it ends, and not when somebody looks for ended samples.
             samples.spawn(Box::pin(async move {
                 let (sample, losses) = probe.sample(connection, scheduled).await;
                 in_flight.fetch_sub(1, Ordering::Relaxed);
+                let worse = trend.zip(sample.as_ref()).and_then(|(trend, sample)| {
+                    // Poisoned, it is no less a trend.
+                    trend.lock().unwrap_or_else(PoisonError::into_inner).note(sample, Instant::now())
+                });
                 if let Some(sample) = sample {
                     outbox.send(ProbeEvent::Sample(Box::new(sample)));
                 }
@@ -336,6 +344,10 @@ async fn run(
                     outbox.send(ProbeEvent::Lost(measurement, loss));
                 }
                 probe.report_connections(connection, &outbox);
+                if let Some((cause, before)) = worse {
+                    Box::pin(look_closer(&probe, cause, before, &outbox)).await;
+                    probe.report_connections(connection, &outbox);
+                }
             }));
         }
     }

@@ -30,6 +30,10 @@ pub(super) fn plan(address: SocketAddr) -> ProbePlan {
 }
 
 pub(super) async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
+    receiver_with(tls, Drill::default()).await
+}
+
+async fn receiver_with(tls: Option<GrpcTls>, drill: Drill) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let options = GrpcOptions {
@@ -43,7 +47,7 @@ pub(super) async fn receiver(tls: Option<GrpcTls>) -> SocketAddr {
         reports: None,
         door: Door::new(Limits::new(256, 256)),
     };
-    tokio::spawn(serve_grpc(listener, options, Drill::default(), std::future::pending()));
+    tokio::spawn(serve_grpc(listener, options, drill, std::future::pending()));
     address
 }
 
@@ -270,6 +274,38 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
         }
     }
     tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_path_that_becomes_slower_is_looked_at_more_closely_and_apart_from_the_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, drill) = (folder.path().join("delay-ms"), Drill::default());
+    tokio::spawn(drill.clone().follow(file.clone(), Duration::from_secs(2)));
+    let mut plan = plan(receiver_with(None, drill).await);
+    (plan.interval, plan.burst) = (Duration::from_millis(50), 6);
+    let (events, mut received) = tokio::sync::mpsc::channel(1024);
+    let ready = super::ReadyProbes::new(&[Arc::new(plan)]).unwrap();
+    let prober = super::Prober::start(ready, events, Arc::new(|| ())).unwrap();
+    let mut good = 0;
+    let burst = loop {
+        match tokio::time::timeout(Duration::from_secs(20), received.recv()).await.unwrap().unwrap() {
+            ProbeEvent::Sample(sample) => {
+                assert_eq!(sample.outcome, Outcome::Ok);
+                good += 1;
+                if good == 20 {
+                    std::fs::write(&file, "80").unwrap();
+                }
+            }
+            // One that a loaded host made is no answer to the drill.
+            ProbeEvent::Burst(_, burst) if good >= 20 => break burst,
+            _ => {}
+        }
+    };
+    tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
+    assert_eq!(burst.cause, crate::model::burst::BurstCause::Latency);
+    assert_eq!(burst.counts(), [6, 0, 0]);
+    let [least, ..] = burst.figures().unwrap();
+    assert!(least >= Duration::from_millis(80) && burst.before < Duration::from_millis(40), "{burst:?}");
 }
 
 /// A health service whose first stream is refused after `delay`; it answers all others at once.

@@ -203,10 +203,13 @@ fn host_name() -> String {
 fn probing(table: &Table<'_>, findings: &mut Findings<'_>) -> Option<CheckedProbing> {
     let window = table.duration("window", findings);
     let jitter = table.share("jitter", findings);
+    let burst = table.count("burst", findings);
     let void_share = table.share("void_share", findings);
     let max_in_flight = table.count("max_in_flight", findings);
     let (window, jitter, void_share) = (window?, jitter?.value, void_share?.value);
-    let probing = Probing { window: window.value, jitter, void_share, max_in_flight: max_in_flight?.value };
+    let (max_in_flight, burst) = (max_in_flight?.value, burst?.value);
+    let burst = u32::try_from(burst).unwrap_or(u32::MAX);
+    let probing = Probing { window: window.value, jitter, burst, void_share, max_in_flight };
     Some(CheckedProbing { probing, window })
 }
 

@@ -54,6 +54,7 @@ pub(super) fn sample(
         route,
         interval: Duration::from_secs(1),
         jitter: 0.0,
+        burst: 0,
         deadline: Duration::from_secs(1),
         drain: Duration::from_secs(1),
         connections: vec![Connection::Reused],

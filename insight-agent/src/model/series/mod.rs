@@ -4,6 +4,7 @@
 //! series that is not here cannot be exported.
 
 pub mod agent;
+pub mod burst;
 pub mod connections;
 pub mod discovery;
 pub mod health;
@@ -117,6 +118,7 @@ const SECTIONS: &[&[Section]] = &[
         section!(probe),
         section!(connections),
         section!(stream),
+        section!(burst),
         section!(health),
         section!(service),
         section!(link),

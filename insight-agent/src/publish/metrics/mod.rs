@@ -4,6 +4,7 @@
 //! Counters and histograms live in prepared handles; gauges are built from the last window when
 //! a scrape asks (see `gauges`).
 
+mod bursts;
 mod connections;
 mod discovery;
 mod families;
@@ -25,6 +26,7 @@ mod tests;
 pub use gauges::AgentLabels;
 pub use listeners::Doors;
 
+use crate::model::burst::Burst;
 use crate::model::certificate::{Certificates, TlsLooked};
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
@@ -40,6 +42,7 @@ use crate::model::series::lost::{self, Loss};
 use crate::model::series::{path, sockets};
 use crate::model::status::{LossStatus, MeasurementStatus};
 use crate::model::window::Window;
+use bursts::Bursts;
 use connections::Connections;
 use discovery::Discoveries;
 use families::{CounterRow, Counters, register_collector};
@@ -83,6 +86,7 @@ pub struct Metrics {
     links: Links,
     discoveries: Discoveries,
     health: Health,
+    bursts: Bursts,
     streams: Streams,
     listeners: Arc<Listeners>,
     gauges: Arc<Gauges>,
@@ -119,6 +123,7 @@ impl Metrics {
             links: Links::register(&registry, plans),
             discoveries: Discoveries::register(&registry),
             health: Health::register(&registry),
+            bursts: Bursts::register(&registry),
             streams: Streams::register(&registry),
             listeners: Listeners::register(&registry),
             inconsistent: LEDGER_INCONSISTENT.register(&registry),
@@ -170,6 +175,7 @@ impl Metrics {
         self.gauges.set_plans(plans);
         self.health.set_plans(plans);
         self.streams.set_plans(plans);
+        self.bursts.set_plans(plans);
         let old: HashMap<_, _> = before.iter().map(|plan| (plan.name.as_str(), plan)).collect();
         // Its segments are named along the route: another route has others.
         let stay: HashSet<[&str; 3]> = plans
@@ -247,6 +253,11 @@ impl Metrics {
     /// Counts what became of TLS files that were other ones than before.
     pub fn tls_files_looked_at(&self, looked: TlsLooked) {
         self.connections.looked(looked);
+    }
+
+    /// Counts a closer look that has ended.
+    pub fn burst(&self, plan: &ProbePlan, burst: &Burst) {
+        self.bursts.observe(plan, burst);
     }
 
     /// Counts what a health watch was told, or that it is told nothing any more.

@@ -4,6 +4,7 @@ use super::exposition::{Labels, Type};
 use super::*;
 use crate::door::{Door, Limits};
 use crate::model::certificate::Certificates;
+use crate::model::burst::{Burst, BurstCause};
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use crate::model::discovery::state::Success;
 use crate::model::health::{HealthEvent, ServingState};
@@ -29,6 +30,9 @@ fn full() -> Metrics {
     let Outcome::Failed(failure) = failed() else { panic!("it failed") };
     metrics.health(&plan, &HealthEvent::Broken(failure));
     metrics.health(&plan, &HealthEvent::Told(ServingState::NotServing));
+    let mut burst = Burst::new(BurstCause::Latency, WINDOW, Instant::now());
+    burst.add(&sample(&plan, Outcome::Ok));
+    metrics.burst(&plan, &burst);
     let mut window = window(&plan);
     window.probes.extend(super::window(&link).probes);
     let second = of_nodes(&window.paths[0].ledgers[0]);
