@@ -2,8 +2,8 @@
 
 use crate::correlate::measurements::measurement_states;
 use crate::correlate::totals::Totals;
-use crate::model::certificate::{Certificates, TlsFilesStatus};
 use crate::model::burst::Burst;
+use crate::model::certificate::{Certificates, TlsFilesStatus};
 use crate::model::health::HealthEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;

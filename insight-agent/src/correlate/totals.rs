@@ -9,8 +9,8 @@ use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe::RULERS;
 use crate::model::status::{
-    BurstStatus, CertificateStatus, HealthStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus, RulerStatus,
-    SlotStatus, StreamStatus,
+    BurstStatus, CertificateStatus, HealthStatus, LastFailure, LatencyStatus, PhaseStatus, ProbeStatus,
+    RulerStatus, SlotStatus, StreamStatus,
 };
 use crate::model::window::ProbeWindow;
 use std::collections::{BTreeMap, HashMap};

@@ -80,7 +80,11 @@ fn packets_behind_a_shaper_wait_as_long_as_its_rate_says_and_neighbours_do_not()
         // A few of IPv6's own may come between.
         let counts = count - missed..count + 20;
         let lost = bench.snapshot().lost;
-        assert!(counts.contains(&measured.count), "{} of {count}, {missed} left out: {lost:?}", measured.count);
+        assert!(
+            counts.contains(&measured.count),
+            "{} of {count}, {missed} left out: {lost:?}",
+            measured.count
+        );
         assert!(counts.contains(&neighbour.count), "{} of {count}, {missed} left out", neighbour.count);
         let wait = |packet: u32| (f64::from(packet + 1) * LENGTH - BURST).max(0.0) / RATE;
         let expected: f64 = (0..PACKETS).map(wait).sum();

@@ -123,7 +123,16 @@ fn promtool_has_no_complaint_about_a_probe_on_the_command_line() {
     let site = Site::new();
     let address = site.loopback.at(2, 15_300);
     let _peer = Peer::start(address, |_| Reply::serving().into());
-    let finished = site.execute(&["probe", &address.to_string(), "--output", "prom", "--count", "2"]);
+    let finished = site.execute(&[
+        "probe",
+        &address.to_string(),
+        "--mode",
+        "black-box",
+        "--output",
+        "prom",
+        "--count",
+        "2",
+    ]);
     assert_eq!(finished.code, 0, "{finished:?}");
     complaints_are_known("probe", &finished.stdout);
 }

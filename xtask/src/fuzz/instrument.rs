@@ -128,7 +128,7 @@ pub fn build(root: &Path) -> Result<Vec<Target>> {
         .arg(root.join(PACKAGE).join("Cargo.toml"))
         .arg("--target-dir")
         .arg(folder)
-        .env("RUSTC_WRAPPER", &this)
+        .env("RUSTC_WRAPPER", copy_of_this(folder)?)
         .env(ROOT, root);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("run cargo build")?;
     if !output.status.success() {
@@ -137,6 +137,17 @@ pub fn build(root: &Path) -> Result<Vec<Target>> {
     let mut targets = programs(&String::from_utf8_lossy(&output.stdout));
     targets.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(targets)
+}
+
+/// This program, under a name of its own: cargo may have built another one in its place since it was started,
+/// and a file that is no more cannot be run.
+fn copy_of_this(folder: &Path) -> Result<PathBuf> {
+    let [copy, fresh] = ["xtask-as-rustc", "xtask-as-rustc.new"].map(|name| folder.join(name));
+    // Aside and renamed: the copy of another run may be running.
+    fs::copy("/proc/self/exe", &fresh)
+        .and_then(|_| fs::rename(&fresh, &copy))
+        .with_context(|| format!("copy this program to {}", copy.display()))?;
+    Ok(copy)
 }
 
 /// The programs in cargo's messages.

@@ -68,12 +68,16 @@ mod tests {
     fn what_speaks_of_the_agent_is_left_out_and_the_probes_series_are_there() {
         let plan = Arc::new(ProbePlan::example(([127, 0, 0, 1], 1).into()));
         let page = render(&plan, std::iter::empty(), &[]).unwrap();
-        assert!(page.contains("insight_probe_results_total{") && page.contains("insight_lost_total{"), "{page}");
+        assert!(
+            page.contains("insight_probe_results_total{") && page.contains("insight_lost_total{"),
+            "{page}"
+        );
         for absent in ["insight_build_info", "insight_window_seconds", "insight_listener"] {
             assert!(!page.contains(absent), "{page}");
         }
-        let (families, helps) =
-            ["# TYPE ", "# HELP "].map(|prefix| page.lines().filter(|line| line.starts_with(prefix)).count()).into();
+        let (families, helps) = ["# TYPE ", "# HELP "]
+            .map(|prefix| page.lines().filter(|line| line.starts_with(prefix)).count())
+            .into();
         assert_eq!(families, helps);
     }
 }

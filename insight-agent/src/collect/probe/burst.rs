@@ -47,7 +47,7 @@ impl Trend {
                 if self.recent.len() > KEPT {
                     self.recent.pop_front();
                 }
-                let is_worse = |typical| total > (typical * FACTOR).max(typical + LEAST);
+                let is_worse = |typical: Duration| total > (typical * FACTOR).max(typical + LEAST);
                 typical.is_some_and(is_worse).then_some(BurstCause::Latency)
             }
             (Outcome::Ok | Outcome::Late, None) => None,

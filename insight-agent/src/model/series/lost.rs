@@ -4,8 +4,18 @@ use super::{Kind, Series, closed};
 use insight_common::kernel::loss::{Loss as KernelLoss, Measurement};
 
 /// Measurements outside of the kernel that can lose something.
-const OUTSIDE: [&str; 10] =
-    ["probe", "burst", "dns", "hop_headers", "service_timing", "ping", "link", "report", "window_ledger", "host"];
+const OUTSIDE: [&str; 10] = [
+    "probe",
+    "burst",
+    "dns",
+    "hop_headers",
+    "service_timing",
+    "ping",
+    "link",
+    "report",
+    "window_ledger",
+    "host",
+];
 
 /// Measurements that can lose something.
 pub const MEASUREMENTS: [&str; OUTSIDE.len() + Measurement::ALL.len()] = measurements();

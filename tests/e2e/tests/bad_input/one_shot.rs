@@ -2,9 +2,9 @@
 
 use crate::pair::PORT;
 use insight_e2e::agent::{Finished, Site};
+use insight_e2e::exposition::Exposition;
 use insight_e2e::peers::grpc::{Deed, Peer, Reply};
 use insight_e2e::peers::insight::{MEASURE, measured};
-use insight_e2e::exposition::Exposition;
 use serde_json::Value;
 use std::collections::BTreeSet;
 

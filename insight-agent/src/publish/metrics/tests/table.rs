@@ -3,8 +3,8 @@
 use super::exposition::{Labels, Type};
 use super::*;
 use crate::door::{Door, Limits};
-use crate::model::certificate::Certificates;
 use crate::model::burst::{Burst, BurstCause};
+use crate::model::certificate::Certificates;
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
 use crate::model::discovery::state::Success;
 use crate::model::health::{HealthEvent, ServingState};
