@@ -110,7 +110,7 @@ fn complaints_are_known(agent: &str, text: &str) {
         };
         assert!(known.iter().any(is_meant), "{agent}: promtool complains: {complaint}");
     }
-    assert!(text.contains("insight_build_info"), "{agent}: promtool was given nothing: {text}");
+    assert!(text.contains("insight_probe_results_total{"), "{agent}: promtool was given nothing: {text}");
 }
 
 #[test]
