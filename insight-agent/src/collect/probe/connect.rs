@@ -1,86 +1,69 @@
 //! Opening a connection: dns, connect, tunnel, tls and http2, each timed on its own.
 
-use super::clocked_io::{Begun, ClockedIo, IoClock};
+use super::access::Keys;
 use super::event_log::EventLog;
-use super::failure::{self, MAX_HEADER_BYTES, SetupPhase};
+use super::failure::{self, SetupPhase};
+use super::http2::{self, Begun, Io};
 use super::names;
 use super::proxy;
 use super::socket::Socket;
 use super::stamped::Stamped;
 use super::tcp_info::read_tcp_info;
-use crate::collect::tls::RouteTls;
 use crate::model::outcome::Failure;
 use crate::model::plan::ProbePlan;
-use crate::model::sample::Phases;
+use crate::model::sample::{Phases, Rulers};
 use crate::model::series::lost::Loss;
-use crate::secret::Basic;
-use bytes::Bytes;
-use h2::client::SendRequest;
-use h2::{PingPong, Reason};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
-/// HTTP/2 receive windows: one large-payload answer without waiting for a window update.
-const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-
-/// An open HTTP/2 connection and what there is to know about it.
+/// A connection in use.
 ///
-/// Dropping it (and the requests under way on it) lets its driver task end and the connection
-/// close.
+/// Dropping it (and the requests under way on it) closes it.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) send: SendRequest<Bytes>,
-    pub(super) ping: PingPong,
-    pub(super) clock: Arc<IoClock>,
+pub(super) struct Session {
+    pub(super) connection: http2::Connection,
     /// The socket, for `TCP_INFO`.
     pub(super) socket: Arc<Socket>,
-    /// Setup phases only.
-    pub(super) phases: Phases,
-    /// The kernel's round trip of the TCP handshake.
+    /// The kernel's round trip of its TCP handshake. **None**: it was ambiguous, or with the proxy.
     pub(super) handshake: Option<Duration>,
-    /// Set by the driver task when the connection has ended.
-    pub(super) ended: Ended,
-    /// Ends the connection when it is dropped.
-    pub(super) driver: Driver,
 }
 
-/// How long a connection that nobody uses any more may take to say GOAWAY. A peer that reads nothing
-/// would otherwise hold its socket, its task and a request body for ever.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// The task that reads and writes a connection.
-#[derive(Debug)]
-pub(super) struct Driver(JoinHandle<()>);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let task = self.0.abort_handle();
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if !task.is_finished() => {
-                runtime.spawn(async move {
-                    tokio::time::sleep(FAREWELL).await;
-                    task.abort();
-                });
-            }
-            _ => task.abort(),
+impl Session {
+    /// Opens one to the route's next hop before the attempt's deadline; what happens on it is counted in
+    /// `events`. With it come the phases of opening.
+    ///
+    /// Cancelling closes whatever was open; nothing is lost.
+    pub(super) async fn open(
+        mut attempt: Attempt<'_>,
+        events: &Arc<EventLog>,
+    ) -> Result<(Self, Phases), NotOpened> {
+        let mut phases = Phases::default();
+        match open_timed(&mut attempt, events, &mut phases).await {
+            Ok(session) => Ok((session, phases)),
+            Err(failure) => Err(NotOpened { phases, failure }),
         }
     }
-}
 
-/// How a connection ended, once it has. `Ok` is in peace: closed, or GOAWAY without an error.
-pub(super) type Ended = Arc<OnceLock<Result<(), h2::Error>>>;
+    /// Whether the connection is over, with or without a reason.
+    pub(super) fn is_over(&self) -> bool {
+        self.connection.ended().is_some()
+    }
 
-/// The HTTP/2 reason for which a connection ended. **None**: it has not, or none was given.
-pub(super) fn end_reason(ended: &Ended) -> Option<Reason> {
-    ended.get()?.as_ref().err()?.reason()
+    /// What the kernel says of the connection by now. With a proxy it speaks of the way to that, and nothing
+    /// is told: these rulers stand for the first link.
+    pub(super) fn kernel_rulers(&self, plan: &ProbePlan) -> Rulers {
+        if plan.route.dial.proxy.is_some() {
+            return Rulers::default();
+        }
+        let info = read_tcp_info(self.socket.as_fd());
+        Rulers { handshake: None, ack: info.rtt, ack_min: info.min_rtt, ping: None }
+    }
 }
 
 /// A connection that could not be opened: how far it came, and why.
@@ -111,66 +94,56 @@ impl Opening {
     }
 }
 
-/// What a connection shows to those it passes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Keys<'a> {
-    /// To the proxy.
-    pub(super) proxy: Option<&'a Basic>,
-    /// To the next hop; and what that has to show.
-    pub(super) tls: Option<&'a RouteTls>,
-}
-
 /// Before what, and what is told to whom, while a connection is opened.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     pub(super) plan: &'a ProbePlan,
-    /// What is presented to the route's proxy.
-    pub(super) proxy: Option<&'a Basic>,
+    pub(super) keys: Keys<'a>,
     pub(super) deadline: Instant,
     pub(super) opening: &'a Opening,
     /// What was lost on the way.
     pub(super) losses: &'a mut Vec<(&'static str, Loss)>,
 }
 
-/// Opens a connection to the route's next hop before the attempt's deadline; what happens on it is
-/// counted in `events`.
-///
-/// Cancelling closes whatever was open; nothing is lost.
-pub(super) async fn open(
-    mut attempt: Attempt<'_>,
-    tls: Option<&RouteTls>,
-    events: &Arc<EventLog>,
-) -> Result<Opened, NotOpened> {
-    let mut phases = Phases::default();
-    match open_timed(&mut attempt, tls, events, &mut phases).await {
-        Ok(opened) => Ok(opened),
-        Err(failure) => Err(NotOpened { phases, failure }),
-    }
-}
-
 async fn open_timed(
     attempt: &mut Attempt<'_>,
-    tls: Option<&RouteTls>,
     events: &Arc<EventLog>,
     phases: &mut Phases,
-) -> Result<Opened, Failure> {
+) -> Result<Session, Failure> {
     let (socket, handshake) = reach(attempt, phases).await?;
     let plan = attempt.plan;
     let socket = Arc::new(socket);
-    let clock = Arc::new(IoClock::new(Arc::clone(events)));
-    let stream = Stamped::new(Arc::clone(&socket), Arc::clone(&clock));
-    let setup = Setup { attempt, socket, handshake, clock };
-    match tls {
-        None => setup.http2(stream, phases).await,
+    let stream = Stamped::new(Arc::clone(&socket));
+    let io = match attempt.keys.tls {
+        None => Io::Plain(stream),
         Some(tls) => {
             let connector = tokio_rustls::TlsConnector::from(tls.config());
             let handshake = connector.connect(tls.server_name.clone(), stream);
-            let (stream, took) = setup.attempt.timed(SetupPhase::Tls, handshake).await?;
+            let (stream, took) = attempt.timed(SetupPhase::Tls, handshake).await?;
             let stream = stream.map_err(|error| failure::tls(plan, SetupPhase::Tls, &error))?;
             phases.tls = Some(took);
             tls.note_server(stream.get_ref().1.peer_certificates().unwrap_or_default());
-            setup.http2(stream, phases).await
+            Io::Tls(Box::new(stream))
         }
+    };
+    let start = Instant::now();
+    let connection = http2::Connection::begin(io, Arc::clone(events));
+    // The phase ends with the beginning of the server's SETTINGS, which are the first it says by the
+    // protocol's rule.
+    let (begun, _) = attempt.timed(SetupPhase::Http2, connection.begun()).await?;
+    match begun {
+        Begun::Settings(at) => phases.http2 = Some(at.saturating_duration_since(start)),
+        Begun::Otherwise => return Err(failure::not_http2(plan)),
+        Begun::Never => return Err(never_begun(plan, &connection)),
+    }
+    Ok(Session { connection, socket, handshake })
+}
+
+/// A connection that ended before the server's SETTINGS: TLS did it, or nobody knows.
+fn never_begun(plan: &ProbePlan, connection: &http2::Connection) -> Failure {
+    match connection.tls_error() {
+        Some(alert) => failure::tls(plan, SetupPhase::Http2, &alert),
+        None => failure::no_settings(plan, connection.ended().as_ref()),
     }
 }
 
@@ -195,7 +168,7 @@ pub(super) async fn reach(
         return Ok((Socket::Tcp(stream), handshake));
     };
     let target = plan.route.address();
-    let tunnel = proxy::open(&mut stream, &target, attempt.proxy);
+    let tunnel = proxy::open(&mut stream, &target, attempt.keys.proxy);
     let (opened, took) = attempt.timed(SetupPhase::Tunnel, tunnel).await?;
     opened.map_err(|error| failure::tunnel(plan, proxy, &error))?;
     phases.tunnel = Some(took);
@@ -273,72 +246,4 @@ async fn connect_any(
         }
     }
     Err(last)
-}
-
-/// What is known once the TCP connection stands.
-struct Setup<'a, 'b> {
-    attempt: &'a Attempt<'b>,
-    socket: Arc<Socket>,
-    handshake: Option<Duration>,
-    clock: Arc<IoClock>,
-}
-
-impl Setup<'_, '_> {
-    /// Preface and SETTINGS; the phase ends with the beginning of the server's SETTINGS, which are the
-    /// first it says by the protocol's rule.
-    async fn http2<S>(self, stream: S, phases: &mut Phases) -> Result<Opened, Failure>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (attempt, plan) = (self.attempt, self.attempt.plan);
-        let clock = self.clock;
-        let start = Instant::now();
-        let mut builder = h2::client::Builder::new();
-        builder
-            .max_header_list_size(MAX_HEADER_BYTES)
-            .initial_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .enable_push(false);
-        let io = ClockedIo::new(stream, Arc::clone(&clock));
-        let handshake = builder.handshake::<_, Bytes>(io);
-        let (opened, _) = attempt.timed(SetupPhase::Http2, handshake).await?;
-        let (send, mut connection) = opened.map_err(|error| never_begun(plan, &clock, Some(&error)))?;
-        let ping = connection.ping_pong().expect("a new connection's ping handle was not taken yet");
-        let ended = Ended::default();
-        let driver = Driver(tokio::spawn({
-            let ended = Arc::clone(&ended);
-            async move {
-                // This task is the only one that sets it.
-                let _ = ended.set(connection.await);
-            }
-        }));
-        let (begun, _) = attempt.timed(SetupPhase::Http2, clock.begun()).await?;
-        let settings = match begun {
-            Begun::Settings(at) => at,
-            Begun::Otherwise => return Err(failure::not_http2(plan)),
-            Begun::Never => {
-                let error = ended.get().and_then(|end| end.as_ref().err());
-                return Err(never_begun(plan, &clock, error));
-            }
-        };
-        phases.http2 = Some(settings.saturating_duration_since(start));
-        Ok(Opened {
-            send,
-            ping,
-            clock,
-            socket: self.socket,
-            phases: *phases,
-            handshake: self.handshake,
-            ended,
-            driver,
-        })
-    }
-}
-
-/// A connection that ended before the server's SETTINGS: TLS did it, or nobody knows.
-fn never_begun(plan: &ProbePlan, clock: &IoClock, error: Option<&h2::Error>) -> Failure {
-    match clock.tls_error() {
-        Some(alert) => failure::tls(plan, SetupPhase::Http2, &alert),
-        None => failure::no_settings(plan, error),
-    }
 }

@@ -1,17 +1,14 @@
 //! Who is named when a probe fails: from errors and answers to a class, a gRPC status and a text.
 
+use super::http2::{self, Break, Ended, ErrorCode};
 use super::message::BadReply;
 use super::proxy::TunnelError;
 use crate::model::dial::ProxyPlan;
 use crate::model::outcome::{Failure, FailureClass, FailurePhase as Phase, GrpcStatus};
 use crate::model::plan::ProbePlan;
-use h2::Reason;
 use http::{HeaderMap, StatusCode};
 use std::io;
 
-/// Largest response header list that is accepted: four times what common proxies send at most.
-/// A longer one fails its stream, not the connection.
-pub(super) const MAX_HEADER_BYTES: u32 = 256 * 1024;
 /// Longest part of a peer's text that is kept: it goes to logs and to the status page.
 const MAX_TEXT: usize = 200;
 
@@ -197,11 +194,11 @@ pub(super) fn tls(plan: &ProbePlan, phase: SetupPhase, error: &dyn std::fmt::Dis
     )
 }
 
-/// The connection ended before the server's SETTINGS; `error` is what broke it.
-pub(super) fn no_settings(plan: &ProbePlan, error: Option<&h2::Error>) -> Failure {
-    let how = match error.and_then(h2::Error::get_io) {
-        Some(error) => format!("the connection broke ({error})"),
-        None => "the connection was closed".to_owned(),
+/// The connection ended before the server's SETTINGS.
+pub(super) fn no_settings(plan: &ProbePlan, ended: Option<&Ended>) -> Failure {
+    let how = match ended {
+        Some(Ended::Broke(Break::Io { text, .. })) => format!("the connection broke ({text})"),
+        _ => "the connection was closed".to_owned(),
     };
     failure(
         GrpcStatus::Unavailable,
@@ -226,14 +223,14 @@ pub(super) fn not_http2(plan: &ProbePlan) -> Failure {
 }
 
 /// The stream or its connection broke.
-pub(super) fn stream(plan: &ProbePlan, phase: Phase, error: &h2::Error) -> Failure {
-    broken(format!("call {} through {}: {error}", plan.call.method(), place(plan)), phase, error)
+pub(super) fn stream(plan: &ProbePlan, phase: Phase, why: &Break) -> Failure {
+    broken(format!("call {} through {}", plan.call.method(), place(plan)), phase, why)
 }
 
 /// The connection ended under a PING; `None` is a peer that just closed it.
-pub(super) fn ping_lost(plan: &ProbePlan, error: Option<&h2::Error>) -> Failure {
-    match error {
-        Some(error) => broken(format!("ping {}: {error}", place(plan)), Phase::Ping, error),
+pub(super) fn ping_lost(plan: &ProbePlan, why: Option<&Break>) -> Failure {
+    match why {
+        Some(why) => broken(format!("ping {}", place(plan)), Phase::Ping, why),
         None => failure(
             GrpcStatus::Unavailable,
             FailureClass::Reset,
@@ -261,88 +258,60 @@ pub(super) fn ping_deadline(plan: &ProbePlan) -> Failure {
     )
 }
 
-fn broken(what: String, phase: Phase, error: &h2::Error) -> Failure {
-    match error.reason() {
-        Some(_) if error.is_go_away() && error.is_remote() => failure(
-            GrpcStatus::Unavailable,
-            FailureClass::Goaway,
-            phase,
-            format!("{what}: the next hop closed the connection: see its log for the reason"),
+/// `what` was broken off.
+fn broken(what: String, phase: Phase, why: &Break) -> Failure {
+    use FailureClass::{Goaway, Protocol, Reset};
+    use GrpcStatus::{Internal, Unavailable};
+    let (status, class, advice) = match why {
+        Break::Refused(_) | Break::Gone(_) | Break::Exhausted => {
+            let text = format!("the next hop closed the connection with {why}: see its log for the reason");
+            return failure(Unavailable, Goaway, phase, format!("{what}: {text}"));
+        }
+        Break::Malformed(_) => {
+            (Internal, Protocol, "the answer breaks the rules of HTTP/2: check what the hops make of it".to_owned())
+        }
+        Break::TooManyHeaders => {
+            let most = http2::LIST_MOST / 1024;
+            (Internal, Protocol, format!("the answer has more than {most} KiB of headers: check what the hops add to it"))
+        }
+        Break::Flood(_) => (
+            Internal,
+            Protocol,
+            "what the next hop sends is a flood of frames or headers: check what it answers".to_owned(),
         ),
-        // One stream at odds with the rules; h2 reports too long a header list in the same way.
-        Some(reason) if error.is_library() && error.is_reset() => failure(
-            GrpcStatus::Internal,
-            FailureClass::Protocol,
-            phase,
-            format!(
-                "{what}: the answer breaks the rules of HTTP/2 ({reason}) or has more than {} KiB of headers: \
-                 check what the hops add to it",
-                MAX_HEADER_BYTES / 1024
-            ),
+        Break::Protocol { .. } => (
+            Internal,
+            Protocol,
+            "what the next hop sent is no valid HTTP/2: check that it speaks gRPC here (plaintext against a TLS \
+             port?)"
+                .to_owned(),
         ),
-        // h2 gives up a header list without end, and floods of frames that cost their receiver work.
-        Some(Reason::ENHANCE_YOUR_CALM) if error.is_library() => failure(
-            GrpcStatus::Internal,
-            FailureClass::Protocol,
-            phase,
-            format!("{what}: what the next hop sends is a flood of frames or headers: check what it answers"),
-        ),
-        Some(reason) if error.is_library() => failure(
-            GrpcStatus::Internal,
-            FailureClass::Protocol,
-            phase,
-            format!(
-                "{what}: what the next hop sent is no valid HTTP/2 ({reason}): check that it speaks gRPC here \
-                 (plaintext against a TLS port?)"
-            ),
-        ),
-        Some(reason) => failure(
-            reset_status(reason),
-            FailureClass::Reset,
-            phase,
-            format!("{what}: the stream was reset: see the next hop's log"),
-        ),
-        None => failure(
-            GrpcStatus::Unavailable,
-            FailureClass::Reset,
-            phase,
-            format!("{what}: the connection broke: see the next hop's log"),
-        ),
-    }
-}
-
-/// The connection ended under a stream after a GOAWAY that had still counted that stream in.
-pub(super) fn gone_away(plan: &ProbePlan, phase: Phase, reason: Reason) -> Failure {
-    failure(
-        GrpcStatus::Unavailable,
-        FailureClass::Goaway,
-        phase,
-        format!(
-            "call {} through {}: the next hop closed the connection with GOAWAY {reason:?}: see its log for the \
-             reason",
-            plan.call.method(),
-            place(plan)
-        ),
-    )
+        Break::Reset(code) => (reset_status(*code), Reset, "see the next hop's log".to_owned()),
+        Break::Io { .. } | Break::Closed => {
+            (Unavailable, Reset, "the connection broke: see the next hop's log".to_owned())
+        }
+    };
+    failure(status, class, phase, format!("{what}: {why}: {advice}"))
 }
 
 /// **Source**: gRPC over HTTP/2, "Errors": HTTP/2 error code → gRPC status.
-fn reset_status(reason: Reason) -> GrpcStatus {
-    match reason {
-        Reason::REFUSED_STREAM => GrpcStatus::Unavailable,
-        Reason::CANCEL => GrpcStatus::Cancelled,
-        Reason::ENHANCE_YOUR_CALM => GrpcStatus::ResourceExhausted,
-        Reason::INADEQUATE_SECURITY => GrpcStatus::PermissionDenied,
+fn reset_status(code: ErrorCode) -> GrpcStatus {
+    match code {
+        ErrorCode::REFUSED_STREAM => GrpcStatus::Unavailable,
+        ErrorCode::CANCEL => GrpcStatus::Cancelled,
+        ErrorCode::ENHANCE_YOUR_CALM => GrpcStatus::ResourceExhausted,
+        ErrorCode::INADEQUATE_SECURITY => GrpcStatus::PermissionDenied,
         _ => GrpcStatus::Internal,
     }
 }
 
 /// Whether the server promised that it did not look at the request, so that a gRPC client would
 /// send it again without telling anyone.
-pub(super) fn is_unprocessed(error: &h2::Error) -> bool {
-    match error.reason() {
-        Some(Reason::REFUSED_STREAM) => true,
-        Some(Reason::NO_ERROR) => error.is_go_away(),
+pub(super) fn is_unprocessed(why: &Break) -> bool {
+    match why {
+        Break::Reset(code) => *code == ErrorCode::REFUSED_STREAM,
+        Break::Refused(code) => code.is_none(),
+        Break::Exhausted => true,
         _ => false,
     }
 }

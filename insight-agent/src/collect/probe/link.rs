@@ -4,27 +4,20 @@
 //! neither its processes nor anything behind them take part. A *reused* sample is an HTTP/2 PING on
 //! a connection that stays: the next hop's event loop answers it.
 
-use super::clocked_io::IoClock;
-use super::connect::{self, Driver, Ended, NotOpened, Opened, Opening, open, reach};
+use super::access::{Access, AccessError};
+use super::connect::{self, NotOpened, Opening, Session, reach};
 use super::failure;
-use super::ping::{PingPolicy, Pinger};
-use super::proxy::credentials;
-use super::session::{Events, ProbeError, judged, own_part, starved};
+use super::http2::Ended;
+use super::session::{judged, own_part, starved};
 use super::stall::{Watched, watched};
-use crate::collect::host::schedstat::read_thread_wait;
-use crate::collect::tls::RouteTls;
-use crate::model::certificate::Certificates;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Answer, Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
-use crate::secret::Basic;
-use bytes::Bytes;
-use h2::client::SendRequest;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
@@ -32,24 +25,9 @@ use tokio::time::timeout_at;
 #[derive(Debug)]
 pub struct LinkProbe {
     plan: Arc<ProbePlan>,
-    tls: Option<RouteTls>,
-    proxy: Option<Basic>,
-    line: Mutex<Option<Arc<Line>>>,
-    pings: PingPolicy,
-    events: Events,
-}
-
-/// The connection for PINGs.
-#[derive(Debug)]
-struct Line {
-    pinger: Pinger,
-    clock: Arc<IoClock>,
-    ended: Ended,
-    /// Keeps the connection open, which closes when nobody could send a request any more; and
-    /// knows of a GOAWAY before the peer closes its end.
-    send: SendRequest<Bytes>,
-    /// Ends the connection when the line is dropped.
-    _driver: Driver,
+    access: Access,
+    /// The connection for PINGs. It knows of a GOAWAY before the peer closes its end.
+    line: Mutex<Option<Arc<Session>>>,
 }
 
 /// What a sample is made of.
@@ -67,16 +45,9 @@ impl LinkProbe {
     ///
     /// # Errors
     /// A TLS file is missing or unusable.
-    pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
-        let route = &plan.route;
-        let tls = route
-            .tls
-            .as_ref()
-            .map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls))
-            .transpose()?;
-        let pings = PingPolicy::new(plan.interval);
-        let proxy = credentials(&plan.route)?;
-        Ok(Self { plan, tls, proxy, line: Mutex::new(None), pings, events: Events::default() })
+    pub fn new(plan: Arc<ProbePlan>) -> Result<Self, AccessError> {
+        let access = Access::new(&plan, plan.interval)?;
+        Ok(Self { plan, access, line: Mutex::new(None) })
     }
 
     /// The plan it works from.
@@ -84,19 +55,13 @@ impl LinkProbe {
         &self.plan
     }
 
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// What happened on its connections of this kind since the last call.
     pub fn take_events(&self, connection: Connection) -> Vec<(ConnectionEvent, u64)> {
-        self.events.of(connection).take()
-    }
-
-    /// When the certificates of its connections end, if that is another time than at the last call.
-    pub fn take_certificates(&self) -> Option<Certificates> {
-        self.tls.as_ref().and_then(RouteTls::take_certificates)
-    }
-
-    /// The least time between two of its PINGs, if a peer has asked for fewer since the last call.
-    pub fn take_ping_interval(&self) -> Option<Duration> {
-        self.pings.take_change()
+        self.access.take_events(connection)
     }
 
     /// Takes one sample now: a handshake (fresh) or a PING (reused). `scheduled` is when it should
@@ -110,8 +75,7 @@ impl LinkProbe {
         scheduled: Instant,
     ) -> (Option<ProbeSample>, Vec<(&'static str, Loss)>) {
         let start = Instant::now();
-        let wait_before = read_thread_wait();
-        let Watched { output: attempt, took, stalled } = watched(async {
+        let Watched { output: attempt, took, stalled, wait: prober_wait } = watched(async {
             match connection {
                 Connection::Fresh => Some(self.handshake(start).await),
                 Connection::Reused => self.ping(start).await,
@@ -119,8 +83,6 @@ impl LinkProbe {
         })
         .await;
         let Some(attempt) = attempt else { return (None, vec![("ping", Loss::BackedOff)]) };
-        let prober_wait =
-            read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
         let mut sample = ProbeSample {
             plan: Arc::clone(&self.plan),
             connection,
@@ -152,7 +114,7 @@ impl LinkProbe {
         let (mut phases, mut losses, opening) = (Phases::default(), Vec::new(), Opening::default());
         let mut attempt = connect::Attempt {
             plan: &self.plan,
-            proxy: self.proxy.as_ref(),
+            keys: self.access.keys(),
             deadline: start + self.plan.deadline,
             opening: &opening,
             losses: &mut losses,
@@ -176,8 +138,8 @@ impl LinkProbe {
         // Samples are skipped while one is under way, so nobody else waits for this lock.
         let mut slot = self.line.lock().await;
         let mut retried = false;
-        self.drop_ended(&mut slot).await;
-        if self.pings.allowed().is_err() {
+        self.drop_ended(&mut slot);
+        if self.access.pings.allowed().is_err() {
             return None;
         }
         loop {
@@ -193,30 +155,31 @@ impl LinkProbe {
             let attempt = Attempt { opened: opened || retried, losses: losses.clone(), ..Attempt::default() };
             // Opening is not part of a PING, so its patience starts here.
             let give_up = if opened { Instant::now() + self.plan.deadline } else { deadline };
-            let failure = match timeout_at(give_up.into(), line.pinger.round_trip()).await {
+            let failure = match timeout_at(give_up.into(), line.connection.ping()).await {
                 Ok(Some(ping)) => {
                     let rulers = Rulers { ping: Some(ping), ..Rulers::default() };
                     return Some(Attempt { rulers, ..attempt });
                 }
                 // A whole deadline in silence: the next sample asks on a new connection, which
                 // also tells a stuck process (no SETTINGS) from a path that went away.
-                Err(_) => match line.send.clone().ready().await {
-                    Err(goaway) => failure::ping_lost(&self.plan, Some(&goaway)),
-                    Ok(_) => failure::ping_deadline(&self.plan),
+                Err(_) => match line.connection.refuses() {
+                    Some(goaway) => failure::ping_lost(&self.plan, Some(&goaway)),
+                    None => failure::ping_deadline(&self.plan),
                 },
-                Ok(None) => match line.ended.get() {
+                Ok(None) => match line.connection.ended() {
                     // An idle connection that was closed in peace while the PING was on its way
                     // says nothing about the link.
-                    Some(Ok(())) if !opened && !retried => {
+                    Some(Ended::Peace) if !opened && !retried => {
                         retried = true;
                         *slot = None;
                         continue;
                     }
-                    ended => failure::ping_lost(&self.plan, ended.and_then(|end| end.as_ref().err())),
+                    Some(Ended::Broke(why)) => failure::ping_lost(&self.plan, Some(&why)),
+                    _ => failure::ping_lost(&self.plan, None),
                 },
             };
             *slot = None;
-            if self.pings.connection_ended(line.clock.goaway(), line.pinger.was_used()) {
+            if self.access.pings.connection_ended(&line.connection) {
                 // Our own PINGs cost the connection: nothing is wrong with the link.
                 return None;
             }
@@ -226,33 +189,24 @@ impl LinkProbe {
 
     /// Takes a connection that has ended, or is about to (GOAWAY), out of its slot and learns from
     /// how it did.
-    async fn drop_ended(&self, slot: &mut Option<Arc<Line>>) {
+    fn drop_ended(&self, slot: &mut Option<Arc<Session>>) {
         let Some(line) = slot.as_ref() else { return };
-        let goaway = line.send.clone().ready().await.err();
-        if goaway.is_none() && line.ended.get().is_none() {
-            return;
+        if line.connection.refuses().is_some() {
+            self.access.pings.connection_ended(&line.connection);
+            *slot = None;
         }
-        self.pings.connection_ended(line.clock.goaway(), line.pinger.was_used());
-        *slot = None;
     }
 
     async fn open_line(
         &self,
         deadline: Instant,
         losses: &mut Vec<(&'static str, Loss)>,
-    ) -> Result<Line, Failure> {
+    ) -> Result<Session, Failure> {
         let opening = Opening::default();
-        let attempt = connect::Attempt {
-            plan: &self.plan,
-            proxy: self.proxy.as_ref(),
-            deadline,
-            opening: &opening,
-            losses,
-        };
-        let opened = open(attempt, self.tls.as_ref(), self.events.of(Connection::Reused)).await;
-        let Opened { send, ping, clock, ended, driver, .. } =
-            opened.map_err(|NotOpened { failure, .. }| failure)?;
-        Ok(Line { pinger: Pinger::new(ping), clock, ended, send, _driver: driver })
+        let keys = self.access.keys();
+        let attempt = connect::Attempt { plan: &self.plan, keys, deadline, opening: &opening, losses };
+        let opened = Session::open(attempt, self.access.events(Connection::Reused)).await;
+        opened.map(|(session, _)| session).map_err(|NotOpened { failure, .. }| failure)
     }
 }
 

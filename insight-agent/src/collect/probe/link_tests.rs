@@ -242,7 +242,7 @@ async fn a_peer_that_asks_for_calm_gets_no_more_pings_but_handshakes() {
         assert!(sample.is_none(), "our PINGs are no fault of the link: {sample:?}");
         assert_eq!(losses, [("ping", Loss::BackedOff)]);
     }
-    assert_eq!(probe.take_ping_interval(), Some(Duration::from_secs(120)));
+    assert_eq!(probe.access().take_ping_interval(), Some(Duration::from_secs(120)));
     let goaway = ConnectionEvent { kind: EventKind::Goaway, reason: EventReason::EnhanceYourCalm };
     assert_eq!(probe.take_events(Connection::Reused), [(goaway, 1)], "only one was sent");
     assert_eq!(take(&probe, Connection::Fresh).await.outcome, Outcome::Ok);

@@ -4,16 +4,17 @@
 //! the agent can delay a clock reading, and that thread's runqueue wait tells when the host did. When bytes
 //! arrived is told by the kernel, so that an answer which waits for this thread to look is no slower for it.
 
+mod access;
+mod ask;
 mod beat;
 mod burst;
 mod call;
 mod calls;
-mod clocked_io;
 mod connect;
 mod event_log;
 mod failure;
-mod frames;
 pub mod hop_headers;
+pub mod http2;
 mod link;
 mod message;
 mod names;
@@ -28,6 +29,7 @@ mod stall;
 mod stamped;
 mod tcp_info;
 
+pub use access::AccessError;
 pub use link::LinkProbe;
 pub use schedule::{ProbeChange, ProbeControl, Prober, ProberError, ReadyProbes};
 pub use session::{Probe, ProbeError};

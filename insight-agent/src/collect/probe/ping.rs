@@ -1,54 +1,14 @@
-//! HTTP/2 PING beside a request: how fast does the next hop's event loop answer?
+//! HTTP/2 PING beside a request: how often is it welcome?
 
+use super::http2::Connection;
 use crate::model::connection_event::EventReason;
 use crate::model::series::lost::Loss;
-use h2::{Ping, PingPong};
-use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex as StdMutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
 
 /// The interval between PINGs is never doubled beyond this: gRPC servers, at their strictest default,
 /// permit one in two hours. With half of it such a server would go on closing connections.
 const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
-
-/// PINGs of one connection; one at a time.
-#[derive(Debug)]
-pub(super) struct Pinger {
-    connection: Mutex<PingPong>,
-    sent: AtomicBool,
-}
-
-impl Pinger {
-    pub(super) fn new(connection: PingPong) -> Self {
-        Self { connection: Mutex::new(connection), sent: AtomicBool::new(false) }
-    }
-
-    /// Whether a PING was ever sent here.
-    pub(super) fn was_used(&self) -> bool {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// One PING → PING ACK. Waits without bound; the caller sets the deadline.
-    ///
-    /// **None**: one is under way already (samples overlap, or an earlier call was cancelled),
-    /// or the connection ended.
-    pub(super) async fn round_trip(&self) -> Option<Duration> {
-        let mut connection = self.connection.try_lock().ok()?;
-        let start = Instant::now();
-        if connection.send_ping(Ping::opaque()).is_err() {
-            // A cancelled call left its PING under way: take its answer off if it has come, so
-            // that the next call can send one.
-            poll_fn(|cx| Poll::Ready(connection.poll_pong(cx).is_ready())).await;
-            return None;
-        }
-        self.sent.store(true, Ordering::Relaxed);
-        poll_fn(|cx| connection.poll_pong(cx)).await.ok()?;
-        Some(start.elapsed())
-    }
-}
 
 /// How often PINGs are welcome, across the connections of one probe.
 ///
@@ -60,7 +20,7 @@ impl Pinger {
 pub(super) struct PingPolicy {
     /// Of the probe.
     interval: Duration,
-    state: StdMutex<Pace>,
+    state: Mutex<Pace>,
 }
 
 #[derive(Debug, Default)]
@@ -75,12 +35,16 @@ struct Pace {
 impl PingPolicy {
     /// Of a probe with this interval.
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, state: StdMutex::default() }
+        Self { interval, state: Mutex::default() }
     }
 
-    /// Learns from the GOAWAY, if any, with which a connection ended. `pinged`: it had carried PINGs.
-    /// Returns whether the peer asked for fewer.
-    pub(super) fn connection_ended(&self, goaway: Option<EventReason>, pinged: bool) -> bool {
+    /// Learns from how a connection ended. Returns whether the peer asked for fewer.
+    pub(super) fn connection_ended(&self, connection: &Connection) -> bool {
+        self.note_goaway(connection.goaway(), connection.was_pinged())
+    }
+
+    /// Takes the GOAWAY, if any, with which a connection ended. `pinged`: it had carried PINGs.
+    fn note_goaway(&self, goaway: Option<EventReason>, pinged: bool) -> bool {
         let calm = matches!(goaway, Some(EventReason::TooManyPings | EventReason::EnhanceYourCalm));
         if !(calm && pinged) {
             return false;
@@ -127,19 +91,19 @@ mod tests {
     fn a_calm_peer_is_pinged_and_each_complaint_doubles_the_pause() {
         let policy = PingPolicy::new(Duration::from_secs(60));
         let calm = Some(EventReason::TooManyPings);
-        assert!(!policy.connection_ended(Some(EventReason::NoError), true));
-        assert!(!policy.connection_ended(None, true));
-        assert!(!policy.connection_ended(calm, false), "it was not about our PINGs");
+        assert!(!policy.note_goaway(Some(EventReason::NoError), true));
+        assert!(!policy.note_goaway(None, true));
+        assert!(!policy.note_goaway(calm, false), "it was not about our PINGs");
         assert_eq!((policy.allowed(), policy.allowed()), (Ok(()), Ok(())));
         assert_eq!(policy.take_change(), None);
 
         for minutes in [2, 4, 8, 16, 32, 64, 120] {
-            assert!(policy.connection_ended(calm, true));
+            assert!(policy.note_goaway(calm, true));
             assert_eq!(policy.take_change(), Some(Duration::from_secs(60 * minutes)));
             assert_eq!(policy.take_change(), None, "told once");
             assert_eq!(policy.allowed(), Err(Loss::BackedOff));
         }
-        assert!(policy.connection_ended(calm, true));
+        assert!(policy.note_goaway(calm, true));
         assert_eq!(policy.take_change(), None, "it is at its longest");
     }
 
@@ -147,7 +111,7 @@ mod tests {
     fn a_ping_is_allowed_again_after_the_pause() {
         let policy = PingPolicy::new(Duration::from_millis(1));
         assert_eq!(policy.allowed(), Ok(()));
-        assert!(policy.connection_ended(Some(EventReason::EnhanceYourCalm), true));
+        assert!(policy.note_goaway(Some(EventReason::EnhanceYourCalm), true));
         std::thread::sleep(Duration::from_millis(2));
         assert_eq!(policy.allowed(), Ok(()));
     }

@@ -199,12 +199,12 @@ async fn tls_goes_through_the_tunnel_and_verifies_the_next_hop_by_its_name() {
     let probe = Probe::new(Arc::new(plan.clone())).unwrap();
     let end = Some(rcgen::date_time_ymd(2043, 1, 1).unix_timestamp());
     let before = Certificates { client: None, ca: end, server: None };
-    assert_eq!(probe.take_certificates(), Some(before), "nobody has shown one yet");
+    assert_eq!(probe.access().take_certificates(), Some(before), "nobody has shown one yet");
     let (good, _) = probe.sample(Connection::Fresh, Instant::now()).await;
     assert_eq!(good.outcome, Outcome::Ok);
     assert!(good.phases.tunnel.is_some() && good.phases.tls.is_some(), "{:?}", good.phases);
-    assert_eq!(probe.take_certificates(), Some(Certificates { server: end, ..before }));
-    assert_eq!(probe.take_certificates(), None, "told once");
+    assert_eq!(probe.access().take_certificates(), Some(Certificates { server: end, ..before }));
+    assert_eq!(probe.access().take_certificates(), None, "told once");
     for wrong in [Some("another.test"), None] {
         plan.route.tls = Some(named(wrong));
         let sample = sample(plan.clone(), Connection::Fresh).await;

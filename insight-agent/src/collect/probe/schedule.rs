@@ -218,7 +218,7 @@ impl Work {
                 HealthWatch::new(plan).map(|watch| Self::Watch(Box::new(watch)))
             }
             Mode::BlackBox | Mode::WhiteBox => Probe::new(plan).map(|probe| Self::Rpc(Box::new(probe))),
-            Mode::Link => LinkProbe::new(plan).map(Self::Link),
+            Mode::Link => Ok(Self::Link(LinkProbe::new(plan)?)),
         }
     }
 
@@ -257,25 +257,19 @@ impl Work {
 impl Work {
     /// What happened on its connections besides answers.
     fn report_connections(&self, connection: Connection, outbox: &Outbox) {
-        let (events, ping_interval, certificates) = match self {
-            Self::Rpc(probe) => {
-                (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
-            }
-            Self::Watch(watch) => {
-                (watch.take_events(connection), watch.take_ping_interval(), watch.take_certificates())
-            }
-            Self::Link(probe) => {
-                (probe.take_events(connection), probe.take_ping_interval(), probe.take_certificates())
-            }
+        let access = match self {
+            Self::Rpc(probe) => probe.access(),
+            Self::Watch(watch) => watch.access(),
+            Self::Link(probe) => probe.access(),
         };
         let plan = self.plan();
-        for (event, count) in events {
+        for (event, count) in access.take_events(connection) {
             outbox.send(ProbeEvent::Connection(Arc::clone(plan), connection, event, count));
         }
-        if let Some(interval) = ping_interval {
+        if let Some(interval) = access.take_ping_interval() {
             outbox.send(ProbeEvent::PingInterval(Arc::clone(plan), interval));
         }
-        if let Some(certificates) = certificates {
+        if let Some(certificates) = access.take_certificates() {
             outbox.send(ProbeEvent::Certificates(Arc::clone(plan), certificates));
         }
     }

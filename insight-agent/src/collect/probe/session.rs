@@ -1,25 +1,19 @@
 //! A probe at work: its connections, and one sample at a time.
 
+use super::access::{Access, AccessError};
 use super::call::{CallEnd, HeadError, call};
 use super::calls::Asked;
-use super::connect::{self, Keys, NotOpened, Opening};
-use super::event_log::EventLog;
+use super::connect::{self, NotOpened, Opening, Session};
 use super::failure;
-use super::ping::PingPolicy;
-use super::proxy::{CredentialsError, credentials};
-use super::slots::{Session, Slots, Way};
+use super::slots::Slots;
 use super::stall::{Watched, watched};
 use super::tcp_info::read_tcp_info;
-use crate::collect::host::schedstat::read_thread_wait;
-use crate::collect::tls::{RouteTls, TlsError};
-use crate::model::certificate::Certificates;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass, FailurePhase};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
-use crate::secret::Basic;
 use bytes::Bytes;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -39,27 +33,8 @@ static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
 pub struct Probe {
     plan: Arc<ProbePlan>,
     asked: Asked,
-    tls: Option<RouteTls>,
-    proxy: Option<Basic>,
+    access: Access,
     slots: Slots,
-    pings: PingPolicy,
-    events: Events,
-}
-
-/// What happens on connections, by their kind.
-#[derive(Debug, Default)]
-pub(super) struct Events {
-    reused: Arc<EventLog>,
-    fresh: Arc<EventLog>,
-}
-
-impl Events {
-    pub(super) fn of(&self, connection: Connection) -> &Arc<EventLog> {
-        match connection {
-            Connection::Reused => &self.reused,
-            Connection::Fresh => &self.fresh,
-        }
-    }
 }
 
 /// A probe that cannot be started.
@@ -68,12 +43,9 @@ pub enum ProbeError {
     /// Its request cannot be written as HTTP/2.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// Its TLS cannot be set up.
+    /// The keys for its connections cannot be read.
     #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The file with the proxy's password cannot be used.
-    #[error(transparent)]
-    Proxy(#[from] CredentialsError),
+    Access(#[from] AccessError),
 }
 
 /// A first attempt that the server did not look at.
@@ -109,20 +81,9 @@ impl Probe {
     /// See [`ProbeError`].
     pub fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let asked = Asked::new(&plan)?;
-        let route = &plan.route;
-        let tls = route
-            .tls
-            .as_ref()
-            .map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls))
-            .transpose()?;
-        let pings = PingPolicy::new(plan.interval);
+        let access = Access::new(&plan, plan.interval)?;
         let slots = Slots::new(plan.slots, plan.most_in_flight(Connection::Reused));
-        let proxy = credentials(&plan.route)?;
-        Ok(Self { plan, asked, tls, proxy, slots, pings, events: Events::default() })
-    }
-
-    fn keys(&self) -> Keys<'_> {
-        Keys { proxy: self.proxy.as_ref(), tls: self.tls.as_ref() }
+        Ok(Self { plan, asked, access, slots })
     }
 
     /// The plan it works from.
@@ -137,25 +98,19 @@ impl Probe {
         self
     }
 
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// What happened on its connections of this kind since the last call.
     pub fn take_events(&self, connection: Connection) -> Vec<(ConnectionEvent, u64)> {
-        self.events.of(connection).take()
+        self.access.take_events(connection)
     }
 
     /// Whether a sample may begin now, as far as its connection's slot decides that: of several each has its
     /// share of `max_in_flight`. One that has none left is passed over.
     pub fn has_room(&self, connection: Connection) -> bool {
         connection == Connection::Fresh || self.slots.has_room()
-    }
-
-    /// When the certificates of its connections end, if that is another time than at the last call.
-    pub fn take_certificates(&self) -> Option<Certificates> {
-        self.tls.as_ref().and_then(RouteTls::take_certificates)
-    }
-
-    /// The least time between two of its PINGs, if a peer has asked for fewer since the last call.
-    pub fn take_ping_interval(&self) -> Option<Duration> {
-        self.pings.take_change()
     }
 
     /// Takes one sample now. `scheduled` is when it should have started.
@@ -168,10 +123,9 @@ impl Probe {
         scheduled: Instant,
     ) -> (ProbeSample, Vec<(&'static str, Loss)>) {
         let start = Instant::now();
-        let wait_before = read_thread_wait();
-        let Watched { output: attempt, took, stalled } = watched(async {
+        let Watched { output: attempt, took, stalled, wait } = watched(async {
             // What there is to be asked is no part of a sample's latency, so its patience starts behind it.
-            if let Err(failure) = self.asked.ready(&self.plan, self.keys()).await {
+            if let Err(failure) = self.asked.ready(&self.plan, self.access.keys()).await {
                 return not_opened(Phases::default(), failure, Vec::new());
             }
             let start = Instant::now();
@@ -182,7 +136,6 @@ impl Probe {
             }
         })
         .await;
-        let wait = read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
         let lag = start.saturating_duration_since(scheduled);
         let cost = Cost { lag, wait, took, stalled };
         let assembled = self.assemble(connection, cost, attempt);
@@ -235,12 +188,12 @@ impl Probe {
         let (opening, mut losses) = (Opening::default(), Vec::new());
         let attempt = connect::Attempt {
             plan: &self.plan,
-            proxy: self.proxy.as_ref(),
+            keys: self.access.keys(),
             deadline: start + self.plan.deadline,
             opening: &opening,
             losses: &mut losses,
         };
-        match Session::open(attempt, self.tls.as_ref(), self.events.of(Connection::Fresh)).await {
+        match Session::open(attempt, self.access.events(Connection::Fresh)).await {
             Err(NotOpened { phases, failure }) => not_opened(phases, failure, losses),
             Ok((session, setup)) => {
                 let give_up = start + self.plan.deadline + self.plan.drain;
@@ -261,14 +214,7 @@ impl Probe {
         // do; what the first attempt took is latency all the same.
         let mut refused: Option<Refused> = None;
         loop {
-            let way = Way {
-                plan: &self.plan,
-                proxy: self.proxy.as_ref(),
-                tls: self.tls.as_ref(),
-                events: self.events.of(Connection::Reused),
-                pings: &self.pings,
-            };
-            let lease = match slot.lease(way, deadline, &mut losses).await {
+            let lease = match slot.lease(&self.plan, &self.access, deadline, &mut losses).await {
                 Ok(lease) => lease,
                 Err(NotOpened { phases, failure }) => {
                     losses.extend(refused.into_iter().flat_map(|refused| refused.losses));
@@ -282,7 +228,7 @@ impl Probe {
             let (mut end, ping) = self.call_and_ping(&lease.session, give_up).await;
             let keep = end.result.is_ok() || !(end.silent || lease.session.is_over());
             if !keep {
-                slot.forget(&lease.session, &self.pings).await;
+                slot.forget(&lease.session, &self.access.pings).await;
             }
             if end.unprocessed && refused.is_none() {
                 let took = began.elapsed();
@@ -318,10 +264,10 @@ impl Probe {
         if !self.plan.ping {
             return (rpc.await, Ok(None));
         }
-        if let Err(loss) = self.pings.allowed() {
+        if let Err(loss) = self.access.pings.allowed() {
             return (rpc.await, Err(loss));
         }
-        let ping = session.pinger.round_trip();
+        let ping = session.connection.ping();
         tokio::pin!(rpc, ping);
         let mut answer = None;
         let end = loop {
@@ -339,9 +285,8 @@ impl Probe {
 
     async fn call_on(&self, session: &Session, give_up: Instant) -> CallEnd {
         let sequence = NEXT_SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let (send, clock, ended) = (session.send.clone(), &session.clock, &session.ended);
         let head = self.asked.head();
-        let mut end = call(&self.plan, &head, send, clock, ended, sequence, give_up).await;
+        let mut end = call(&self.plan, &head, &session.connection, sequence, give_up).await;
         if let Err(failure) = &mut end.result
             && (failure.class, failure.phase) == (FailureClass::Deadline, FailurePhase::Wait)
             && read_tcp_info(session.socket.as_fd()).not_sent.is_some_and(|bytes| bytes > 0)

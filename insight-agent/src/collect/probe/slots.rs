@@ -3,94 +3,24 @@
 //! Each slot has a lock of its own: while one opens its connection, or cannot, the samples of the others
 //! notice nothing.
 
-use super::clocked_io::IoClock;
-use super::connect::{Attempt, Driver, Ended, NotOpened, Opened, Opening, open};
-use super::event_log::EventLog;
+use super::access::Access;
+use super::connect::{Attempt, NotOpened, Opening, Session};
 use super::failure;
-use super::ping::{PingPolicy, Pinger};
-use super::socket::Socket;
-use super::tcp_info::read_tcp_info;
-use crate::collect::tls::RouteTls;
-use crate::model::plan::ProbePlan;
-use crate::model::sample::{Phases, Rulers};
+use super::ping::PingPolicy;
+use crate::model::plan::{Connection, ProbePlan};
+use crate::model::sample::Phases;
 use crate::model::series::lost::Loss;
-use crate::secret::Basic;
-use bytes::Bytes;
-use h2::client::SendRequest;
 use std::ops::Deref;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
-
-// ---- a connection ---------------------------------------------------------------------------
-
-/// A connection in use.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) send: SendRequest<Bytes>,
-    pub(super) clock: Arc<IoClock>,
-    pub(super) socket: Arc<Socket>,
-    pub(super) pinger: Pinger,
-    /// The kernel's round trip of its TCP handshake. **None**: it was ambiguous, or with the proxy.
-    pub(super) handshake: Option<Duration>,
-    pub(super) ended: Ended,
-    /// Ends the connection when the session is dropped.
-    _driver: Driver,
-}
-
-impl Session {
-    /// Opens one; with it come the phases of opening.
-    pub(super) async fn open(
-        attempt: Attempt<'_>,
-        tls: Option<&RouteTls>,
-        events: &Arc<EventLog>,
-    ) -> Result<(Self, Phases), NotOpened> {
-        let Opened { send, ping, clock, socket, phases, handshake, ended, driver } =
-            open(attempt, tls, events).await?;
-        let pinger = Pinger::new(ping);
-        Ok((Self { send, clock, socket, pinger, handshake, ended, _driver: driver }, phases))
-    }
-
-    /// Whether the connection is over, with or without a reason.
-    pub(super) fn is_over(&self) -> bool {
-        self.ended.get().is_some()
-    }
-
-    /// Whether a request could be sent now: not after GOAWAY or a broken connection.
-    async fn takes_requests(&self) -> bool {
-        !self.is_over() && self.send.clone().ready().await.is_ok()
-    }
-
-    /// What the kernel says of the connection by now. With a proxy it speaks of the way to that, and nothing
-    /// is told: these rulers stand for the first link.
-    pub(super) fn kernel_rulers(&self, plan: &ProbePlan) -> Rulers {
-        if plan.route.dial.proxy.is_some() {
-            return Rulers::default();
-        }
-        let info = read_tcp_info(self.socket.as_fd());
-        Rulers { handshake: None, ack: info.rtt, ack_min: info.min_rtt, ping: None }
-    }
-}
-
-// ---- slots ----------------------------------------------------------------------------------
 
 /// A session, and whether it had to be opened for whoever asked.
 pub(super) struct Lease {
     pub(super) session: Arc<Session>,
     pub(super) opened: bool,
-}
-
-/// What opening a connection for a slot takes.
-#[derive(Clone, Copy)]
-pub(super) struct Way<'a> {
-    pub(super) plan: &'a ProbePlan,
-    pub(super) proxy: Option<&'a Basic>,
-    pub(super) tls: Option<&'a RouteTls>,
-    pub(super) events: &'a Arc<EventLog>,
-    pub(super) pings: &'a PingPolicy,
 }
 
 /// All slots of a probe, at least one.
@@ -175,26 +105,27 @@ impl Slot {
     /// failure: else a peer that hangs would be asked by one after the other, each with less time.
     pub(super) async fn lease(
         &self,
-        way: Way<'_>,
+        plan: &ProbePlan,
+        access: &Access,
         deadline: Instant,
         losses: &mut Vec<(&'static str, Loss)>,
     ) -> Result<Lease, NotOpened> {
         let arrived = Instant::now();
         let Ok(mut held) = timeout_at(deadline.into(), self.held.lock()).await else {
-            let failure = failure::setup_deadline(way.plan, self.opening.phase());
+            let failure = failure::setup_deadline(plan, self.opening.phase());
             return Err(NotOpened { phases: Phases::default(), failure });
         };
         if let Some(session) = held.session.as_ref() {
-            if session.takes_requests().await {
+            if session.connection.refuses().is_none() {
                 return Ok(Lease { session: Arc::clone(session), opened: false });
             }
-            held.retire(way.pings);
+            held.retire(&access.pings);
         }
         if let Some((_, failed)) = held.failed.as_ref().filter(|(when, _)| *when >= arrived) {
             return Err(failed.clone());
         }
-        let attempt = Attempt { plan: way.plan, proxy: way.proxy, deadline, opening: &self.opening, losses };
-        match Box::pin(Session::open(attempt, way.tls, way.events)).await {
+        let attempt = Attempt { plan, keys: access.keys(), deadline, opening: &self.opening, losses };
+        match Box::pin(Session::open(attempt, access.events(Connection::Reused))).await {
             Ok((session, _)) => {
                 let session = Arc::new(session);
                 held.session = Some(Arc::clone(&session));
@@ -220,7 +151,7 @@ impl Held {
     /// Takes the connection out of its slot and learns from how it ended.
     fn retire(&mut self, pings: &PingPolicy) {
         if let Some(session) = self.session.take() {
-            pings.connection_ended(session.clock.goaway(), session.pinger.was_used());
+            pings.connection_ended(&session.connection);
         }
     }
 }

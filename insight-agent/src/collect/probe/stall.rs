@@ -5,6 +5,7 @@
 //! that takes a while is woken in between, and each wake-up that is late says for how long nobody
 //! looked.
 
+use crate::collect::host::schedstat::read_thread_wait;
 use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub(super) struct Watched<T> {
     pub(super) took: Duration,
     /// The part of it in which nobody looked.
     pub(super) stalled: Duration,
+    /// What this thread waited for a CPU meanwhile. **None**: the kernel does not tell.
+    pub(super) wait: Option<Duration>,
 }
 
 /// Runs `work` to its end. Cancelling cancels the work.
@@ -33,6 +36,7 @@ pub(super) struct Watched<T> {
 /// **Cost**: a timer, and a wake-up after 20, 40, 60, 80, 100, 125 ms and so on.
 pub(super) async fn watched<T>(work: impl Future<Output = T>) -> Watched<T> {
     let start = Instant::now();
+    let wait_before = read_thread_wait();
     let mut work = pin!(work);
     let mut due = start + FIRST;
     let mut stalled = Duration::ZERO;
@@ -42,7 +46,9 @@ pub(super) async fn watched<T>(work: impl Future<Output = T>) -> Watched<T> {
             output = &mut work => {
                 let end = Instant::now();
                 stalled += lateness(due, end);
-                return Watched { output, took: end - start, stalled };
+                let wait = read_thread_wait().zip(wait_before);
+                let wait = wait.map(|(after, before)| after.saturating_sub(before));
+                return Watched { output, took: end - start, stalled, wait };
             }
             () = tokio::time::sleep_until(due.into()) => {
                 let now = Instant::now();

@@ -6,7 +6,6 @@
 //! wall clock. Kernels from 4.13 on tell it for TCP. While any socket of the host asks, the kernel
 //! reads its clock once per packet that arrives.
 
-use super::clocked_io::IoClock;
 use super::socket::Socket;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, Shutdown, recvmsg, setsockopt, shutdown};
@@ -25,15 +24,20 @@ const CONTROL: usize = 64;
 #[derive(Debug)]
 pub(super) struct Stamped {
     stream: Arc<Socket>,
-    clock: Arc<IoClock>,
+    stamp: Option<SystemTime>,
 }
 
 impl Stamped {
     /// Asks for stamps. A kernel that has none for such a socket leaves them out.
-    pub(super) fn new(stream: Arc<Socket>, clock: Arc<IoClock>) -> Self {
+    pub(super) fn new(stream: Arc<Socket>) -> Self {
         // Without them the moment of the read counts, as it does where none comes along.
         let _ = setsockopt(&stream, ReceiveTimestampns, &true);
-        Self { stream, clock }
+        Self { stream, stamp: None }
+    }
+
+    /// When the bytes of the last read came. **None**: the kernel did not say.
+    pub(super) fn stamp(&self) -> Option<SystemTime> {
+        self.stamp
     }
 
     /// One read without waiting: how many bytes, and when they came.
@@ -51,24 +55,38 @@ impl Stamped {
 }
 
 impl AsyncRead for Stamped {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
             let unfilled = buf.initialize_unfilled();
-            match self.stream.try_reading(|| self.receive(unfilled)) {
-                Ok((length, stamp)) => {
+            let room = unfilled.len();
+            let mut read = None;
+            let tried = self.stream.try_reading(|| {
+                let (length, _) = *read.insert(self.receive(unfilled)?);
+                // What leaves room has emptied the socket: what comes next is told anew, and there is no need
+                // to ask the kernel a second time.
+                if (1..room).contains(&length) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (tried, read) {
+                (_, Some((length, stamp))) => {
                     buf.advance(length);
                     if length > 0 {
-                        self.clock.note_arrival(stamp);
+                        self.stamp = stamp;
                     }
                     return Poll::Ready(Ok(()));
                 }
                 // The readiness was of before.
-                Err(error) if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind()) => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                (Err(error), None)
+                    if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind()) => {}
+                (Err(error), None) => return Poll::Ready(Err(error)),
+                (Ok(()), None) => unreachable!("it ends well only with something read"),
             }
         }
     }
@@ -197,18 +215,18 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let (near, mut far) = (near.unwrap(), far.unwrap().0);
-        let clock = Arc::new(IoClock::default());
-        let mut stamped = Stamped::new(Arc::new(Socket::Tcp(near)), Arc::clone(&clock));
+        let mut stamped = Stamped::new(Arc::new(Socket::Tcp(near)));
         // The kernel begins to stamp some time after it is asked to.
         let mut stamps = 0;
         for _ in 0..20 {
-            clock.note_write(Instant::now(), false);
-            let sent = Instant::now();
+            let before = Clocks::read();
             far.write_all(b"abc").await.unwrap();
             let written = Instant::now();
             std::thread::sleep(LATE);
             stamped.read_exact(&mut [0; 3]).await.unwrap();
-            if let Some(arrived) = clock.arrived(sent) {
+            let now = Clocks::read();
+            let stamp = stamped.stamp().and_then(|stamp| on_steady_clock(stamp, before, now));
+            if let Some(arrived) = stamp {
                 // The two clocks are read one after the other.
                 let slack = Duration::from_millis(5);
                 assert!(arrived <= written + slack, "{:?} after it was written", arrived - written);
@@ -226,5 +244,33 @@ mod tests {
         assert_eq!(far.read(&mut [0; 1]).await.unwrap(), 0);
         drop(far);
         assert_eq!(stamped.read(&mut [0; 1]).await.unwrap(), 0, "the end is no read");
+    }
+
+    #[tokio::test]
+    async fn reads_that_leave_room_and_reads_that_do_not_lose_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (near, mut far) = (near.unwrap(), far.unwrap().0);
+        let mut stamped = Stamped::new(Arc::new(Socket::Tcp(near)));
+        let sent: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+        let writing = tokio::spawn({
+            let sent = sent.clone();
+            async move {
+                for part in sent.chunks(777) {
+                    far.write_all(part).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        let mut read = Vec::new();
+        let mut buffer = [0; 1000];
+        loop {
+            match stamped.read(&mut buffer).await.unwrap() {
+                0 => break,
+                length => read.extend_from_slice(&buffer[..length]),
+            }
+        }
+        writing.await.unwrap();
+        assert!(read == sent, "{} of {} bytes", read.len(), sent.len());
     }
 }

@@ -10,8 +10,8 @@ pub(super) mod stream;
 mod tests;
 pub(super) mod watch;
 
+use super::access::Keys;
 use super::call::{HeadError, RequestHead};
-use super::connect::Keys;
 use super::failure;
 use crate::model::method::{Method, MethodError};
 use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};

@@ -7,7 +7,8 @@
 
 use super::schema;
 use crate::collect::probe::call::{RequestHead, call};
-use crate::collect::probe::connect::{self, Keys, NotOpened, Opened, Opening, open};
+use crate::collect::probe::access::Keys;
+use crate::collect::probe::connect::{Attempt, NotOpened, Opening, Session};
 use crate::collect::probe::event_log::EventLog;
 use crate::model::expect::Expectations;
 use crate::model::method::{pool_of, split};
@@ -42,12 +43,11 @@ pub(super) async fn descriptors(
     deadline: Instant,
 ) -> Result<DescriptorPool, Failure> {
     let (opening, mut losses) = (Opening::default(), Vec::new());
-    let attempt =
-        connect::Attempt { plan, proxy: keys.proxy, deadline, opening: &opening, losses: &mut losses };
+    let attempt = Attempt { plan, keys, deadline, opening: &opening, losses: &mut losses };
     // What happens on this connection is none of the samples' business.
-    let opened = open(attempt, keys.tls, &Arc::new(EventLog::default())).await;
-    let opened = opened.map_err(|NotOpened { failure, .. }| failure)?;
-    let mut asking = Asking { plan, opened, deadline, path: V1 };
+    let opened = Session::open(attempt, &Arc::new(EventLog::default())).await;
+    let (session, _) = opened.map_err(|NotOpened { failure, .. }| failure)?;
+    let mut asking = Asking { plan, session, deadline, path: V1 };
     let (service, _) = split(&asked.method);
     let mut files = Files::default();
     files.add(plan, asking.files(MessageRequest::FileContainingSymbol(service.to_owned())).await?)?;
@@ -74,7 +74,7 @@ pub(super) async fn descriptors(
 /// A connection on which a service is asked.
 struct Asking<'a> {
     plan: &'a ProbePlan,
-    opened: Opened,
+    session: Session,
     deadline: Instant,
     /// The version that it speaks, as far as is known.
     path: &'static str,
@@ -130,8 +130,7 @@ impl Asking<'_> {
         };
         let unusable = |why: String| schema(self.plan, GrpcStatus::Internal, &why);
         let head = RequestHead::new(&plan).map_err(|error| unusable(error.to_string()))?;
-        let Opened { send, clock, ended, .. } = &self.opened;
-        let end = call(&plan, &head, send.clone(), clock, ended, 0, self.deadline).await;
+        let end = call(&plan, &head, &self.session.connection, 0, self.deadline).await;
         end.result?;
         ServerReflectionResponse::decode(end.message)
             .map_err(|error| unusable(format!("its reflection cannot be read: {error}")))

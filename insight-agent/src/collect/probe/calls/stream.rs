@@ -2,13 +2,12 @@
 
 use super::frames::{Compressed, FrameReader};
 use crate::collect::probe::call::{Broken, MAX_ANSWER_BYTES, Read};
-use crate::collect::probe::clocked_io::IoClock;
 use crate::collect::probe::failure;
+use crate::collect::probe::http2::Exchange;
 use crate::collect::probe::message::BadReply;
 use crate::model::plan::{Call, MESSAGES_UNLESS_TOLD, ProbePlan};
 use crate::model::sample::StreamTiming;
 use bytes::Bytes;
-use h2::RecvStream;
 use std::time::{Duration, Instant};
 
 /// What is read how.
@@ -16,7 +15,6 @@ pub(in crate::collect::probe) struct Reading<'a> {
     pub(in crate::collect::probe) plan: &'a ProbePlan,
     /// Whether the messages are wanted, and not only their number.
     pub(in crate::collect::probe) keeps: bool,
-    pub(in crate::collect::probe) clock: &'a IoClock,
     /// When the request began.
     pub(in crate::collect::probe) began: Instant,
 }
@@ -29,7 +27,7 @@ impl Reading<'_> {
     /// A message ends when its last byte has come to this host, as far as the kernel says.
     pub(in crate::collect::probe) async fn read(
         self,
-        mut body: RecvStream,
+        exchange: &mut Exchange,
         answered: Instant,
         timing: &mut Option<StreamTiming>,
     ) -> Result<Read, Broken> {
@@ -41,16 +39,12 @@ impl Reading<'_> {
         let mut reader = FrameReader::new(self.keeps);
         let (mut messages, mut bytes) = (Vec::new(), 0);
         let mut last: Option<Instant> = None;
-        while let Some(piece) = body.data().await {
-            let piece = piece?;
-            body.flow_control().release_capacity(piece.len())?;
-            bytes += piece.len();
+        while let Some(piece) = exchange.piece().await? {
+            bytes += piece.bytes.len();
             if bytes > MAX_ANSWER_BYTES {
                 return Err(Broken::Answer(failure::too_large(self.plan, MAX_ANSWER_BYTES)));
             }
-            let looked = Instant::now();
-            let came = self.clock.arrived(last.unwrap_or(answered)).filter(|came| *came <= looked);
-            let came = came.unwrap_or(looked);
+            let (came, is_stamped) = piece.came.since(last.unwrap_or(answered));
             let ended = |message: Bytes| {
                 timing.messages += 1;
                 match last.replace(came) {
@@ -65,22 +59,23 @@ impl Reading<'_> {
                 }
                 timing.messages < most as u64
             };
-            reader.feed(&piece, ended).map_err(|Compressed| {
+            reader.feed(&piece.bytes, ended).map_err(|Compressed| {
                 let what = "a message is compressed, although no encoding was offered".to_owned();
                 Broken::Answer(failure::bad_reply(self.plan, &BadReply::Unreadable(what)))
             })?;
-            if timing.messages >= most as u64 && !body.is_end_stream() {
+            if timing.messages >= most as u64 && !exchange.has_ended() {
                 timing.cut = true;
-                return Ok(Read { messages, ended: last, ..Read::default() });
+                let ended = (last.unwrap_or(came), is_stamped);
+                return Ok(Read { messages, body: Bytes::new(), trailers: None, ended });
             }
         }
-        let trailers = body.trailers().await?;
+        let (trailers, ended) = exchange.end(last.unwrap_or(answered));
         // An error may come in the middle of a message; then it is what there is to be told.
         let failed = trailers.as_ref().and_then(|trailers| trailers.get("grpc-status"));
         if !reader.is_between_messages() && failed.is_none_or(|status| status == "0") {
             let what = "the stream ended within a message".to_owned();
             return Err(Broken::Answer(failure::bad_reply(self.plan, &BadReply::Unreadable(what))));
         }
-        Ok(Read { messages, trailers, ..Read::default() })
+        Ok(Read { messages, body: Bytes::new(), trailers, ended })
     }
 }

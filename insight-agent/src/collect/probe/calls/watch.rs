@@ -4,24 +4,18 @@
 //! stream stands there are no samples; a PING now and then, unless they are switched off, finds out when
 //! nobody is at the other end any more. A stream that breaks is opened again, ever more slowly.
 
-use super::health_stream::{Line, Standing};
-use crate::collect::host::schedstat::read_thread_wait;
+use super::health_stream::{Standing, open_stream};
+use crate::collect::probe::access::Access;
 use crate::collect::probe::call::RequestHead;
-use crate::collect::probe::connect::{Attempt, Opening};
-use crate::collect::probe::ping::PingPolicy;
-use crate::collect::probe::proxy::credentials;
-use crate::collect::probe::session::{Events, ProbeError, judged, own_part};
+use crate::collect::probe::connect::{Attempt, NotOpened, Opening, Session};
+use crate::collect::probe::session::{ProbeError, judged, own_part};
 use crate::collect::probe::stall::{Watched, watched};
-use crate::collect::tls::RouteTls;
-use crate::model::certificate::Certificates;
-use crate::model::connection_event::ConnectionEvent;
 use crate::model::health::HealthEvent;
 use crate::model::hop::HopEvidence;
 use crate::model::outcome::{Failure, FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Answer, Outcome, Phases, ProbeEvent, ProbeSample, Rulers};
 use crate::model::series::lost::Loss;
-use crate::secret::Basic;
 use rand::Rng;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,10 +34,7 @@ pub(super) const PING_EVERY: Duration = Duration::from_secs(10);
 pub(in crate::collect::probe) struct HealthWatch {
     plan: Arc<ProbePlan>,
     head: RequestHead,
-    tls: Option<RouteTls>,
-    proxy: Option<Basic>,
-    pings: PingPolicy,
-    events: Events,
+    access: Access,
 }
 
 impl HealthWatch {
@@ -53,34 +44,16 @@ impl HealthWatch {
     /// See [`ProbeError`].
     pub(in crate::collect::probe) fn new(plan: Arc<ProbePlan>) -> Result<Self, ProbeError> {
         let head = RequestHead::new(&plan)?;
-        let route = &plan.route;
-        let tls = route
-            .tls
-            .as_ref()
-            .map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls))
-            .transpose()?;
-        let pings = PingPolicy::new(plan.interval.max(PING_EVERY));
-        let proxy = credentials(route)?;
-        Ok(Self { plan, head, tls, proxy, pings, events: Events::default() })
+        let access = Access::new(&plan, plan.interval.max(PING_EVERY))?;
+        Ok(Self { plan, head, access })
     }
 
     pub(in crate::collect::probe) fn plan(&self) -> &Arc<ProbePlan> {
         &self.plan
     }
 
-    pub(in crate::collect::probe) fn take_events(
-        &self,
-        connection: Connection,
-    ) -> Vec<(ConnectionEvent, u64)> {
-        self.events.of(connection).take()
-    }
-
-    pub(in crate::collect::probe) fn take_certificates(&self) -> Option<Certificates> {
-        self.tls.as_ref().and_then(RouteTls::take_certificates)
-    }
-
-    pub(in crate::collect::probe) fn take_ping_interval(&self) -> Option<Duration> {
-        self.pings.take_change()
+    pub(in crate::collect::probe) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Watches until it is dropped, which closes the connection. Everything that happens goes to `report`.
@@ -104,7 +77,7 @@ impl HealthWatch {
                         self.tell(&report, HealthEvent::Told(state));
                     }
                     let told = |state| self.tell(&report, HealthEvent::Told(state));
-                    Some(standing.follow(&self.plan, line, &self.pings, told).await)
+                    Some(standing.follow(&self.plan, &line.connection, &self.access.pings, told).await)
                 }
                 _ => not_opened,
             };
@@ -128,52 +101,48 @@ impl HealthWatch {
     }
 
     /// Keeps a connection only if nothing is wrong with it but the stream that ended on it.
-    fn let_go(&self, line: &mut Option<Line>, failure: Option<&Failure>) {
+    fn let_go(&self, line: &mut Option<Session>, failure: Option<&Failure>) {
         let answered = failure.is_some_and(|failure| {
             matches!(failure.class, FailureClass::Status | FailureClass::Misrouted | FailureClass::Proxy)
         });
-        let is_over = line.as_ref().is_some_and(Line::is_over);
+        let is_over = line.as_ref().is_some_and(|line| line.connection.refuses().is_some());
         if answered && !is_over {
             return;
         }
         if let Some(line) = line.take() {
-            self.pings.connection_ended(line.0.clock.goaway(), line.0.pinger.was_used());
+            self.access.pings.connection_ended(&line.connection);
         }
     }
 
     /// Opens the stream, on the connection that there is or on a new one.
     async fn open(
         &self,
-        line: &mut Option<Line>,
+        line: &mut Option<Session>,
     ) -> (ProbeSample, Vec<(&'static str, Loss)>, Option<Standing>) {
         let start = Instant::now();
-        let wait_before = read_thread_wait();
         let (mut losses, mut phases, mut rulers) = (Vec::new(), Phases::default(), Rulers::default());
         let opens = line.is_none();
-        let Watched { output, took, stalled } = watched(async {
+        let Watched { output, took, stalled, wait: prober_wait } = watched(async {
             let line = match line {
                 Some(line) => line,
                 None => {
                     let deadline = start + self.plan.deadline;
-                    let events = self.events.of(Connection::Reused);
                     let attempt = Attempt {
                         plan: &self.plan,
-                        proxy: self.proxy.as_ref(),
+                        keys: self.access.keys(),
                         deadline,
                         opening: &Opening::default(),
                         losses: &mut losses,
                     };
-                    line.insert(Line::open(attempt, self.tls.as_ref(), events).await?)
+                    let opened = Session::open(attempt, self.access.events(Connection::Reused)).await;
+                    line.insert(opened.map_err(|NotOpened { failure, .. }| failure)?.0)
                 }
             };
-            let standing = line.watch(&self.plan, &self.head, &mut phases).await;
-            rulers =
-                Rulers { handshake: line.0.handshake.filter(|_| opens), ..line.0.kernel_rulers(&self.plan) };
+            let standing = open_stream(&line.connection, &self.plan, &self.head, &mut phases).await;
+            rulers = Rulers { handshake: line.handshake.filter(|_| opens), ..line.kernel_rulers(&self.plan) };
             standing
         })
         .await;
-        let prober_wait =
-            read_thread_wait().zip(wait_before).map(|(after, before)| after.saturating_sub(before));
         let mut sample = ProbeSample {
             plan: Arc::clone(&self.plan),
             connection: Connection::Reused,
