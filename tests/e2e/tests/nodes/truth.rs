@@ -106,7 +106,11 @@ fn a_busy_mediary_is_found_by_its_kernel(test: &str, forwarder: Forwarder) {
 /// what that takes depends on the forwarder and on the machine. Gives the path as it was then.
 fn until_the_path_is_slower(nodes: &mut Nodes, forwarder: Forwarder, before: &Measured) -> (Fault, Measured) {
     let forwarder = threads_of(forwarder, nodes.lab.place("mediary-a").unwrap());
-    for (competitors, niceness) in [(6, 0), (12, 0), (24, 0), (36, 0), (24, 5), (24, 10), (36, 19)] {
+    // In small steps: a forwarder that is far too slow reads several requests at once, and then its kernel cannot
+    // tell whose time it was.
+    let crowds = (6..=36).step_by(6).map(|competitors| (competitors, 0));
+    let favours = [1, 2, 3, 5, 7, 10, 19].map(|niceness| (36, niceness));
+    for (competitors, niceness) in crowds.chain(favours) {
         let fault = Fault::MediaryABusy(competitors);
         renice(&forwarder, niceness);
         nodes.lab.inject(&fault).unwrap();
