@@ -105,7 +105,7 @@ fn a_header_list_of_300_kib_costs_its_own_probe_only() {
         &detail,
         &[
             "call /insight.v1.Probe/Measure through route \"r\"",
-            "or has more than 256 KiB of headers: check what the hops add to it",
+            "the answer has more than 256 KiB of headers: check what the hops add to it",
         ],
     );
     // Failing again is certain, so the call is not repeated behind the schedule's back.
