@@ -3,9 +3,10 @@
 use crate::model::plan::Connection;
 use std::collections::HashMap;
 
-/// By the probe's name, then by connection. Asking takes no memory, however many there are.
+/// By the probe's name, then by connection. Asking takes no memory, however many there are. Boxed: most probes
+/// have one kind of connection, and a table has room that nobody uses.
 #[derive(Debug)]
-pub(super) struct ByProbe<T>(HashMap<String, [Option<T>; Connection::NAMES.len()]>);
+pub(super) struct ByProbe<T>(HashMap<String, [Option<Box<T>>; Connection::NAMES.len()]>);
 
 impl<T> Default for ByProbe<T> {
     fn default() -> Self {
@@ -16,7 +17,7 @@ impl<T> Default for ByProbe<T> {
 impl<T> ByProbe<T> {
     /// What there is. **None**: nothing was entered.
     pub(super) fn get(&self, probe: &str, connection: Connection) -> Option<&T> {
-        self.0.get(probe)?[connection as usize].as_ref()
+        self.0.get(probe)?[connection as usize].as_deref()
     }
 
     /// What there is; made if there is nothing.
@@ -35,12 +36,12 @@ impl<T> ByProbe<T> {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut T)> {
         self.0
             .iter_mut()
-            .flat_map(|(probe, of)| of.iter_mut().flatten().map(move |value| (probe.as_str(), value)))
+            .flat_map(|(probe, of)| of.iter_mut().flatten().map(move |value| (probe.as_str(), &mut **value)))
     }
 
     /// Takes it out.
     pub(super) fn remove(&mut self, probe: &str, connection: Connection) -> Option<T> {
-        self.0.get_mut(probe)?[connection as usize].take()
+        self.0.get_mut(probe)?[connection as usize].take().map(|value| *value)
     }
 
     /// Forgets what does not stay.

@@ -141,7 +141,7 @@ impl Aggregator {
     /// Ends the window and begins the next one. `nodes` gives the second ledger of each path.
     pub fn rotate(&mut self, now: Instant, nodes: &NodeWindows) -> Window {
         let mut sums = std::mem::take(&mut self.probes);
-        let mut probes = Vec::new();
+        let mut probes = Vec::with_capacity(self.plans.iter().map(|plan| plan.connections.len()).sum());
         for plan in &self.plans {
             for connection in &plan.connections {
                 let sums = sums.remove(&plan.name, *connection).unwrap_or_default();
