@@ -237,7 +237,7 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("window", duration(1_000, 300_000), Value("\"5s\""), "\"5s\""),
             key("jitter", Kind::Share { zero: true }, Value("0.1"), "0.1"),
-            key("burst", Kind::Count { least: 0, most: 100 }, Value("0"), "10"),
+            key("burst", Kind::Count { least: 0, most: 100 }, Value("10"), "10"),
             key("void_share", Kind::Share { zero: false }, Value("0.5"), "0.5"),
             key("max_in_flight", Kind::Count { least: 1, most: IN_FLIGHT_MOST }, Value("16"), "16"),
         ],
