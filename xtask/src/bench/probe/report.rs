@@ -69,12 +69,13 @@ impl Report {
             let _ = write!(
                 text,
                 "\n{} targets on reused connections: {:.0} probes a second, {:.0} for each second of CPU time\n\
-                 resident memory for each target more: {:.1} KiB\n\
+                 resident memory for each target more: {:.1} KiB, and {:.1} KiB over TLS\n\
                  schedule lag at {:.0} probes a second, half of a core: p99 at most {lag}; {} samples lost\n",
                 scale.targets,
                 scale.probes_per_second,
                 scale.probes_per_second_per_core,
                 scale.bytes_per_target / 1024.0,
+                scale.bytes_per_tls_target / 1024.0,
                 scale.half_load_probes_per_second,
                 scale.lost,
             );
@@ -102,6 +103,7 @@ mod tests {
             targets: 10_000,
             probes_per_second_per_core: 15_000.0,
             bytes_per_target: 20_480.0,
+            bytes_per_tls_target: 51_200.0,
             lag_p99_seconds: Some(0.002),
             probes_per_second: 9_990.0,
             half_load_probes_per_second: 7_500.0,

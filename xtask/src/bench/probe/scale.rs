@@ -10,10 +10,17 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// What the receiver's certificate is for.
+const NAME: &str = "receiver.test";
 
 /// With so few, what an agent holds is its own.
 const FEW: u32 = 100;
+
+/// With so many at most over TLS: the receiver keeps more of each connection than the prober.
+const TLS_TARGETS: u32 = 4_000;
 
 /// How long connecting all of them may take.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(120);
@@ -24,8 +31,10 @@ pub struct Scale {
     pub targets: u32,
     /// Good samples for each second of CPU time of the whole agent.
     pub probes_per_second_per_core: f64,
-    /// Resident memory for each target more.
+    /// Resident memory for each target more, after two pages of metrics were read.
     pub bytes_per_target: f64,
+    /// The same over TLS, with [`TLS_TARGETS`] at most.
+    pub bytes_per_tls_target: f64,
     /// 99th percentile of the schedule lag at half of that rate on one core, as the upper bound of its
     /// bucket. **None**: beyond the last bound.
     pub lag_p99_seconds: Option<f64>,
@@ -37,28 +46,87 @@ pub struct Scale {
     pub lost: f64,
 }
 
-/// Runs three agents, one after the other: with few targets, with all of them at one sample a second
-/// each, and with all of them at half of what a core can do.
+/// Runs agents one after the other: with few targets, with all of them at one sample a second each, and with all
+/// of them at half of what a core can do; then with few and with many over TLS.
 pub fn measure(bench: &Bench<'_>, targets: u32, watched: Duration) -> Result<Scale> {
     let stopwatch = bench.stopwatch(&[], false)?;
     let second = Duration::from_secs(1);
-    let few = Seen::of(bench, stopwatch.address, FEW, second, Duration::from_secs(2))?;
-    let all = Seen::of(bench, stopwatch.address, targets, second, watched)?;
+    let short = Duration::from_secs(2);
+    let plain = Receiver { address: stopwatch.address, authority: None };
+    let few = Seen::of(bench, &plain, FEW, second, short)?;
+    let all = Seen::of(bench, &plain, targets, second, watched)?;
     let per_core = all.good / all.cpu.as_secs_f64();
     let interval = Duration::from_secs_f64(f64::from(targets) / (per_core / 2.0));
     // What a configuration can say.
     let interval =
         Duration::from_millis(u64::try_from(interval.as_millis()).unwrap_or(1_000).clamp(50, 60_000));
-    let half = Seen::of(bench, stopwatch.address, targets, interval, watched)?;
+    let half = Seen::of(bench, &plain, targets, interval, watched)?;
+    drop(stopwatch);
+    let (_process, secure) = Receiver::with_tls(bench)?;
+    let tls_targets = targets.min(TLS_TARGETS);
+    // Half as often: a handshake takes the CPU of a hundred samples.
+    let few_tls = Seen::of(bench, &secure, FEW, second * 2, short)?;
+    let all_tls = Seen::of(bench, &secure, tls_targets, second * 2, short)?;
     Ok(Scale {
         targets,
         probes_per_second_per_core: per_core,
         bytes_per_target: (all.resident - few.resident) / f64::from(targets - FEW),
+        bytes_per_tls_target: (all_tls.resident - few_tls.resident) / f64::from(tls_targets - FEW),
         lag_p99_seconds: half.lag_p99,
         probes_per_second: all.good / all.took.as_secs_f64(),
         half_load_probes_per_second: f64::from(targets) / interval.as_secs_f64(),
         lost: all.lost + half.lost,
     })
+}
+
+/// Who is asked.
+struct Receiver {
+    address: SocketAddr,
+    /// Whose certificates are trusted. **None**: plaintext.
+    authority: Option<PathBuf>,
+}
+
+impl Receiver {
+    /// An agent with TLS, and its process.
+    fn with_tls(bench: &Bench<'_>) -> Result<(Process, Self)> {
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).context("make a certificate")?;
+        let file = |name: &str, text: String| -> Result<PathBuf> {
+            let path = bench.launcher.folder.join(name);
+            fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+            Ok(path)
+        };
+        let certificate = file("receiver.pem", made.cert.pem())?;
+        let key = file("receiver.key", made.signing_key.serialize_pem())?;
+        let [metrics, admin, grpc] = [free()?, free()?, free()?];
+        let text = format!(
+            "{}max_connections = 16384\nmax_connections_per_peer = 16384\n\
+             [grpc.tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n",
+            agent([metrics, admin, grpc])
+        );
+        let arguments = ["run".into(), "--config".into(), file("receiver.toml", text)?];
+        let mut process = bench.launcher.start("receiver", &[], bench.agent, arguments)?;
+        process.wait_until("answered", READY_WITHIN, bench.interrupt, || {
+            Ok(poll::get(metrics, "/-/ready").ok())
+        })?;
+        Ok((process, Self { address: grpc, authority: Some(certificate) }))
+    }
+
+    /// The route to it.
+    fn route(&self) -> String {
+        let tls = self.authority.as_ref().map(|file| {
+            format!("[route.tls]\nca_file = {file:?}\nserver_name = \"{NAME}\"\n")
+        });
+        format!("[[route]]\nname = \"all\"\naddress = \"{}\"\n{}", self.address, tls.unwrap_or_default())
+    }
+}
+
+/// The beginning of an agent's configuration, up to the keys of its gRPC listener.
+fn agent([metrics, admin, grpc]: [SocketAddr; 3]) -> String {
+    format!(
+        "[agent]\nregion = \"eu\"\nname = \"bench\"\nlog = \"warn\"\n[metrics]\nlisten = \"{metrics}\"\n\
+         [admin]\nlisten = \"{admin}\"\n[kernel]\nenabled = false\n[host]\nenabled = false\n\
+         [grpc]\nlisten = \"{grpc}\"\n"
+    )
 }
 
 /// What an agent did while it was watched.
@@ -75,7 +143,7 @@ struct Seen {
 impl Seen {
     fn of(
         bench: &Bench<'_>,
-        receiver: SocketAddr,
+        receiver: &Receiver,
         targets: u32,
         interval: Duration,
         watched: Duration,
@@ -152,24 +220,19 @@ fn resident(agent: &Process) -> Result<f64> {
     Ok(kib.with_context(|| format!("{path} has no VmRSS"))? * 1024.0)
 }
 
-fn config(
-    [metrics, admin, grpc]: [SocketAddr; 3],
-    receiver: SocketAddr,
-    targets: u32,
-    interval: Duration,
-) -> String {
+fn config(listeners: [SocketAddr; 3], receiver: &Receiver, targets: u32, interval: Duration) -> String {
     let mut text = format!(
-        "[agent]\nregion = \"eu\"\nname = \"bench\"\nlog = \"warn\"\n[metrics]\nlisten = \"{metrics}\"\n\
-         [admin]\nlisten = \"{admin}\"\n[grpc]\nlisten = \"{grpc}\"\n[kernel]\nenabled = false\n\
-         [host]\nenabled = false\n[probing]\nwindow = \"{}s\"\n",
+        "{}[probing]\nwindow = \"{}s\"\n{}",
+        agent(listeners),
         // Two samples at least, and a round figure.
-        (interval.as_secs() * 2).max(10)
+        (interval.as_secs() * 2).max(10),
+        receiver.route()
     );
     for target in 0..targets {
         // Writing to a String cannot fail. Ten paths.
         let _ = write!(
             text,
-            "[[probe]]\nname = \"target-{target}\"\ntarget = \"region-{}\"\naddress = \"{receiver}\"\n\
+            "[[probe]]\nname = \"target-{target}\"\ntarget = \"region-{}\"\nroute = \"all\"\n\
              mode = \"white-box\"\ninterval = \"{}ms\"\nping = false\nconnections = [\"reused\"]\n",
             target % 10,
             interval.as_millis()
@@ -201,8 +264,10 @@ mod tests {
     #[test]
     fn a_configuration_has_a_table_for_each_target() {
         let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        let text = config([address; 3], address, 12, Duration::from_millis(1500));
+        let secure = Receiver { address, authority: Some("/ca.pem".into()) };
+        let text = config([address; 3], &secure, 12, Duration::from_millis(1500));
         let table: toml::Table = text.parse().unwrap();
+        assert_eq!(table["route"][0]["tls"]["ca_file"].as_str(), Some("/ca.pem"));
         let probes = table["probe"].as_array().unwrap();
         assert_eq!((probes.len(), probes[11]["interval"].as_str()), (12, Some("1500ms")));
     }
