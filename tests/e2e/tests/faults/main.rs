@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic that shows the error is the answer")]
 
 mod answers;
+mod bursts;
 mod case;
 mod connections;
 mod names;

@@ -242,3 +242,35 @@ async fn a_ping_is_timed_and_ends_with_the_connection() {
     let _ = echo.await;
     assert_eq!(connection.ping().await, None);
 }
+
+#[tokio::test]
+async fn over_tcp_the_kernel_says_when_each_part_of_an_answer_came() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    tokio::spawn(async move {
+        let mut connection = h2::server::handshake(far).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let mut stream = respond.send_response(http::Response::new(()), false).unwrap();
+            stream.send_data(Bytes::from_static(b"answer"), true).unwrap();
+        }
+    });
+    let io = Io::Plain(Stamped::new(Arc::new(Socket::Tcp(near))));
+    let connection = Connection::begin(io, Arc::default());
+    let mut stamped = 0;
+    for _ in 0..20 {
+        let mut exchange = connection.request(&block(&[]), Bytes::from_static(b"ask")).await.unwrap();
+        // The answer is there long before anybody looks.
+        std::thread::sleep(Duration::from_millis(1));
+        let answer = exchange.answer().await.unwrap();
+        let began = exchange.began().unwrap();
+        let (answered, of_head) = answer.came.since(began);
+        while exchange.piece().await.unwrap().is_some() {}
+        let (_, (ended, of_end)) = exchange.end(answered);
+        assert!(began <= answered && answered <= ended);
+        stamped += u32::from(of_head && of_end);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The kernel begins to stamp some time after it is asked to.
+    assert!(stamped >= 10, "{stamped} of 20");
+}
