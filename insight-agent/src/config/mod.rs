@@ -15,6 +15,7 @@ mod files;
 mod near_miss;
 mod plans;
 mod quantity;
+pub mod reach;
 pub mod schema;
 mod settings;
 pub mod size;
@@ -27,8 +28,8 @@ pub use errors::{ConfigError, ConfigErrors};
 pub use plans::ReportWay;
 pub use quantity::QuantityError;
 pub use settings::{
-    Admin, Agent, Config, Connections, Grpc, Kernel, LogFormat, Metrics, Node, Peer, Probe, Probing, Route,
-    ServerTls, Way,
+    Admin, Agent, Config, Connections, Grpc, Ip, Kernel, LogFormat, Metrics, Node, Peer, Probe, Probing,
+    Route, ServerTls, Way,
 };
 pub use template::{Placeholder, Template};
 pub use values::HostPort;

@@ -1,6 +1,6 @@
 //! From checked settings to the plans that collectors work from.
 
-use super::settings::{Config, Ip, Probe, Way};
+use super::settings::{Config, Probe, Way};
 use super::template::Placeholder;
 use crate::model::dial::{Dial, IpVersion};
 use crate::model::plan::{Mode, ProbePlan, RoutePlan};
@@ -50,13 +50,9 @@ impl Config {
     /// One plan per probe, or two of one that measures both versions of IP apart; in the order of the file:
     /// templates filled in, routes resolved.
     pub fn probe_plans(&self) -> Vec<ProbePlan> {
-        let plans = self.probes.iter().flat_map(|probe| match probe.ip {
-            Ip::One(version) => vec![self.plan(probe, probe.name.clone(), version)],
-            // No configured name has a slash, so nothing else can be called so.
-            Ip::Both => vec![
-                self.plan(probe, format!("{}/ipv4", probe.name), IpVersion::V4),
-                self.plan(probe, format!("{}/ipv6", probe.name), IpVersion::V6),
-            ],
+        let plans = self.probes.iter().flat_map(|probe| {
+            let named = move |(suffix, version)| self.plan(probe, format!("{}{suffix}", probe.name), version);
+            probe.ip.probes().into_iter().map(named)
         });
         plans.flatten().collect()
     }

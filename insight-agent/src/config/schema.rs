@@ -5,6 +5,7 @@
 
 mod registries;
 
+use super::settings::Ip;
 use super::{duration, size};
 use crate::model::discovery::ENDPOINTS_MOST;
 use crate::model::plan::SLOTS_MOST;
@@ -386,7 +387,7 @@ pub const SECTIONS: &[Section] = &[
             key("drain", duration(0, MINUTE_MS), Value("\"10s\""), "\"10s\""),
             key("connections", Kind::List, Value("[\"reused\", \"fresh\"]"), "[\"reused\", \"fresh\"]"),
             key("reused_connections", Kind::Count { least: 1, most: SLOTS_MOST as u64 }, Value("1"), "4"),
-            key("ip", Kind::Choice(&["any", "4", "6", "both"]), Value("\"any\""), "\"both\""),
+            key("ip", Kind::Choice(Ip::WORDS), Value("\"any\""), "\"both\""),
             key("ping", Kind::Flag, Value("true"), "true"),
             key("load_metrics", Kind::List, Value("[]"), "[\"queue_depth\"]"),
             key("discovery", Kind::Text, Derived("one probe"), "\"receivers\""),

@@ -299,6 +299,30 @@ pub enum Ip {
     Both,
 }
 
+impl Ip {
+    /// As people write them.
+    pub const WORDS: &[&str] = &["any", "4", "6", "both"];
+
+    /// One of [`WORDS`](Self::WORDS). Whoever calls has refused other words: they are taken for the first.
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "4" => Self::One(IpVersion::V4),
+            "6" => Self::One(IpVersion::V6),
+            "both" => Self::Both,
+            _ => Self::One(IpVersion::Any),
+        }
+    }
+
+    /// The probes that it makes: what is added to the name of each, and its version. No configured name has a
+    /// slash, so nothing else can be called so.
+    pub fn probes(self) -> Vec<(&'static str, IpVersion)> {
+        match self {
+            Self::One(version) => vec![("", version)],
+            Self::Both => vec![("/ipv4", IpVersion::V4), ("/ipv6", IpVersion::V6)],
+        }
+    }
+}
+
 /// Where a probe goes.
 #[derive(Debug, Clone)]
 pub enum Way {

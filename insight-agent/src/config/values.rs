@@ -174,7 +174,7 @@ pub(super) fn proxy(text: &str) -> Result<HostPort, Complaint> {
     };
     if rest.contains('@') {
         return Err(Complaint::new(
-            "a user and a password do not belong into this file",
+            "a user and a password do not belong into the URL",
             "write \"user:password\" into a file of its own, and name it with proxy_auth_file",
         ));
     }

@@ -205,6 +205,8 @@ pub fn execute(mut command: Command, name: &str, stdout: &Path, stderr: &Path) -
 /// A configuration with the listeners on the site's addresses and windows of one second.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
+    /// Empty: `eu-1`.
+    name: String,
     agent: String,
     metrics: String,
     admin: String,
@@ -216,6 +218,12 @@ impl Config {
     /// Without probes.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Of an agent that is not called `eu-1`.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
     }
 
     /// More lines for `[agent]`.
@@ -285,7 +293,8 @@ impl Config {
 
     /// The file's text.
     pub fn render(&self, site: &Site) -> String {
-        let mut text = format!("[agent]\nregion = \"{REGION}\"\nname = \"eu-1\"\n{}", self.agent);
+        let name = if self.name.is_empty() { "eu-1" } else { &self.name };
+        let mut text = format!("[agent]\nregion = \"{REGION}\"\nname = \"{name}\"\n{}", self.agent);
         for (table, lines, listen) in [
             ("metrics", &self.metrics, site.metrics()),
             ("admin", &self.admin, site.admin()),

@@ -20,6 +20,8 @@ pub enum Program {
     Unbound,
     /// A proxy that gives tunnels.
     Tinyproxy,
+    /// A forwarder that answers gRPC in gRPC's own words. Of the long tests alone.
+    Envoy,
     /// The exporter whose figures ours are compared with.
     NodeExporter,
 }
@@ -27,7 +29,8 @@ pub enum Program {
 impl Program {
     /// Where setting up puts it.
     pub fn path(self) -> PathBuf {
-        let environment = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/pyenv/bin");
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
+        let environment = target.join("pyenv/bin");
         match self {
             Self::Python => environment.join("python"),
             Self::Grpcurl => environment.join("grpcurl"),
@@ -36,6 +39,8 @@ impl Program {
             Self::Dnsmasq => "/usr/sbin/dnsmasq".into(),
             Self::Unbound => "/usr/sbin/unbound".into(),
             Self::Tinyproxy => "/usr/bin/tinyproxy".into(),
+            // The program itself stands behind this one, and keeps its process number.
+            Self::Envoy => target.join("pyenv-long/bin/envoy"),
             Self::NodeExporter => "/usr/bin/prometheus-node-exporter".into(),
         }
     }
@@ -47,7 +52,8 @@ pub fn has(name: &str, programs: &[Program]) -> bool {
     let missing: Vec<_> =
         programs.iter().map(|program| program.path()).filter(|path| !path.exists()).collect();
     for path in &missing {
-        let reason = format!("{} is missing: run `cargo xtask setup`", path.display());
+        let command = if programs.contains(&Program::Envoy) { "test --long --setup" } else { "setup" };
+        let reason = format!("{} is missing: run `cargo xtask {command}`", path.display());
         skip(name, SkipReason::Missing(&reason));
     }
     missing.is_empty()

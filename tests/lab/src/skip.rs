@@ -20,6 +20,19 @@ use std::io::Write;
 /// only printed.
 pub const LOG_VARIABLE: &str = "INSIGHT_SKIP_LOG";
 
+/// Set to 1 by `cargo xtask test --long`: tests that need large programs, or long, shall run too.
+pub const LONG_VARIABLE: &str = "INSIGHT_LONG";
+
+/// Whether [`LONG_VARIABLE`] asks for the long tests. False: the running test `name` was declared skipped, and shall
+/// return.
+pub fn is_long(name: &str) -> bool {
+    let asked = std::env::var(LONG_VARIABLE).is_ok_and(|value| value == "1");
+    if !asked {
+        skip(name, SkipReason::Unasked("a long test: run `cargo xtask test --long`"));
+    }
+    asked
+}
+
 /// Why a test cannot run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipReason<'a> {
@@ -29,6 +42,8 @@ pub enum SkipReason<'a> {
     /// Something no set-up on this machine provides, such as a feature its kernel was built
     /// without. Never fails a run.
     Impossible(&'a str),
+    /// It takes what not every run shall take, and nobody asked for it: see [`is_long`]. Never fails a run.
+    Unasked(&'a str),
 }
 
 impl<'a> SkipReason<'a> {
@@ -37,13 +52,14 @@ impl<'a> SkipReason<'a> {
         match self {
             Self::Missing(_) => "missing",
             Self::Impossible(_) => "impossible",
+            Self::Unasked(_) => "unasked",
         }
     }
 
     /// The text for people.
     pub const fn text(self) -> &'a str {
         match self {
-            Self::Missing(text) | Self::Impossible(text) => text,
+            Self::Missing(text) | Self::Impossible(text) | Self::Unasked(text) => text,
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct Args {
     /// First install what the tests talk to: Debian packages (as root) and a Python environment
     #[arg(long)]
     setup: bool,
+    /// Also run the tests that need large programs (Envoy); with --setup these are installed too
+    #[arg(long)]
+    long: bool,
 }
 
 /// Runs every step and prints what it came to; the exit code is success only without a failure.
@@ -39,7 +42,7 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
     let forbid_skips = ["CI", "INSIGHT_FORBID_SKIPS"]
         .iter()
         .any(|name| std::env::var(name).is_ok_and(|value| is_on(&value)));
-    let mut run = Run { root, interrupt, tally: Tally::new(forbid_skips) };
+    let mut run = Run { root, interrupt, tally: Tally::new(forbid_skips), long: args.long };
 
     if args.setup {
         run.step("setup", |run| {
@@ -49,6 +52,9 @@ pub fn run(root: &Path, args: &Args) -> Result<ExitCode> {
                 if let setup::Outcome::NeedsRoot(packages) = outcome {
                     needs_root.extend(packages);
                 }
+            }
+            if run.long {
+                setup::long(run.root)?;
             }
             needs_root.dedup();
             Ok(match needs_root.is_empty() {
@@ -113,6 +119,8 @@ struct Run<'a> {
     root: &'a Path,
     interrupt: Interrupt,
     tally: Tally,
+    /// Whether the long tests were asked for.
+    long: bool,
 }
 
 impl Run<'_> {
@@ -216,6 +224,9 @@ impl Run<'_> {
             let summaries = counts.summaries;
             let mut command = self.cargo(arguments);
             command.env(insight_lab::skip::LOG_VARIABLE, &log);
+            if self.long {
+                command.env(insight_lab::skip::LONG_VARIABLE, "1");
+            }
             let succeeded = stream(&mut command, &mut |line| {
                 println!("{line}");
                 counts.take(line);

@@ -29,7 +29,7 @@ pub fn parse(log: &str) -> Vec<Skip> {
         let (Some(word), Some(name), Some(reason)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
-        let avoidable = word != "impossible";
+        let avoidable = !matches!(word, "impossible" | "unasked");
         skips
             .entry(name)
             .and_modify(|skip| {
@@ -49,10 +49,12 @@ mod tests {
 
     #[test]
     fn two_reasons_of_one_test_are_one_skip() {
-        let skips = parse("impossible\ta\tno BTF\nmissing\ta\tno nginx\nimpossible\tb\tno kprobes\n");
-        assert_eq!(skips.len(), 2);
+        let log =
+            "impossible\ta\tno BTF\nmissing\ta\tno nginx\nimpossible\tb\tno kprobes\nunasked\tc\tlong\n";
+        let skips = parse(log);
+        assert_eq!(skips.len(), 3);
         assert_eq!(skips[0], Skip::avoidable("a", "no BTF; no nginx"));
-        assert!(!skips[1].avoidable);
+        assert!(!skips[1].avoidable && !skips[2].avoidable);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! `probe --mode link`: round trips to the next hop, for people and for programs.
 
 use super::progress::Progress;
-use super::{prom, report};
+use super::report;
 use crate::collect::probe::LinkProbe;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
-use crate::publish::metrics::RenderError;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -15,7 +14,8 @@ use std::time::{Duration, Instant};
 /// Handshakes and PINGs in turn.
 pub(super) struct LinkReport {
     plan: Arc<ProbePlan>,
-    handshakes: Vec<ProbeSample>,
+    /// **None**: they would be the proxy's.
+    handshakes: Option<Vec<ProbeSample>>,
     /// **None**: none were to be sent.
     pings: Option<Vec<ProbeSample>>,
     /// PINGs left out because the peer asked for fewer.
@@ -29,7 +29,8 @@ pub(super) async fn measure(plan: ProbePlan, count: u32, interval: Duration) -> 
     let probe = LinkProbe::new(Arc::new(plan)).map_err(|error| error.to_string())?;
     let plan = Arc::clone(probe.plan());
     let pings = plan.ping.then(Vec::new);
-    let mut report = LinkReport { plan, handshakes: Vec::new(), pings, backed_off: 0, events: Vec::new() };
+    let handshakes = plan.route.dial.proxy.is_none().then(Vec::new);
+    let mut report = LinkReport { plan, handshakes, pings, backed_off: 0, events: Vec::new() };
     let mut scheduled = tokio::time::interval(interval.max(Duration::from_millis(1)));
     // A slow answer shall not be followed by a burst.
     scheduled.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -37,7 +38,9 @@ pub(super) async fn measure(plan: ProbePlan, count: u32, interval: Duration) -> 
     for done in 0..count {
         progress.at(done);
         let tick = scheduled.tick().await.into_std();
-        report.handshakes.extend(probe.sample(Connection::Fresh, tick).await.0);
+        if let Some(handshakes) = &mut report.handshakes {
+            handshakes.extend(probe.sample(Connection::Fresh, tick).await.0);
+        }
         if let Some(pings) = &mut report.pings {
             match probe.sample(Connection::Reused, Instant::now()).await.0 {
                 Some(ping) => pings.push(ping),
@@ -94,24 +97,28 @@ impl Spread {
 }
 
 impl LinkReport {
-    fn samples(&self) -> impl Iterator<Item = &ProbeSample> {
-        self.handshakes.iter().chain(self.pings.iter().flatten())
+    pub(super) fn plan(&self) -> &Arc<ProbePlan> {
+        &self.plan
     }
 
-    pub(super) fn to_prom(&self) -> Result<String, RenderError> {
-        prom::render(&self.plan, self.samples(), &self.events)
+    pub(super) fn samples(&self) -> impl Iterator<Item = &ProbeSample> {
+        self.handshakes.iter().chain(&self.pings).flatten()
     }
 
-    pub(super) fn exit_code(&self) -> u8 {
+    pub(super) fn events(&self) -> &[(Connection, ConnectionEvent, u64)] {
+        &self.events
+    }
+
+    fn exit_code(&self) -> u8 {
         report::exit_code(self.samples())
     }
 
-    fn handshake(&self) -> Spread {
-        Spread::of(&self.handshakes, |sample| sample.rulers.handshake)
+    fn handshake(&self) -> Option<Spread> {
+        Some(Spread::of(self.handshakes.as_ref()?, |sample| sample.rulers.handshake))
     }
 
-    fn connect(&self) -> Spread {
-        Spread::of(&self.handshakes, |sample| sample.phases.connect)
+    fn connect(&self) -> Option<Spread> {
+        Some(Spread::of(self.handshakes.as_ref()?, |sample| sample.phases.connect))
     }
 
     fn ping(&self) -> Option<Spread> {
@@ -142,9 +149,11 @@ impl LinkReport {
         let failure = |(ruler, [status, class, phase, detail], count): (&str, [&str; 4], usize)| json!({ "ruler": ruler, "status": status, "failure_class": class, "failure_phase": phase, "detail": detail, "count": count });
         json!({
             "address": self.plan.route.name,
+            "ip": report::ip_word(&self.plan),
+            "proxy": report::proxy_url(&self.plan),
             "mode": self.plan.mode,
-            "handshake": self.handshake().to_json(),
-            "connect": self.connect().to_json(),
+            "handshake": self.handshake().map(|handshake| handshake.to_json()),
+            "connect": self.connect().map(|connect| connect.to_json()),
             "ping": self.ping().map(|ping| ping.to_json()),
             "pings_backed_off": self.backed_off,
             "connection_events": report::events_json(&self.events),
@@ -154,9 +163,16 @@ impl LinkReport {
     }
 
     pub(super) fn render(&self) -> String {
-        let mut out = format!("{}  link: no request is made\n\n", self.plan.route.name);
-        out.push_str(&self.handshake().to_text("handshake", "the next kernel, on its clock of the SYN"));
-        out.push_str(&self.connect().to_text("connect", "the same, as this process waited for it"));
+        let through = super::text::through(&self.plan);
+        let mut out = format!("{}{through}  link: no request is made\n\n", self.plan.route.name);
+        for (name, spread, answered_by) in [
+            ("handshake", self.handshake(), "the next kernel, on its clock of the SYN"),
+            ("connect", self.connect(), "the same, as this process waited for it"),
+        ] {
+            if let Some(spread) = spread {
+                out.push_str(&spread.to_text(name, answered_by));
+            }
+        }
         if let Some(ping) = self.ping() {
             out.push_str(&ping.to_text("ping", "the next process' event loop"));
         }
@@ -175,7 +191,7 @@ impl LinkReport {
 mod tests {
     use super::report::{ALL_FAILED, SOME_FAILED};
     use super::*;
-    use crate::cli::probe::{Found, ProbeArgs};
+    use crate::cli::probe::{ProbeArgs, Seen};
     use crate::cli::{Cli, Command};
     use clap::Parser;
     use proptest::prelude::*;
@@ -189,9 +205,9 @@ mod tests {
     }
 
     async fn found(address: &str, more: &[&str]) -> LinkReport {
-        match crate::cli::probe::measure(&arguments(address, more)).await.unwrap() {
-            Found::Link(report) => report,
-            Found::Rpc(_) => panic!("a request was made"),
+        match crate::cli::probe::measure(&arguments(address, more)).await.unwrap().0.pop().unwrap() {
+            Seen::Link(report) => report,
+            Seen::Rpc(_) => panic!("a request was made"),
         }
     }
 

@@ -9,10 +9,13 @@ mod report;
 mod text;
 
 use crate::collect::probe::Probe;
+use crate::config::Ip;
+use crate::model::dial::IpVersion;
 use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::publish::metrics::RenderError;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use link::LinkReport;
 use progress::Progress;
@@ -41,6 +44,8 @@ Examples:
   insight-agent probe orders.sg:443 --via mediary-a:15080 -H x-target={host} --mode black-box
   insight-agent probe 10.0.0.7:443 --tls --mode black-box --service shop.Cart
   insight-agent probe mediary-a:15080 --mode link --count 20
+  insight-agent probe orders.sg:443 --tls --mode black-box --ip both
+  insight-agent probe mediary-a:443 --tls --proxy http://proxy:3128 --proxy-auth-file proxy.auth
   insight-agent probe localhost:50051 shop.Cart/Get --data '{\"user\": \"alice\"}' --show-answer
   insight-agent probe localhost:50051 --method /shop.Cart/Get --request-base64 CgVhbGljZQ==")]
 pub struct ProbeArgs {
@@ -66,6 +71,15 @@ pub struct ProbeArgs {
     /// of --metadata {address}, {host} and {port} stand for ADDRESS and its parts
     #[arg(long, value_name = "HOST:PORT")]
     via: Option<String>,
+    /// Over which addresses to connect; both probes each version of IP by itself and shows both
+    #[arg(long, default_value = "any", value_parser = parse_ip())]
+    ip: Ip,
+    /// Connect through this HTTP proxy (http://HOST:PORT), by CONNECT; --ip is then about its address
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// One line with USER:PASSWORD for the proxy
+    #[arg(long, value_name = "FILE", requires = "proxy")]
+    proxy_auth_file: Option<PathBuf>,
     /// How to ask; auto asks for an Insight receiver and falls back to a health check
     #[arg(long, value_enum, default_value = "auto")]
     mode: ModeArg,
@@ -149,6 +163,10 @@ enum Output {
     Prom,
 }
 
+fn parse_ip() -> impl TypedValueParser<Value = Ip> {
+    PossibleValuesParser::new(Ip::WORDS).map(|word| Ip::from_word(&word))
+}
+
 /// Wrong arguments; clap's own code too.
 const BAD_ARGUMENTS: u8 = 2;
 
@@ -167,6 +185,9 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
             ExitCode::from(BAD_ARGUMENTS)
         }
         Ok(found) => {
+            if let Some(warning) = plan::reach(args).warning() {
+                eprintln!("insight-agent: warning: {warning}");
+            }
             match args.output {
                 Output::Text => print!("{}", found.render()),
                 Output::Json => match serde_json::to_string_pretty(&found.to_json()) {
@@ -183,13 +204,50 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
     }
 }
 
-/// What was found, of either kind.
-enum Found {
+/// What was found: by one probe, or by one for each version of IP. Never empty.
+struct Found(Vec<Seen>);
+
+/// What one probe found, of either kind.
+enum Seen {
     Rpc(Box<Report>),
     Link(LinkReport),
 }
 
 impl Found {
+    fn render(&self) -> String {
+        match &self.0[..] {
+            [one] => one.render(),
+            several => {
+                let headed = |seen: &Seen| format!("── {} ──\n{}", seen.version().as_str(), seen.render());
+                several.iter().map(headed).collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        match &self.0[..] {
+            [one] => one.to_json(),
+            several => {
+                let named =
+                    several.iter().map(|seen| (seen.version().as_str().to_ascii_lowercase(), seen.to_json()));
+                let mut object: serde_json::Map<_, _> = named.collect();
+                object.insert("exit_code".into(), self.exit_code().into());
+                object.into()
+            }
+        }
+    }
+
+    fn to_prom(&self) -> Result<String, RenderError> {
+        let shown: Vec<prom::Shown<'_>> = self.0.iter().map(Seen::shown).collect();
+        prom::render(&shown)
+    }
+
+    fn exit_code(&self) -> u8 {
+        report::exit_code(self.0.iter().flat_map(Seen::samples))
+    }
+}
+
+impl Seen {
     fn render(&self) -> String {
         match self {
             Self::Rpc(report) => text::render(report),
@@ -204,38 +262,69 @@ impl Found {
         }
     }
 
-    fn to_prom(&self) -> Result<String, RenderError> {
+    fn shown(&self) -> prom::Shown<'_> {
+        let events = match self {
+            Self::Rpc(report) => &report.events,
+            Self::Link(report) => report.events(),
+        };
+        prom::Shown { plan: self.plan(), samples: self.samples(), events }
+    }
+
+    fn plan(&self) -> &Arc<ProbePlan> {
         match self {
-            Self::Rpc(report) => prom::render(&report.plan, report.samples(), &report.events),
-            Self::Link(report) => report.to_prom(),
+            Self::Rpc(report) => &report.plan,
+            Self::Link(report) => report.plan(),
         }
     }
 
-    fn exit_code(&self) -> u8 {
+    fn version(&self) -> IpVersion {
+        self.plan().route.dial.ip
+    }
+
+    fn samples(&self) -> Vec<&ProbeSample> {
         match self {
-            Self::Rpc(report) => report.exit_code(),
-            Self::Link(report) => report.exit_code(),
+            Self::Rpc(report) => report.samples().collect(),
+            Self::Link(report) => report.samples().collect(),
         }
     }
 }
 
 async fn measure(args: &ProbeArgs) -> Result<Found, String> {
-    if args.mode == ModeArg::Link {
-        let plan = plan::plan(args, Mode::Link)?;
-        return link::measure(plan, args.count, args.interval).await.map(Found::Link);
-    }
-    let mut fell_back = false;
     let names_method = args.method.is_some() || args.called.is_some();
     let black_box = args.mode == ModeArg::BlackBox || names_method || !args.expect_status.is_empty();
-    let mut plan = plan::plan(args, if black_box { Mode::BlackBox } else { Mode::WhiteBox })?;
+    let mode = match args.mode {
+        ModeArg::Link => Mode::Link,
+        _ if black_box => Mode::BlackBox,
+        _ => Mode::WhiteBox,
+    };
+    // Standard input can be read once.
+    let plan = plan::plan(args, mode)?;
+    let mut found = Vec::new();
+    // One behind the other, so that neither is in the other's figures.
+    for plan in plan::versions(&plan, args.ip) {
+        found.push(match mode {
+            Mode::Link => Seen::Link(link::measure(plan, args.count, args.interval).await?),
+            Mode::BlackBox | Mode::WhiteBox => Seen::Rpc(Box::new(ask(args, plan).await?)),
+        });
+    }
+    Ok(Found(found))
+}
+
+/// One request on a fresh connection and `--count` on a reused one.
+async fn ask(args: &ProbeArgs, plan: ProbePlan) -> Result<Report, String> {
+    let mut fell_back = false;
+    let may_fall_back = args.mode == ModeArg::Auto && plan.mode == Mode::WhiteBox;
+    let version = plan.route.dial.ip;
+    let name = plan.name.clone();
     let mut probe = start(plan)?;
     if args.show_answer {
         probe = probe.keeping_answers();
     }
     let (mut fresh, _) = probe.sample(Connection::Fresh, Instant::now()).await;
-    if args.mode == ModeArg::Auto && !black_box && is_misrouted(&fresh) {
+    if may_fall_back && is_misrouted(&fresh) {
         fell_back = true;
-        plan = plan::plan(args, Mode::BlackBox)?;
+        let mut plan = plan::plan(args, Mode::BlackBox)?;
+        (plan.route.dial.ip, plan.name) = (version, name);
         probe = start(plan)?;
         fresh = probe.sample(Connection::Fresh, Instant::now()).await.0;
     }
@@ -254,7 +343,7 @@ async fn measure(args: &ProbeArgs) -> Result<Found, String> {
         probe.take_events(connection).into_iter().map(move |(event, count)| (connection, event, count))
     });
     let events = events.collect();
-    Ok(Found::Rpc(Box::new(Report { plan: Arc::clone(probe.plan()), fell_back, fresh, reused, events })))
+    Ok(Report { plan: Arc::clone(probe.plan()), fell_back, fresh, reused, events })
 }
 
 fn start(plan: ProbePlan) -> Result<Probe, String> {
@@ -264,3 +353,6 @@ fn start(plan: ProbePlan) -> Result<Probe, String> {
 fn is_misrouted(sample: &ProbeSample) -> bool {
     matches!(&sample.outcome, Outcome::Failed(failure) if failure.class == FailureClass::Misrouted)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,7 @@
 //! From arguments to a plan.
 
-use super::{ProbeArgs, method};
-use crate::config::HostPort;
-use crate::config::size;
+use super::{ModeArg, Output, ProbeArgs, method};
+use crate::config::{HostPort, Ip, reach, size};
 use crate::model::dial::Dial;
 use crate::model::expect::Expectations;
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan, RoutePlan, TlsPlan};
@@ -16,7 +15,30 @@ const MAX_PAYLOAD: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MessageBytes(Vec<u8>);
 
-/// The plan that the arguments describe. The error says which argument, and what to do.
+/// What the arguments say of the way to the next hop.
+pub(super) fn reach(args: &ProbeArgs) -> reach::Options<'_> {
+    reach::Options {
+        ip: args.ip,
+        proxy: args.proxy.as_deref(),
+        auth_file: args.proxy_auth_file.as_deref(),
+        link_pings: (args.mode == ModeArg::Link).then_some(!args.no_ping),
+        makes_series: args.output == Output::Prom,
+    }
+}
+
+/// The plan of each probe that there is to be: one, or one for each version of IP.
+pub(super) fn versions(plan: &ProbePlan, ip: Ip) -> Vec<ProbePlan> {
+    let of = |(suffix, version)| {
+        let mut plan = plan.clone();
+        plan.name.push_str(suffix);
+        plan.route.dial.ip = version;
+        plan
+    };
+    ip.probes().into_iter().map(of).collect()
+}
+
+/// The plan that the arguments describe, over whatever addresses there are. The error says which argument, and
+/// what to do.
 pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
     let address: HostPort =
         args.address.parse().map_err(|error| format!("ADDRESS {:?}: {error}", args.address))?;
@@ -24,6 +46,7 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
         Some(via) => via.parse().map_err(|error| format!("--via {via:?}: {error}"))?,
         None => address.clone(),
     };
+    let proxy = reach(args).proxy(&next_hop)?;
     if mode == Mode::WhiteBox && args.called.is_some() {
         return Err("SERVICE/METHOD belongs to a black-box probe: remove it, or --mode white-box".to_owned());
     }
@@ -63,7 +86,7 @@ pub(super) fn plan(args: &ProbeArgs, mode: Mode) -> Result<ProbePlan, String> {
             authority: args.authority.clone().unwrap_or_else(|| address.authority()),
             host: next_hop.host,
             port: next_hop.port,
-            dial: Dial::default(),
+            dial: Dial { proxy, ..Dial::default() },
             metadata: metadata(args, &address),
             tls,
             origin: "prober".into(),

@@ -13,32 +13,38 @@ use std::time::{Duration, Instant};
 /// The files of the metric table that speak of probes. What speaks of an agent or of its host is left out.
 const KEPT: [&str; 6] = ["path", "probe", "stream", "service", "link", "lost"];
 
-/// The families of one probe as text 0.0.4. The gauges are of one window that holds all samples.
+/// What one probe found.
+pub(super) struct Shown<'a> {
+    pub(super) plan: &'a Arc<ProbePlan>,
+    pub(super) samples: Vec<&'a ProbeSample>,
+    /// What happened on its connections besides, with how often.
+    pub(super) events: &'a [(Connection, ConnectionEvent, u64)],
+}
+
+/// The families of these probes as text 0.0.4. The gauges are of one window that holds all samples.
 ///
 /// # Errors
 /// See [`RenderError`].
-pub(super) fn render<'a>(
-    plan: &Arc<ProbePlan>,
-    samples: impl Iterator<Item = &'a ProbeSample>,
-    events: &[(Connection, ConnectionEvent, u64)],
-) -> Result<String, RenderError> {
+pub(super) fn render(shown: &[Shown<'_>]) -> Result<String, RenderError> {
+    let plans: Vec<_> = shown.iter().map(|shown| Arc::clone(shown.plan)).collect();
     let agent = AgentLabels {
         name: "probe".into(),
-        region: plan.source.clone(),
+        region: plans.first().map_or_else(String::new, |plan| plan.source.clone()),
         version: env!("CARGO_PKG_VERSION").into(),
     };
     let now = Instant::now();
-    let plans = [Arc::clone(plan)];
     // As long as any window is, so that the one below is young enough to be shown.
     let length = Duration::from_secs(300);
     let metrics = Metrics::new(&agent, length, &plans);
-    let mut aggregator = Aggregator::new(plans.to_vec(), now.checked_sub(length).unwrap_or(now));
-    for sample in samples {
-        metrics.observe(sample);
-        aggregator.record(sample);
-    }
-    for (connection, event, count) in events {
-        metrics.connection_event(plan, *connection, *event, *count);
+    let mut aggregator = Aggregator::new(plans.clone(), now.checked_sub(length).unwrap_or(now));
+    for Shown { plan, samples, events } in shown {
+        for sample in samples {
+            metrics.observe(sample);
+            aggregator.record(sample);
+        }
+        for (connection, event, count) in *events {
+            metrics.connection_event(plan, *connection, *event, *count);
+        }
     }
     metrics.publish_window(&Arc::new(aggregator.rotate(now, &NodeWindows::default())));
     metrics.render().map(|page| kept(&page))
@@ -67,7 +73,7 @@ mod tests {
     #[test]
     fn what_speaks_of_the_agent_is_left_out_and_the_probes_series_are_there() {
         let plan = Arc::new(ProbePlan::example(([127, 0, 0, 1], 1).into()));
-        let page = render(&plan, std::iter::empty(), &[]).unwrap();
+        let page = render(&[Shown { plan: &plan, samples: Vec::new(), events: &[] }]).unwrap();
         assert!(
             page.contains("insight_probe_results_total{") && page.contains("insight_lost_total{"),
             "{page}"

@@ -2,6 +2,7 @@
 
 use crate::correlate::ledger::probe_ledger;
 use crate::model::connection_event::ConnectionEvent;
+use crate::model::dial::{IpVersion, ProxyPlan};
 use crate::model::figure::Figure;
 use crate::model::hop::ServiceLoad;
 use crate::model::ledger::{PathLedger, Segment};
@@ -57,6 +58,8 @@ impl Report {
         json!({
             "address": self.plan.route.name,
             "authority": self.plan.route.authority,
+            "ip": ip_word(&self.plan),
+            "proxy": proxy_url(&self.plan),
             "mode": self.plan.mode,
             "method": self.plan.call.method(),
             "fell_back_to_health": self.fell_back,
@@ -116,6 +119,20 @@ impl Report {
             "ledger": self.ledger(sample).map(|ledger| ledger_json(&ledger)),
         })
     }
+}
+
+/// Over which addresses it went, as `--ip` takes it.
+pub(super) fn ip_word(plan: &ProbePlan) -> &'static str {
+    match plan.route.dial.ip {
+        IpVersion::Any => "any",
+        IpVersion::V4 => "4",
+        IpVersion::V6 => "6",
+    }
+}
+
+/// The proxy that it went through. **None**: straight to the next hop.
+pub(super) fn proxy_url(plan: &ProbePlan) -> Option<String> {
+    plan.route.dial.proxy.as_ref().map(ProxyPlan::url)
 }
 
 /// The exit code that these samples come to, as `probe --help` documents it.

@@ -1,9 +1,10 @@
 //! The waterfall for people: one line per phase and per ledger entry, with a bar on a common scale.
 
-use super::method;
 use super::report::{OutcomeWords, Report, latency, outcome_words};
+use super::{method, report};
 use crate::model::ledger::{Evidence, PathLedger};
 use crate::model::outcome::{Failure, GrpcStatus};
+use crate::model::plan::ProbePlan;
 use crate::model::sample::{Outcome, ProbeSample};
 use std::fmt::Write;
 use std::time::Duration;
@@ -15,7 +16,8 @@ const BAR: usize = 40;
 pub(super) fn render(report: &Report) -> String {
     let mut out = String::new();
     let plan = &report.plan;
-    let _ = writeln!(out, "{}  {} {}", plan.route.name, plan.mode.as_str(), plan.call.method());
+    let (name, through) = (&plan.route.name, through(plan));
+    let _ = writeln!(out, "{name}{through}  {} {}", plan.mode.as_str(), plan.call.method());
     if report.fell_back {
         let _ = writeln!(
             out,
@@ -35,6 +37,11 @@ pub(super) fn render(report: &Report) -> String {
     }
     method::answer_lines(&mut out, report);
     out
+}
+
+/// What stands behind the address of what goes through a proxy.
+pub(super) fn through(plan: &ProbePlan) -> String {
+    report::proxy_url(plan).map_or_else(String::new, |url| format!(" through {url}"))
 }
 
 fn fresh(out: &mut String, sample: &ProbeSample) {

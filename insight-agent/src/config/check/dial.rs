@@ -4,13 +4,12 @@
 use super::Surroundings;
 use crate::config::errors::{Findings, Stated};
 use crate::config::files;
+use crate::config::reach;
 use crate::config::settings::{Ip, Probe, Route, Way};
 use crate::config::table::Table;
 use crate::config::values::{self, HostPort};
-use crate::model::dial::{IpVersion, ProxyPlan};
+use crate::model::dial::ProxyPlan;
 use crate::model::plan::{Connection, Mode};
-use std::io::Read;
-use std::net::IpAddr;
 
 /// Series that one of several reused connections makes: sum and count of its latency, its failures and
 /// its connections.
@@ -35,14 +34,7 @@ pub(super) fn reach(
     routes: &[Option<Route>],
     findings: &mut Findings<'_>,
 ) -> Option<Reach> {
-    let ip = table.text("ip", findings, |word| {
-        Ok(match word {
-            "4" => Ip::One(IpVersion::V4),
-            "6" => Ip::One(IpVersion::V6),
-            "both" => Ip::Both,
-            _ => Ip::One(IpVersion::Any),
-        })
-    });
+    let ip = table.text("ip", findings, |word| Ok(Ip::from_word(word)));
     let reused = table.count("reused_connections", findings);
     let is_link = mode == Some(Mode::Link);
     if let Some(reused) = reused.as_ref().filter(|reused| reused.value > 1) {
@@ -63,54 +55,21 @@ pub(super) fn reach(
     };
     let ip = ip?;
     if is_link && ip.value == Ip::Both {
-        let what = "both would share the series of one link";
-        findings.error(
-            &ip.site,
-            what,
-            "write two link probes with ip = \"4\" and ip = \"6\", each with its own to",
-        );
+        let refusal = reach::one_link_twice();
+        findings.error(&ip.site, refusal.what, refusal.advice);
     }
     if is_link && proxy.is_some() && table.flag("ping", findings).is_some_and(|ping| !ping.value) {
-        let what = "handshakes end at the route's proxy, and only PINGs reach the next hop";
-        findings.error(
-            &table.stated_site("ping", findings),
-            what,
-            "remove ping, or measure the link without a proxy",
-        );
+        let refusal = reach::proxied_handshakes("ping");
+        findings.error(&table.stated_site("ping", findings), refusal.what, refusal.advice);
     }
-    if address.is_unix() {
-        refuse_unix(table, is_link, &ip, findings);
-    } else if let Ok(literal) = proxy.map_or(&address.host, |proxy| &proxy.host).parse::<IpAddr>() {
-        refuse_literal(literal, &ip, findings);
+    if is_link && address.is_unix() {
+        let refusal = reach::link_over_unix();
+        findings.error(&table.stated_site("mode", findings), refusal.what, refusal.advice);
+    }
+    if let Some(refusal) = reach::version(ip.value, address, proxy) {
+        findings.error(&ip.site, refusal.what, refusal.advice);
     }
     Some(Reach { ip: ip.value, reused_connections: reused?.value, proxied: proxy.is_some() })
-}
-
-fn refuse_unix(table: &Table<'_>, is_link: bool, ip: &Stated<Ip>, findings: &mut Findings<'_>) {
-    if is_link {
-        let what = "a link probe measures a network, and its address is a UNIX socket of this host";
-        findings.error(
-            &table.stated_site("mode", findings),
-            what,
-            "use mode = \"black-box\" or \"white-box\"",
-        );
-    }
-    if ip.value != Ip::One(IpVersion::Any) {
-        findings.error(&ip.site, "a UNIX socket has no IP address", "remove ip");
-    }
-}
-
-/// An address that is written out is of one version.
-fn refuse_literal(literal: IpAddr, ip: &Stated<Ip>, findings: &mut Findings<'_>) {
-    let of = if literal.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
-    let is_wrong = match ip.value {
-        Ip::One(version) => !version.admits(literal.is_ipv6()),
-        Ip::Both => true,
-    };
-    if is_wrong {
-        let what = format!("the connection goes to {literal}, which is {} and nothing else", of.as_str());
-        findings.error(&ip.site, what, "write a name that has such addresses, or remove ip");
-    }
 }
 
 // ---- proxies --------------------------------------------------------------------------------
@@ -132,29 +91,20 @@ pub(super) fn proxy(
         require_credentials(file, findings);
     }
     let proxy = proxy?;
-    if address.is_some_and(|address| address.value.is_unix()) {
-        findings.error(&proxy.site, "a proxy leads to no UNIX socket of this host", "remove proxy");
+    if let Some(refusal) = address.and_then(|address| reach::proxy_to(&address.value)) {
+        findings.error(&proxy.site, refusal.what, refusal.advice);
     }
     let HostPort { host, port } = proxy.value;
     Some(ProxyPlan { host, port, auth_file: auth_file.map(|file| file.value) })
 }
 
-/// Refuses a file that holds no `user:password`. Its content is never repeated.
+/// Refuses a file that holds no `user:password`.
 fn require_credentials(file: &Stated<std::path::PathBuf>, findings: &mut Findings<'_>) {
     if findings.knows_files() {
         return;
     }
-    let mut content = Vec::new();
-    let read = std::fs::File::open(&file.value).and_then(|file| file.take(4096).read_to_end(&mut content));
-    let text = String::from_utf8_lossy(&content);
-    let is_pair = text.trim().split_once(':').is_some_and(|(user, _)| !user.is_empty());
-    // An unreadable one has been reported.
-    if read.is_ok() && (!is_pair || text.trim().chars().any(char::is_control)) {
-        findings.error(
-            &file.site,
-            "the file holds no user:password",
-            "write one line with user:password into it",
-        );
+    if let Some(refusal) = reach::credentials(&file.value) {
+        findings.error(&file.site, refusal.what, refusal.advice);
     }
 }
 

@@ -7,6 +7,7 @@ use insight_e2e::equipment::{Program, has};
 use insight_e2e::peers::grpc::{Peer, Reply};
 use insight_e2e::process::Process;
 use insight_e2e::wait::{PATIENCE, wait_until};
+use serde_json::Value;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
@@ -121,5 +122,57 @@ fn a_tunnel_leads_to_the_next_hop_and_each_refusal_names_the_proxy() {
     assert!(detail("dead").contains(&format!("the proxy http://{dead}")), "{}", detail("dead"));
     for page in [agent.metrics_text(), agent.status().to_string(), agent.log()] {
         assert!(!page.contains("s3cret") && !page.contains("bWU6czNjcmV0"), "the password is shown");
+    }
+}
+
+#[test]
+fn a_one_shot_goes_through_the_proxy_too() {
+    let name = "a_one_shot_goes_through_the_proxy_too";
+    if !has(name, &[Program::Tinyproxy]) {
+        return;
+    }
+    let site = Site::new();
+    site.write("proxy.auth", "me:s3cret\n");
+    site.write("wrong.auth", "me:another\n");
+    let [proxy, service] = [3, 4].map(|host| at(&site, host));
+    let _service = Peer::start(service, |_| Reply::serving().after(DELAY).into());
+    let _proxy = tinyproxy(&site, proxy, &[service.port()]);
+    let (address, url) = (service.to_string(), format!("http://{proxy}"));
+    let through = |more: &[&str]| {
+        let base = ["probe", &address, "--mode", "black-box", "--count", "2", "--proxy", &url];
+        site.execute(&[&base[..], more].concat())
+    };
+    let good = through(&["--proxy-auth-file", "proxy.auth", "--output", "json"]);
+    assert_eq!(good.code, 0, "{good:?}");
+    // The file was written as any program of this user writes it.
+    assert!(
+        good.stderr.contains("warning: --proxy-auth-file: every user of this host may read it"),
+        "{good:?}"
+    );
+    let report: Value = serde_json::from_str(&good.stdout).unwrap();
+    assert_eq!(report["proxy"], url.as_str());
+    let [fresh, reused] = [0, 1].map(|sample| &report["samples"][sample]);
+    assert!(fresh["phases"]["tunnel_seconds"].is_f64() && reused["phases"]["tunnel_seconds"].is_null());
+    let waits = [fresh, reused].map(|sample| sample["phases"]["wait_seconds"].as_f64().unwrap());
+    // A loaded host makes one of them longer, and none shorter.
+    let least = waits[0].min(waits[1]);
+    assert!(least >= DELAY.as_secs_f64() && least < DELAY.as_secs_f64() + 0.1, "{waits:?}");
+    for sample in [fresh, reused] {
+        assert!(sample["rulers"]["handshake_seconds"].is_null(), "it was with the proxy: {sample}");
+    }
+    let text = through(&["--proxy-auth-file", "proxy.auth"]);
+    assert!(text.stdout.starts_with(&format!("{address} through {url}  black-box")), "{text:?}");
+    assert!(text.stdout.contains("\n  tunnel "), "{text:?}");
+
+    for (more, part) in [
+        (&[][..], "set proxy_auth_file"),
+        (&["--proxy-auth-file", "wrong.auth"], "check the user and password"),
+    ] {
+        let refused = through(more);
+        assert_eq!(refused.code, 3, "{refused:?}");
+        assert!(
+            refused.stdout.contains("(proxy, in phase tunnel)") && refused.stdout.contains(part),
+            "{refused:?}"
+        );
     }
 }

@@ -1,10 +1,11 @@
-//! Discovery: who comes and who goes, from real files and real name servers to `/metrics`.
+//! Discovery: who comes and who goes, from real files, real name servers and doubles of registries to `/metrics`.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic that shows the error is the answer")]
 
 mod cli;
 mod dns;
 mod files;
 mod many;
+mod registries;
 
 use insight_e2e::agent::{Agent, Config};
 use insight_e2e::exposition::Exposition;

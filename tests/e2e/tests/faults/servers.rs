@@ -4,6 +4,7 @@ use insight_e2e::agent::Site;
 use insight_e2e::equipment::Program;
 use insight_e2e::process::Process;
 use insight_e2e::wait::{PATIENCE, wait_until};
+use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
@@ -52,6 +53,23 @@ pub fn haproxy(site: &Site, listen: &[SocketAddr], blocks: &str) -> Process {
     let mut haproxy = Process::start("haproxy", command, &site.path("haproxy.log"));
     wait_for_listeners("HAProxy", &mut haproxy, listen);
     haproxy
+}
+
+/// Envoy with these listeners and clusters, as its bootstrap has them.
+pub fn envoy(site: &Site, listen: &[SocketAddr], listeners: &[Value], clusters: &[Value]) -> Process {
+    let bootstrap = json!({ "static_resources": { "listeners": listeners, "clusters": clusters } });
+    let config = site.write("envoy.json", &bootstrap.to_string());
+    let mut command = Command::new(Program::Envoy.path());
+    command.arg("-c").arg(config).args([
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "warning",
+    ]);
+    let mut envoy = Process::start("Envoy", command, &site.path("envoy.log"));
+    wait_for_listeners("Envoy", &mut envoy, listen);
+    envoy
 }
 
 /// dnsmasq that knows these names and no other server.

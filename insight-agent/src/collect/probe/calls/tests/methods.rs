@@ -1,7 +1,11 @@
 use super::server::{Reflection, serve};
 use super::*;
+use prost::Message;
 use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpListener;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::{ErrorResponse, ServerReflectionResponse};
 
 #[tokio::test]
 async fn a_request_in_json_is_sent_by_either_version_of_reflection() {
@@ -78,6 +82,68 @@ async fn a_reflection_that_never_answers_fails_each_sample_at_its_deadline() {
     assert!(start.elapsed() < Duration::from_secs(3), "they wait together: {:?}", start.elapsed());
     assert_eq!(failure(&first).status, GrpcStatus::DeadlineExceeded, "{first:?}");
     assert_eq!(failure(&second).status, GrpcStatus::DeadlineExceeded, "{second:?}");
+}
+
+/// A reflection that answers each question with the status OK, and in its message with an error. Counts questions.
+async fn answering_with_an_error(code: i32, text: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&asked);
+    let error = ErrorResponse { error_code: code, error_message: text.to_owned() };
+    let response = ServerReflectionResponse {
+        message_response: Some(MessageResponse::ErrorResponse(error)),
+        ..ServerReflectionResponse::default()
+    };
+    let message = response.encode_to_vec();
+    let framed = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            counting.fetch_add(1, Ordering::SeqCst);
+            let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+            body.send_data(framed.clone().into(), false).unwrap();
+            let status = ("grpc-status".parse().unwrap(), http::HeaderValue::from_static("0"));
+            body.send_trailers([status].into_iter().collect()).unwrap();
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn an_error_inside_a_good_answer_of_reflection_is_told_as_it_says() {
+    let long = "x".repeat(201);
+    for (code, text, status, told) in [
+        (
+            5,
+            "symbol not found: shop.v1.Shop",
+            GrpcStatus::NotFound,
+            "NOT_FOUND: \"symbol not found: shop.v1.Shop\"",
+        ),
+        (
+            7,
+            "not for \"you\"\n",
+            GrpcStatus::PermissionDenied,
+            "PERMISSION_DENIED: \"not for \\\"you\\\"\\n\"",
+        ),
+        // Unlike a server that does not know the version: the older one is not tried.
+        (12, "no symbols here", GrpcStatus::Unimplemented, "UNIMPLEMENTED: \"no symbols here\""),
+        (-1, "what", GrpcStatus::Unknown, "UNKNOWN: \"what\""),
+        (
+            13,
+            &*long.clone().leak(),
+            GrpcStatus::Internal,
+            &format!("INTERNAL: \"{}\": correct", &long[..200]),
+        ),
+    ] {
+        let (address, asked) = answering_with_an_error(code, text).await;
+        let probe = probe(plan(address, "Get", "{}"));
+        let sample = take(&probe, Connection::Reused).await;
+        is_schema(failure(&sample), status, &format!("its reflection says {told}"));
+        assert!(failure(&sample).detail.contains("correct probe.method") && sample.total().is_none());
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "{code}");
+    }
 }
 
 #[tokio::test]

@@ -200,3 +200,86 @@ async fn a_watch_that_is_retired_closes_its_connection() {
     tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the connection is closed").unwrap();
     stop(prober).await;
 }
+
+/// How much a peer says before nothing more is heard of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Settings,
+    Headers,
+    Serving,
+}
+
+/// Accepts connections and falls silent on each. Its kernel goes on: bytes are taken, and none come.
+async fn silent_after(says: Says) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // It has sent its SETTINGS with that. A connection that nobody polls reads and writes nothing.
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut body = None;
+            if says != Says::Settings {
+                let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+                let body = body.insert(respond.send_response(http::Response::new(()), false).unwrap());
+                if says == Says::Serving {
+                    body.send_data(bytes::Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]), false).unwrap();
+                }
+                // Writes what there is, and waits for more requests.
+                let _ = tokio::time::timeout(Duration::from_millis(50), connection.accept()).await;
+            }
+            held.push((connection, body));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_silence_before_the_first_state_is_a_deadline_in_its_phase() {
+    for (says, phase, text) in [
+        (Says::Settings, FailurePhase::Wait, "nothing else was heard on the connection"),
+        (Says::Headers, FailurePhase::Response, "the answer began and did not end"),
+    ] {
+        let mut plan = watch(silent_after(says).await, "");
+        (plan.deadline, plan.drain) = (Duration::from_secs(1), Duration::from_millis(100));
+        let (prober, mut received) = start(plan);
+        let sample = next_sample(&mut received).await;
+        let failed = failure(&sample);
+        assert_eq!((failed.class, failed.phase), (FailureClass::Deadline, phase), "{failed:?}");
+        assert_eq!(failed.status, GrpcStatus::DeadlineExceeded);
+        assert!(failed.detail.contains(text) && failed.detail.contains("Health/Watch"), "{failed:?}");
+        assert!(sample.opened && sample.took >= Duration::from_millis(1100), "{sample:?}");
+        assert_eq!(next(&mut received).await, HealthEvent::Broken(failed.clone()));
+        stop(prober).await;
+    }
+}
+
+#[tokio::test]
+async fn a_ping_finds_out_that_a_watch_hears_nobody_any_more() {
+    // Beside it one that says as little, and answers PINGs.
+    let (address, reporter, _serving) = health(None).await;
+    reporter.set_service_status("", ServingStatus::Serving).await;
+    let (calm, mut heard) = start(watch(address, ""));
+    assert_eq!(next(&mut heard).await, HealthEvent::Told(ServingState::Serving));
+
+    let mut plan = watch(silent_after(Says::Serving).await, "");
+    plan.deadline = Duration::from_secs(1);
+    let (prober, mut received) = start(plan);
+    assert_eq!(next_sample(&mut received).await.outcome, Outcome::Ok);
+    assert_eq!(next(&mut received).await, HealthEvent::Told(ServingState::Serving));
+    let HealthEvent::Broken(failed) = next(&mut received).await else { panic!("it was told a state") };
+    assert_eq!((failed.class, failed.phase), (FailureClass::Deadline, FailurePhase::Ping), "{failed:?}");
+    assert_eq!(failed.status, GrpcStatus::DeadlineExceeded);
+    assert!(failed.detail.contains("no answer within 1s"), "{failed:?}");
+    // The connection is given up with it: the next one is told a state again.
+    let sample = next_sample(&mut received).await;
+    assert!(sample.outcome == Outcome::Ok && sample.opened, "{sample:?}");
+    assert_eq!(next(&mut received).await, HealthEvent::Told(ServingState::Serving));
+    stop(prober).await;
+
+    let is_health = |event: &ProbeEvent| matches!(event, ProbeEvent::Health(..));
+    let told = std::iter::from_fn(|| heard.try_recv().ok()).filter(is_health).count();
+    assert_eq!(told, 0, "a peer that answers PINGs stays watched");
+    stop(calm).await;
+}
