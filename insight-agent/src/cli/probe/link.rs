@@ -6,7 +6,6 @@ use crate::collect::probe::LinkProbe;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
-use crate::publish::metrics::RenderError;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -98,7 +97,7 @@ impl LinkReport {
         self.handshakes.iter().chain(self.pings.iter().flatten())
     }
 
-    pub(super) fn to_prom(&self) -> Result<String, RenderError> {
+    pub(super) fn to_prom(&self) -> String {
         prom::render(&self.plan, self.samples(), &self.events)
     }
 

@@ -12,7 +12,6 @@ use crate::collect::probe::Probe;
 use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
-use crate::publish::metrics::RenderError;
 use clap::{Args, ValueEnum};
 use link::LinkReport;
 use progress::Progress;
@@ -173,10 +172,7 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
                     Ok(json) => println!("{json}"),
                     Err(error) => super::print_error(&error),
                 },
-                Output::Prom => match found.to_prom() {
-                    Ok(page) => print!("{page}"),
-                    Err(error) => super::print_error(&error),
-                },
+                Output::Prom => print!("{}", found.to_prom()),
             }
             ExitCode::from(found.exit_code())
         }
@@ -204,7 +200,7 @@ impl Found {
         }
     }
 
-    fn to_prom(&self) -> Result<String, RenderError> {
+    fn to_prom(&self) -> String {
         match self {
             Self::Rpc(report) => prom::render(&report.plan, report.samples(), &report.events),
             Self::Link(report) => report.to_prom(),

@@ -6,7 +6,7 @@ use crate::model::connection_event::ConnectionEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::series::{Section, sections};
-use crate::publish::metrics::{AgentLabels, Metrics, RenderError};
+use crate::publish::metrics::{AgentLabels, Metrics};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,11 @@ use std::time::{Duration, Instant};
 const KEPT: [&str; 6] = ["path", "probe", "stream", "service", "link", "lost"];
 
 /// The families of one probe as text 0.0.4. The gauges are of one window that holds all samples.
-///
-/// # Errors
-/// See [`RenderError`].
 pub(super) fn render<'a>(
     plan: &Arc<ProbePlan>,
     samples: impl Iterator<Item = &'a ProbeSample>,
     events: &[(Connection, ConnectionEvent, u64)],
-) -> Result<String, RenderError> {
+) -> String {
     let agent = AgentLabels {
         name: "probe".into(),
         region: plan.source.clone(),
@@ -41,7 +38,7 @@ pub(super) fn render<'a>(
         metrics.connection_event(plan, *connection, *event, *count);
     }
     metrics.publish_window(&Arc::new(aggregator.rotate(now, &NodeWindows::default())));
-    metrics.render().map(|page| kept(&page))
+    kept(&metrics.render())
 }
 
 /// The families of a page that speak of probes.
@@ -67,7 +64,7 @@ mod tests {
     #[test]
     fn what_speaks_of_the_agent_is_left_out_and_the_probes_series_are_there() {
         let plan = Arc::new(ProbePlan::example(([127, 0, 0, 1], 1).into()));
-        let page = render(&plan, std::iter::empty(), &[]).unwrap();
+        let page = render(&plan, std::iter::empty(), &[]);
         assert!(
             page.contains("insight_probe_results_total{") && page.contains("insight_lost_total{"),
             "{page}"
