@@ -51,7 +51,7 @@ fn router(parts: MetricsListener) -> Router {
     let page = SharedPage::new(parts.exposition);
     let scrape = move |method: Method| {
         let page = page.clone();
-        async move { scraped(&method, page.get().await).await.unwrap_or_else(|broken| broke(broken)) }
+        async move { scraped(&method, page.get().await).await.unwrap_or_else(broke) }
     };
     let router = Router::new()
         .route("/metrics", get(scrape))
