@@ -270,7 +270,7 @@ impl Agent {
         let mut metrics = tokio::spawn(web::serve_metrics(
             self.metrics_listener,
             MetricsListener {
-                exposition: Arc::new(move || exposition.render()),
+                exposition: Arc::new(move |give| exposition.write(give)),
                 readiness: Arc::clone(&self.readiness),
                 web_config: self.web_config,
                 door: metrics_door,

@@ -80,7 +80,7 @@ impl Site {
     }
 
     fn shown(&self, series: &str) -> Option<f64> {
-        let text = self.metrics.render().unwrap();
+        let text = self.metrics.render();
         text.lines()
             .find_map(|line| line.strip_prefix(&format!("{series} ")))
             .map(|value| value.parse().unwrap())
@@ -148,9 +148,9 @@ async fn a_reload_keeps_rosters_and_a_discovery_that_goes_takes_its_series_along
     let summary = site.reloader.reload(crate::agent::Trigger::Request).await.unwrap();
     assert_eq!(summary.stopped.len(), 2, "{summary}");
     assert_eq!(site.templates.status(std::time::Instant::now()), []);
-    assert!(!site.metrics.render().unwrap().contains("insight_discovery_"));
+    assert!(!site.metrics.render().contains("insight_discovery_"));
     site.templates.failed("d", LookupFailure { class: LookupClass::Timeout, detail: String::new() });
-    assert!(!site.metrics.render().unwrap().contains("insight_discovery_"), "late news bring nothing back");
+    assert!(!site.metrics.render().contains("insight_discovery_"), "late news bring nothing back");
 }
 
 #[test]

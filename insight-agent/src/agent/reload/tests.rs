@@ -47,7 +47,7 @@ impl Site {
     }
 
     fn shown(&self, name: &str) -> f64 {
-        let text = self.metrics.render().unwrap();
+        let text = self.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")).map(str::to_owned));
         line.unwrap().parse().unwrap()
     }

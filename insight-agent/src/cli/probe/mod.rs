@@ -14,7 +14,6 @@ use crate::model::dial::IpVersion;
 use crate::model::outcome::{FailureClass, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
-use crate::publish::metrics::RenderError;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use link::LinkReport;
@@ -194,10 +193,7 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
                     Ok(json) => println!("{json}"),
                     Err(error) => super::print_error(&error),
                 },
-                Output::Prom => match found.to_prom() {
-                    Ok(page) => print!("{page}"),
-                    Err(error) => super::print_error(&error),
-                },
+                Output::Prom => print!("{}", found.to_prom()),
             }
             ExitCode::from(found.exit_code())
         }
@@ -237,7 +233,7 @@ impl Found {
         }
     }
 
-    fn to_prom(&self) -> Result<String, RenderError> {
+    fn to_prom(&self) -> String {
         let shown: Vec<prom::Shown<'_>> = self.0.iter().map(Seen::shown).collect();
         prom::render(&shown)
     }

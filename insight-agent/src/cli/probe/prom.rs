@@ -6,7 +6,7 @@ use crate::model::connection_event::ConnectionEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::ProbeSample;
 use crate::model::series::{Section, sections};
-use crate::publish::metrics::{AgentLabels, Metrics, RenderError};
+use crate::publish::metrics::{AgentLabels, Metrics};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,7 @@ pub(super) struct Shown<'a> {
 }
 
 /// The families of these probes as text 0.0.4. The gauges are of one window that holds all samples.
-///
-/// # Errors
-/// See [`RenderError`].
-pub(super) fn render(shown: &[Shown<'_>]) -> Result<String, RenderError> {
+pub(super) fn render(shown: &[Shown<'_>]) -> String {
     let plans: Vec<_> = shown.iter().map(|shown| Arc::clone(shown.plan)).collect();
     let agent = AgentLabels {
         name: "probe".into(),
@@ -47,7 +44,7 @@ pub(super) fn render(shown: &[Shown<'_>]) -> Result<String, RenderError> {
         }
     }
     metrics.publish_window(&Arc::new(aggregator.rotate(now, &NodeWindows::default())));
-    metrics.render().map(|page| kept(&page))
+    kept(&metrics.render())
 }
 
 /// The families of a page that speak of probes.
@@ -73,7 +70,7 @@ mod tests {
     #[test]
     fn what_speaks_of_the_agent_is_left_out_and_the_probes_series_are_there() {
         let plan = Arc::new(ProbePlan::example(([127, 0, 0, 1], 1).into()));
-        let page = render(&[Shown { plan: &plan, samples: Vec::new(), events: &[] }]).unwrap();
+        let page = render(&[Shown { plan: &plan, samples: Vec::new(), events: &[] }]);
         assert!(
             page.contains("insight_probe_results_total{") && page.contains("insight_lost_total{"),
             "{page}"

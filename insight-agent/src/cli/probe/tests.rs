@@ -83,7 +83,7 @@ async fn both_versions_of_a_name_are_probed_and_shown_apart() {
 async fn series_of_both_versions_have_the_names_that_an_agent_gives_them() {
     let words = ["localhost:1", "--ip", "both", "--mode", "black-box", "--count", "1", "--output", "prom"];
     let found = measure(&parse(&words).unwrap()).await.unwrap();
-    let page = found.to_prom().unwrap();
+    let page = found.to_prom();
     for name in ["probe/ipv4", "probe/ipv6"] {
         let failed = |line: &str| {
             line.starts_with("insight_probe_failures_total{") && line.contains(&format!("probe=\"{name}\""))

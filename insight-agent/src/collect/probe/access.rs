@@ -47,7 +47,8 @@ impl Access {
     pub(super) fn new(plan: &ProbePlan, ping_interval: Duration) -> Result<Self, AccessError> {
         let route = &plan.route;
         let tls = route.tls.as_ref();
-        let tls = tls.map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls)).transpose()?;
+        let tls =
+            tls.map(|tls| RouteTls::new(&route.described(), route.certificate_host(), tls)).transpose()?;
         let proxy = credentials(route)?;
         let pings = PingPolicy::new(ping_interval);
         Ok(Self { tls, proxy, pings, reused: Arc::default(), fresh: Arc::default() })

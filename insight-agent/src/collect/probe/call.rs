@@ -65,8 +65,7 @@ impl HeadError {
 impl RequestHead {
     /// Writes the head once, for all samples on all connections.
     pub(super) fn new(plan: &ProbePlan) -> Result<Self, HeadError> {
-        let bad =
-            |what: &str, value: &str, why: &dyn fmt::Display| HeadError::new(plan, what, value, why);
+        let bad = |what: &str, value: &str, why: &dyn fmt::Display| HeadError::new(plan, what, value, why);
         let route = &plan.route;
         let scheme = if route.tls.is_some() { "https" } else { "http" };
         let uri = Uri::builder()
@@ -193,11 +192,7 @@ struct Sending<'a> {
     sequence: u64,
 }
 
-async fn exchange(
-    sending: Sending<'_>,
-    progress: &mut Progress,
-    end: &mut CallEnd,
-) -> Result<(), Broken> {
+async fn exchange(sending: Sending<'_>, progress: &mut Progress, end: &mut CallEnd) -> Result<(), Broken> {
     let Sending { plan, head, connection, sequence } = sending;
     let body = head.body(&plan.call, sequence);
     let begun = ask(connection, head.block(), body, progress, &mut end.phases).await?;

@@ -2,16 +2,15 @@
 //! TLS files that they use.
 
 use super::families::{CounterRow, Counters, GaugeRow, register_collector};
-use super::registry::Registry;
+use super::registry::{Collector, Family, Registry};
 use super::summaries::{Summaries, SummaryRow};
 use crate::model::certificate::{Certificates, TlsLooked};
 use crate::model::outcome::Failure;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
+use crate::model::series::Series;
 use crate::model::series::connections::{self, LOADS, SLOTS};
 use crate::model::series::probe::HISTOGRAM_PROBES_MOST;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,7 +34,7 @@ impl Connections {
     /// Registers them and prepares the series of every slot.
     pub(super) fn register(registry: &Registry, plans: &[Arc<ProbePlan>]) -> Self {
         let shown = Arc::new(Shown::default());
-        register_collector(registry, ShownCollector::new(Arc::clone(&shown)));
+        register_collector(registry, ShownCollector(Arc::clone(&shown)));
         let families = Self {
             duration: SLOT_DURATION.register(registry),
             failures: SLOT_FAILURES.register(registry),
@@ -141,25 +140,16 @@ impl Shown {
 }
 
 /// The registry's handle on the gauges.
-struct ShownCollector {
-    shown: Arc<Shown>,
-    descs: [Desc; 2],
-}
-
-impl ShownCollector {
-    fn new(shown: Arc<Shown>) -> Self {
-        Self { shown, descs: [CERTIFICATE_EXPIRY.desc(), TLS_FILES_STALE.desc()] }
-    }
-}
+struct ShownCollector(Arc<Shown>);
 
 impl Collector for ShownCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
+    fn rows(&self) -> Vec<&'static Series> {
+        vec![CERTIFICATE_EXPIRY.row(), TLS_FILES_STALE.row()]
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
+    fn collect(&self) -> Vec<Family> {
         let (mut expiry, mut stale) = (CERTIFICATE_EXPIRY.family(), TLS_FILES_STALE.family());
-        let shown = self.shown.lock();
+        let shown = self.0.lock();
         let is_shared = shown.probes > HISTOGRAM_PROBES_MOST;
         let mut earliest: BTreeMap<[&str; 3], Certificates> = BTreeMap::new();
         for (plan, certificates) in shown.certificates.values() {
@@ -173,6 +163,6 @@ impl Collector for ShownCollector {
             }
         }
         stale.put([], Some(shown.stale as f64));
-        vec![expiry.into_proto(), stale.into_proto()]
+        vec![expiry.into_family(), stale.into_family()]
     }
 }

@@ -1,11 +1,9 @@
 //! Families of discoveries: how do the sources fare, and what becomes of what they tell?
 
 use super::families::{CounterRow, Counters, GaugeRow, register_collector};
-use super::registry::Registry;
+use super::registry::{Collector, Family, Registry};
 use crate::model::discovery::{DiscoveryState, DropReason, LookupClass};
-use crate::model::series::discovery;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use crate::model::series::{Series, discovery};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const ENDPOINTS: GaugeRow<1> = GaugeRow::of(&discovery::ENDPOINTS);
@@ -26,7 +24,7 @@ pub(super) struct Discoveries {
 impl Discoveries {
     pub(super) fn register(registry: &Registry) -> Self {
         let shown = Arc::new(Shown::default());
-        register_collector(registry, StateCollector::new(Arc::clone(&shown)));
+        register_collector(registry, StateCollector(Arc::clone(&shown)));
         Self {
             shown,
             failures: FAILURES.register(registry),
@@ -86,24 +84,15 @@ impl Discoveries {
 struct Shown(Mutex<Vec<DiscoveryState>>);
 
 /// The registry's handle on the states.
-struct StateCollector {
-    shown: Arc<Shown>,
-    descs: [Desc; 3],
-}
-
-impl StateCollector {
-    fn new(shown: Arc<Shown>) -> Self {
-        Self { shown, descs: [ENDPOINTS.desc(), LAST_SUCCESS.desc(), UP.desc()] }
-    }
-}
+struct StateCollector(Arc<Shown>);
 
 impl Collector for StateCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
+    fn rows(&self) -> Vec<&'static Series> {
+        vec![ENDPOINTS.row(), LAST_SUCCESS.row(), UP.row()]
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        let states = self.shown.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    fn collect(&self) -> Vec<Family> {
+        let states = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut endpoints, mut success, mut up) = (ENDPOINTS.family(), LAST_SUCCESS.family(), UP.family());
         for state in &states {
             let name = [state.name.as_str()];
@@ -112,6 +101,6 @@ impl Collector for StateCollector {
             success.put(name, since.map(|since| since.as_secs_f64()));
             up.put(name, state.is_up().map(|is_up| f64::from(u8::from(is_up))));
         }
-        vec![endpoints.into_proto(), success.into_proto(), up.into_proto()]
+        vec![endpoints.into_family(), success.into_family(), up.into_family()]
     }
 }

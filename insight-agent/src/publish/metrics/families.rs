@@ -5,16 +5,107 @@
 //! both with the type at compile time. So the lookups that other exporters check while running
 //! (is this a counter, are these five labels) have no failing case here.
 
-use super::numbers::{NumberFamily, NumberRow};
-use super::registry::Registry;
+use super::labels::Labels;
+use super::numbers::{Group, NumberFamily, NumberRow};
+use super::registry::{Collector, Family, Registry};
+use super::text::Lines;
 use crate::model::series::{Kind, Series};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Why a family can always be made and registered.
-const VALID: &str = "the metric table's tests prove names, labels and bounds valid and unique";
+/// Why a family can always be registered.
+const VALID: &str = "the metric table's tests prove names unique";
+
+// ---- what is counted as it happens ----------------------------------------------------------
+
+/// What one series counts in.
+pub(super) trait Figure: Send + Sync + 'static {
+    /// Writes the series' lines.
+    fn write<'a>(&self, lines: &mut Lines<'_, '_>, labels: impl IntoIterator<Item = (&'a str, &'a str)>);
+}
+
+/// The figures of a family, by their label values.
+#[derive(Debug)]
+pub(super) struct Vector<F, const N: usize>(Arc<Shared<F, N>>);
+
+#[derive(Debug)]
+struct Shared<F, const N: usize> {
+    series: &'static Series,
+    /// Which of the row's labels stands where in the text.
+    order: [usize; N],
+    all: RwLock<BTreeMap<Labels<N>, Arc<F>>>,
+}
+
+impl<F, const N: usize> Clone for Vector<F, N> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<F: Figure, const N: usize> Vector<F, N> {
+    /// A registered family whose lines have their labels in the row's order.
+    pub(super) fn register(series: &'static Series, registry: &Registry) -> Self {
+        Self::in_order(series, std::array::from_fn(|at| at), registry)
+    }
+
+    /// A registered family whose lines have their labels in alphabetical order.
+    fn register_sorted(series: &'static Series, registry: &Registry) -> Self {
+        let mut order = std::array::from_fn(|at| at);
+        order.sort_by_key(|at: &usize| series.labels[*at].name);
+        Self::in_order(series, order, registry)
+    }
+
+    fn in_order(series: &'static Series, order: [usize; N], registry: &Registry) -> Self {
+        let vector = Self(Arc::new(Shared { series, order, all: RwLock::default() }));
+        register_collector(registry, vector.clone());
+        vector
+    }
+
+    /// The figure with these label values, in the row's order; `make` makes it if it is new.
+    pub(super) fn with(&self, values: [&str; N], make: impl FnOnce() -> F) -> Arc<F> {
+        let labels = Labels::of(self.0.order.map(|at| values[at]));
+        let known = self.0.all.read().unwrap_or_else(PoisonError::into_inner).get(&labels).cloned();
+        known.unwrap_or_else(|| {
+            let mut all = self.0.all.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(labels).or_insert_with(|| Arc::new(make())))
+        })
+    }
+
+    /// Removes every series whose label values, in the row's order, are not to stay. Handles of a removed
+    /// one count into nothing.
+    pub(super) fn retain(&self, stays: impl Fn(&[&str]) -> bool) {
+        let mut all = self.0.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|labels, _| {
+            let mut values = [""; N];
+            for (at, value) in self.0.order.into_iter().zip(labels.values()) {
+                values[at] = value;
+            }
+            stays(&values)
+        });
+    }
+
+    /// Writes all series. What is new waits meanwhile; what is known goes on being counted.
+    fn write(&self, lines: &mut Lines<'_, '_>) {
+        let names = self.0.order.map(|at| self.0.series.labels[at].name);
+        for (labels, figure) in &*self.0.all.read().unwrap_or_else(PoisonError::into_inner) {
+            figure.write(lines, names.into_iter().zip(labels.values()));
+        }
+    }
+}
+
+impl<F: Figure, const N: usize> Collector for Vector<F, N> {
+    fn rows(&self) -> Vec<&'static Series> {
+        vec![self.0.series]
+    }
+
+    fn collect(&self) -> Vec<Family> {
+        let vector = self.clone();
+        vec![Family::new(self.0.series, move |lines| vector.write(lines))]
+    }
+}
+
+// ---- counters -------------------------------------------------------------------------------
 
 /// A row of the table that is a counter with `N` labels.
 #[derive(Debug, Clone, Copy)]
@@ -30,17 +121,12 @@ impl<const N: usize> CounterRow<N> {
 
     /// Makes the family and registers it.
     pub(super) fn register(self, registry: &Registry) -> Counters<N> {
-        let opts = Opts::new(self.0.name, self.0.help);
-        let vec = IntCounterVec::new(opts, &label_names(self.0)).expect(VALID);
-        registry.register(Box::new(vec.clone())).expect(VALID);
-        Counters { vec, series: self.0 }
+        Counters(Vector::register_sorted(self.0, registry))
     }
-}
 
-impl<const N: usize> CounterRow<N> {
     /// What the registry checks for uniqueness.
-    pub(super) fn desc(self) -> Desc {
-        desc_of(self.0)
+    pub(super) fn row(self) -> &'static Series {
+        self.0
     }
 
     /// An empty family of this row, for counters that are counted elsewhere.
@@ -63,36 +149,53 @@ impl<const N: usize> CounterFamily<N> {
         self.0.put(labels, Some(ns as f64 / 1e9));
     }
 
-    /// The family as the registry collects it; without a series the registry leaves it out.
-    pub(super) fn into_proto(self) -> MetricFamily {
-        self.0.into_proto()
+    /// The family as the registry collects it.
+    pub(super) fn into_family(self) -> Family {
+        self.0.into_family()
     }
 }
 
 /// A registered counter family.
 #[derive(Debug, Clone)]
-pub(super) struct Counters<const N: usize> {
-    vec: IntCounterVec,
-    series: &'static Series,
-}
+pub(super) struct Counters<const N: usize>(Vector<AtomicU64, N>);
 
 impl<const N: usize> Counters<N> {
     /// The counter with these label values, in the row's order; made with 0 if it is new.
-    pub(super) fn with(&self, values: [&str; N]) -> IntCounter {
-        self.vec.with_label_values(&values)
+    pub(super) fn with(&self, values: [&str; N]) -> Counter {
+        Counter(self.0.with(values, AtomicU64::default))
     }
 
-    /// Removes every series whose label values, in the row's order, are not to stay. Handles of a removed
-    /// one count into nothing.
-    ///
-    /// **Cost**: that of a scrape of this family.
+    /// As [`Vector::retain`].
     pub(super) fn retain(&self, stays: impl Fn(&[&str]) -> bool) {
-        for values in gone(self.series, &self.vec.collect(), stays) {
-            // Nobody else removes any.
-            let _ = self.vec.remove_label_values(&values);
-        }
+        self.0.retain(stays);
     }
 }
+
+/// One counter.
+#[derive(Debug, Clone)]
+pub(super) struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    pub(super) fn inc(&self) {
+        self.inc_by(1);
+    }
+
+    pub(super) fn inc_by(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Figure for AtomicU64 {
+    fn write<'a>(&self, lines: &mut Lines<'_, '_>, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        lines.count(labels, self.load(Ordering::Relaxed));
+    }
+}
+
+// ---- histograms -----------------------------------------------------------------------------
 
 /// A row of the table that is a histogram with `N` labels.
 #[derive(Debug, Clone, Copy)]
@@ -115,33 +218,79 @@ impl<const N: usize> HistogramRow<N> {
 
     /// Makes the family and registers it.
     pub(super) fn register(self, registry: &Registry) -> Histograms<N> {
-        let opts = HistogramOpts::new(self.series.name, self.series.help).buckets(self.bounds.to_vec());
-        let vec = HistogramVec::new(opts, &label_names(self.series)).expect(VALID);
-        registry.register(Box::new(vec.clone())).expect(VALID);
-        Histograms { vec, series: self.series }
+        Histograms { vector: Vector::register_sorted(self.series, registry), bounds: self.bounds }
     }
 }
 
 /// A registered histogram family.
 #[derive(Debug, Clone)]
 pub(super) struct Histograms<const N: usize> {
-    vec: HistogramVec,
-    series: &'static Series,
+    vector: Vector<Buckets, N>,
+    bounds: &'static [f64],
 }
 
 impl<const N: usize> Histograms<N> {
     /// The histogram with these label values, in the row's order; made empty if it is new.
     pub(super) fn with(&self, values: [&str; N]) -> Histogram {
-        self.vec.with_label_values(&values)
+        Histogram(self.vector.with(values, || Buckets::of(self.bounds)))
     }
 
-    /// As [`Counters::retain`].
+    /// As [`Vector::retain`].
     pub(super) fn retain(&self, stays: impl Fn(&[&str]) -> bool) {
-        for values in gone(self.series, &self.vec.collect(), stays) {
-            let _ = self.vec.remove_label_values(&values);
-        }
+        self.vector.retain(stays);
     }
 }
+
+/// One histogram.
+#[derive(Debug, Clone)]
+pub(super) struct Histogram(Arc<Buckets>);
+
+impl Histogram {
+    /// Adds a value in the row's unit.
+    pub(super) fn observe(&self, value: f64) {
+        let Buckets { bounds, counted } = &*self.0;
+        let bucket = bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len());
+        let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.sum += value;
+        counted.counts[bucket] += 1;
+    }
+}
+
+/// How many values there were up to each bound, and beyond the last one.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    bounds: &'static [f64],
+    counted: Mutex<Counted>,
+}
+
+/// Behind a lock, so that a page shows the sum of just the values that it counts.
+#[derive(Debug, Clone)]
+struct Counted {
+    /// One more than there are bounds.
+    counts: Box<[u64]>,
+    sum: f64,
+}
+
+impl Buckets {
+    fn of(bounds: &'static [f64]) -> Self {
+        let counts = vec![0; bounds.len() + 1].into();
+        Self { bounds, counted: Mutex::new(Counted { counts, sum: 0.0 }) }
+    }
+}
+
+impl Figure for Buckets {
+    fn write<'a>(&self, lines: &mut Lines<'_, '_>, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        // Writing takes longer than copying, and who counts must not wait for it.
+        let Counted { counts, sum } = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let below = counts.iter().scan(0, |below, count| {
+            *below += count;
+            Some(*below)
+        });
+        lines.histogram(labels, below, sum, counts.iter().sum());
+    }
+}
+
+// ---- gauges ---------------------------------------------------------------------------------
 
 /// A row of the table that is a gauge with `N` labels. Gauges have no storage: a scrape builds
 /// them from the snapshot that they show, see [`super::gauges`].
@@ -156,57 +305,51 @@ impl<const N: usize> GaugeRow<N> {
     }
 
     /// What the registry checks for uniqueness.
-    pub(super) fn desc(self) -> Desc {
-        self.0.desc()
+    pub(super) fn row(self) -> &'static Series {
+        self.0.row()
     }
 
     /// An empty family of this row.
     pub(super) fn family(self) -> NumberFamily<N> {
         self.0.family()
     }
+
+    /// A family that is written group by group from `of`, once it is its turn.
+    pub(super) fn grouped<T: 'static>(
+        self,
+        of: Arc<T>,
+        put: impl for<'a> FnOnce(&'a T, &mut Groups<'a, '_, '_, '_, N>) + 'static,
+    ) -> Family {
+        let series = self.0.row();
+        Family::new(series, move |lines| {
+            let mut groups = Groups { series, lines, group: Group::default() };
+            put(&of, &mut groups);
+            groups.end();
+        })
+    }
+}
+
+/// The series of a family that come in groups: those of one group are before all of the next.
+pub(super) struct Groups<'a, 'l, 't, 'g, const N: usize> {
+    series: &'static Series,
+    lines: &'l mut Lines<'t, 'g>,
+    /// All that is kept.
+    group: Group<'a, N>,
+}
+
+impl<'a, const N: usize> Groups<'a, '_, '_, '_, N> {
+    /// Adds a series to this group, unless its figure is not known or not a number.
+    pub(super) fn put(&mut self, labels: [&'a str; N], value: Option<f64>) {
+        self.group.put(labels, value);
+    }
+
+    /// Begins the next group.
+    pub(super) fn end(&mut self) {
+        self.group.write(self.series, self.lines);
+    }
 }
 
 /// Registers a collector that builds its families at every scrape.
 pub(super) fn register_collector(registry: &Registry, collector: impl Collector + 'static) {
     registry.register(Box::new(collector)).expect(VALID);
-}
-
-pub(super) fn desc_of(series: &Series) -> Desc {
-    let labels = label_names(series).into_iter().map(str::to_owned).collect();
-    Desc::new(series.name.to_owned(), series.help.to_owned(), labels, HashMap::new()).expect(VALID)
-}
-
-/// Labels with their values, in the row's order.
-pub(super) fn label_pairs(series: &Series, values: impl IntoIterator<Item = String>) -> Vec<LabelPair> {
-    let pairs = series.labels.iter().zip(values).map(|(label, value)| {
-        let mut pair = LabelPair::default();
-        pair.set_name(label.name.to_owned());
-        pair.set_value(value);
-        pair
-    });
-    pairs.collect()
-}
-
-pub(super) fn family_of(series: &Series, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(series.name.to_owned());
-    family.set_help(series.help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
-}
-
-/// The label values, in the row's order, of what is not to stay.
-fn gone(series: &Series, families: &[MetricFamily], stays: impl Fn(&[&str]) -> bool) -> Vec<Vec<String>> {
-    let metrics = families.iter().flat_map(MetricFamily::get_metric);
-    let values = metrics.map(|metric| {
-        let value = |name| metric.get_label().iter().find(|pair| pair.name() == name).map(LabelPair::value);
-        series.labels.iter().filter_map(|label| value(label.name)).collect::<Vec<_>>()
-    });
-    let gone = values.filter(|values| !stays(values));
-    gone.map(|values| values.into_iter().map(str::to_owned).collect()).collect()
-}
-
-fn label_names(series: &Series) -> Vec<&'static str> {
-    series.labels.iter().map(|label| label.name).collect()
 }

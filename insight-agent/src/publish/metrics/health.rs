@@ -1,12 +1,10 @@
 //! Health watches: the state that was told last, and how often it changed or nobody told any.
 
 use super::families::{CounterRow, Counters, GaugeRow, register_collector};
-use super::registry::Registry;
+use super::registry::{Collector, Family, Registry};
 use crate::model::health::{HealthEvent, ServingState};
 use crate::model::plan::{Call, ProbePlan};
-use crate::model::series::health;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use crate::model::series::{Series, health};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -49,8 +47,7 @@ fn labels(plan: &ProbePlan) -> [&str; 3] {
 impl Health {
     pub(super) fn register(registry: &Registry) -> Self {
         let shown = Arc::new(Shown::default());
-        let descs = [SERVING.desc(), AGE.desc()];
-        register_collector(registry, StateCollector { shown: Arc::clone(&shown), descs });
+        register_collector(registry, StateCollector(Arc::clone(&shown)));
         Self { shown, changes: CHANGES.register(registry), breaks: BREAKS.register(registry) }
     }
 
@@ -89,23 +86,20 @@ impl Health {
 }
 
 /// The registry's handle on the states.
-struct StateCollector {
-    shown: Arc<Shown>,
-    descs: [Desc; 2],
-}
+struct StateCollector(Arc<Shown>);
 
 impl Collector for StateCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
+    fn rows(&self) -> Vec<&'static Series> {
+        vec![SERVING.row(), AGE.row()]
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
+    fn collect(&self) -> Vec<Family> {
         let (mut serving, mut age) = (SERVING.family(), AGE.family());
-        for told in self.shown.told().values().filter(|told| told.is_heard) {
+        for told in self.0.told().values().filter(|told| told.is_heard) {
             let is_serving = f64::from(u8::from(told.state == ServingState::Serving));
             serving.put(labels(&told.plan), Some(is_serving));
             age.put(labels(&told.plan), Some(told.since.elapsed().as_secs_f64()));
         }
-        vec![serving.into_proto(), age.into_proto()]
+        vec![serving.into_family(), age.into_family()]
     }
 }

@@ -4,15 +4,15 @@
 //! histogram of ours stands between, so that count and sum stay exact. One that has become old is
 //! not shown: a reader that died must not go on showing figures.
 
-use super::families::{CounterRow, GaugeRow, desc_of, family_of, label_pairs};
+use super::families::{CounterRow, GaugeRow};
+use super::registry::{Collector, Family};
+use super::text::Lines;
 use crate::model::kernel::{Durations, KernelSnapshot};
 use crate::model::series::kernel::{Figure, Names, SHOWN, Shown};
 use crate::model::series::{Kind, Label, Series, residence, socket_rtt, sockets};
 use insight_common::histogram::{EXPORT_POWER, bucket_of};
 use insight_common::kernel::layout::{Group, Table};
 use insight_common::kernel::loss::{Loss, Measurement};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Histogram, Metric, MetricFamily, MetricType};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +57,7 @@ impl Sockets {
         lost.filter(|(.., more)| *more > 0).collect()
     }
 
-    fn families(&self) -> Vec<MetricFamily> {
+    fn families(&self) -> Vec<Family> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = Instant::now();
         let fresh = shown.filter(|shown| shown.snapshot.age(now) <= SHOWN_FOR);
@@ -66,7 +66,7 @@ impl Sockets {
 }
 
 impl Reading {
-    fn families(&self) -> Vec<MetricFamily> {
+    fn families(self: &Arc<Self>) -> Vec<Family> {
         let snapshot = &self.snapshot;
         let mut pairs = PAIRS.family();
         for (forwarder, of_forwarder) in &snapshot.pairs {
@@ -85,14 +85,17 @@ impl Reading {
             let [forwarder, peer] = [self.names.forwarder(group.forwarder), self.names.peer(group.peer)];
             floor.put([forwarder, peer, role.name()], ns.map(|ns| ns as f64 / 1e9));
         }
-        let mut families = vec![seeded.into_proto(), floor.into_proto(), pairs.into_proto()];
+        let mut families = vec![seeded.into_family(), floor.into_family(), pairs.into_family()];
         families.extend(self.own_cost());
-        families.extend(rows().map(|series| self.family(series)));
+        families.extend(rows().map(|series| {
+            let reading = Arc::clone(self);
+            Family::new(series, move |lines| reading.write(series, lines))
+        }));
         families
     }
 
     /// What the programs themselves take.
-    fn own_cost(&self) -> [MetricFamily; 4] {
+    fn own_cost(&self) -> [Family; 4] {
         let mut entries = ENTRIES.family();
         for table in Table::ALL {
             let count = self.snapshot.entries.as_ref().map(|entries| entries.of(table));
@@ -105,22 +108,25 @@ impl Reading {
             seconds.put_seconds([cost.program], cost.time_ns);
             misses.put([cost.program], cost.recursion_misses);
         }
-        [entries.into_proto(), runs.into_proto(), seconds.into_proto(), misses.into_proto()]
+        [entries.into_family(), runs.into_family(), seconds.into_family(), misses.into_family()]
     }
 
-    /// All figures that are shown in one family.
-    fn family(&self, series: &'static Series) -> MetricFamily {
+    /// Writes all figures that are shown in one family.
+    fn write(&self, series: &'static Series, lines: &mut Lines<'_, '_>) {
         let shown = SHOWN.iter().copied().flatten().filter(|shown| shown.series.name == series.name);
-        let metrics: Vec<_> = shown.flat_map(|shown| self.metrics(shown)).collect();
-        let kind = match series.kind {
-            Kind::Histogram(_) => MetricType::HISTOGRAM,
-            _ => MetricType::COUNTER,
-        };
-        family_of(series, kind, metrics)
+        let mut all: Vec<_> = shown.flat_map(|shown| self.sums(shown)).collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (values, sum) in all {
+            let labels = series.labels.iter().map(|label| label.name).zip(values);
+            match sum {
+                Sum::Durations(durations) => write_histogram(series, &durations, labels, lines),
+                Sum::Events(count) => lines.count(labels, count),
+            }
+        }
     }
 
     /// One figure: a series for each value of the labels that the family has, and the sum over the others.
-    fn metrics(&self, shown: &Shown) -> Vec<Metric> {
+    fn sums(&self, shown: &Shown) -> Vec<(Vec<&str>, Sum<'_>)> {
         let values = |group: Group| -> Vec<&str> {
             let of_group: Vec<_> = self
                 .names
@@ -130,10 +136,6 @@ impl Reading {
             let value = |label: &Label| of_group.iter().find(|(name, _)| *name == label.name);
             shown.series.labels.iter().filter_map(value).map(|(_, value)| *value).collect()
         };
-        let labelled = |values: Vec<&str>, mut metric: Metric| {
-            metric.set_label(label_pairs(shown.series, values.into_iter().map(str::to_owned)));
-            metric
-        };
         match shown.figure {
             Figure::Durations(kind) => {
                 let mut sums = BTreeMap::<_, Cow<'_, Durations>>::new();
@@ -142,18 +144,23 @@ impl Reading {
                     let add = |sum: &mut Cow<'_, Durations>| sum.to_mut().add(durations);
                     sums.entry(values(group)).and_modify(add).or_insert(Cow::Borrowed(durations));
                 }
-                let metric = |(values, sum): (_, Cow<'_, _>)| labelled(values, histogram(shown.series, &sum));
-                sums.into_iter().map(metric).collect()
+                sums.into_iter().map(|(values, sum)| (values, Sum::Durations(sum))).collect()
             }
             Figure::Events(kind) => {
-                let mut sums = BTreeMap::new();
+                let mut sums = BTreeMap::<_, u64>::new();
                 for (group, count) in self.snapshot.counts_of(kind) {
                     *sums.entry(values(group)).or_default() += count;
                 }
-                sums.into_iter().map(|(values, count)| labelled(values, counter(count))).collect()
+                sums.into_iter().map(|(values, count)| (values, Sum::Events(count))).collect()
             }
         }
     }
+}
+
+/// What one series shows.
+enum Sum<'a> {
+    Durations(Cow<'a, Durations>),
+    Events(u64),
 }
 
 /// The families that are made of [`SHOWN`] alone, each once.
@@ -164,15 +171,12 @@ fn rows() -> impl Iterator<Item = &'static Series> {
     all.filter(move |series| std::mem::replace(&mut last, series.name) != series.name)
 }
 
-fn counter(count: u64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(count as f64);
-    let mut metric = Metric::default();
-    metric.set_counter(counter);
-    metric
-}
-
-fn histogram(series: &Series, durations: &Durations) -> Metric {
+fn write_histogram<'a>(
+    series: &Series,
+    durations: &Durations,
+    labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+    lines: &mut Lines<'_, '_>,
+) {
     // Summed up once, not for each of the bounds anew.
     let rising: Vec<u64> = durations
         .buckets
@@ -183,55 +187,27 @@ fn histogram(series: &Series, durations: &Durations) -> Metric {
         })
         .collect();
     // Every bound is an edge of the kernel's buckets: none is cut.
-    let below = |bound: f64| -> u64 {
+    let below = |bound: &f64| -> u64 {
         let edge = bucket_of((bound * 1e9).round() as u64, EXPORT_POWER).min(rising.len());
         edge.checked_sub(1).map_or(0, |last| rising[last])
     };
     let bounds = if let Kind::Histogram(bounds) = series.kind { bounds } else { &[] };
-    let buckets = bounds.iter().map(|bound| {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(below(*bound));
-        bucket
-    });
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets.collect());
     // The buckets' own sum, so that the last bucket and the count agree while programs count on.
-    histogram.set_sample_count(rising.last().copied().unwrap_or(0));
-    histogram.set_sample_sum(durations.sum_ns as f64 / 1e9);
-    let mut metric = Metric::default();
-    metric.set_histogram(histogram);
-    metric
+    let count = rising.last().copied().unwrap_or(0);
+    lines.histogram(labels, bounds.iter().map(below), durations.sum_ns as f64 / 1e9, count);
 }
 
 /// The registry's handle on [`Sockets`].
-pub(super) struct KernelCollector {
-    sockets: Arc<Sockets>,
-    descs: Vec<Desc>,
-}
-
-impl KernelCollector {
-    pub(super) fn new(sockets: Arc<Sockets>) -> Self {
-        let own = [
-            SEEDED.desc(),
-            ENTRIES.desc(),
-            PROGRAM_RUNS.desc(),
-            PROGRAM_SECONDS.desc(),
-            PROGRAM_MISSES.desc(),
-            RTT_FLOOR.desc(),
-            PAIRS.desc(),
-        ];
-        let descs = own.into_iter().chain(rows().map(desc_of)).collect();
-        Self { sockets, descs }
-    }
-}
+pub(super) struct KernelCollector(pub(super) Arc<Sockets>);
 
 impl Collector for KernelCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
+    fn rows(&self) -> Vec<&'static Series> {
+        let mut own = vec![SEEDED.row(), ENTRIES.row(), PROGRAM_RUNS.row(), PROGRAM_SECONDS.row()];
+        own.extend([PROGRAM_MISSES.row(), RTT_FLOOR.row(), PAIRS.row()]);
+        own.into_iter().chain(rows()).collect()
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        self.sockets.families()
+    fn collect(&self) -> Vec<Family> {
+        self.0.families()
     }
 }

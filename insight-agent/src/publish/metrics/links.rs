@@ -1,11 +1,10 @@
 //! The links' round trips: one prepared histogram per link probe and ruler.
 
-use super::families::{HistogramRow, Histograms};
+use super::families::{Histogram, HistogramRow, Histograms};
 use super::registry::Registry;
 use crate::model::plan::{LinkEnds, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
 use crate::model::series::link::{LINK_RULERS, RTT};
-use prometheus::Histogram;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,11 +1,9 @@
 //! Families of the agent's own listeners, read off their doors at a scrape.
 
 use super::families::{CounterRow, GaugeRow, register_collector};
-use super::registry::Registry;
+use super::registry::{Collector, Family, Registry};
 use crate::door::Door;
-use crate::model::series::listener;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use crate::model::series::{Series, listener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const CONNECTIONS: GaugeRow<1> = GaugeRow::of(&listener::CONNECTIONS);
@@ -22,8 +20,7 @@ pub(super) struct Listeners(Mutex<Doors>);
 impl Listeners {
     pub(super) fn register(registry: &Registry) -> Arc<Self> {
         let listeners = Arc::new(Self::default());
-        let descs = [CONNECTIONS.desc(), CONNECTIONS_LIMIT.desc(), REFUSED.desc()];
-        register_collector(registry, DoorCollector { listeners: Arc::clone(&listeners), descs });
+        register_collector(registry, DoorCollector(Arc::clone(&listeners)));
         listeners
     }
 
@@ -33,18 +30,15 @@ impl Listeners {
     }
 }
 
-struct DoorCollector {
-    listeners: Arc<Listeners>,
-    descs: [Desc; 3],
-}
+struct DoorCollector(Arc<Listeners>);
 
 impl Collector for DoorCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
+    fn rows(&self) -> Vec<&'static Series> {
+        vec![CONNECTIONS.row(), CONNECTIONS_LIMIT.row(), REFUSED.row()]
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        let doors = self.listeners.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn collect(&self) -> Vec<Family> {
+        let doors = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut open, mut limit, mut refused) =
             (CONNECTIONS.family(), CONNECTIONS_LIMIT.family(), REFUSED.family());
         for (name, door) in doors.iter() {
@@ -54,6 +48,6 @@ impl Collector for DoorCollector {
                 refused.put([name, reason.as_str()], count);
             }
         }
-        vec![open.into_proto(), limit.into_proto(), refused.into_proto()]
+        vec![open.into_family(), limit.into_family(), refused.into_family()]
     }
 }

@@ -11,8 +11,8 @@ mod families;
 mod gauges;
 mod health;
 mod host;
-mod join;
 mod kernel;
+mod labels;
 mod links;
 mod listeners;
 mod numbers;
@@ -22,9 +22,11 @@ mod streams;
 mod summaries;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use gauges::AgentLabels;
 pub use listeners::Doors;
+pub use text::Give;
 
 use crate::model::burst::Burst;
 use crate::model::certificate::{Certificates, TlsLooked};
@@ -36,7 +38,6 @@ use crate::model::kernel::KernelSnapshot;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::reload::ConfigState;
 use crate::model::sample::ProbeSample;
-use crate::model::series::host::netstat;
 use crate::model::series::kernel::Names;
 use crate::model::series::lost::{self, Loss};
 use crate::model::series::{path, sockets};
@@ -45,7 +46,7 @@ use crate::model::window::Window;
 use bursts::Bursts;
 use connections::Connections;
 use discovery::Discoveries;
-use families::{CounterRow, Counters, register_collector};
+use families::{Counter, CounterRow, Counters, register_collector};
 use gauges::{GaugeCollector, Gauges};
 use health::Health;
 use host::{Host, HostCollector};
@@ -53,14 +54,15 @@ use kernel::{KernelCollector, Sockets};
 use links::Links;
 use listeners::Listeners;
 use probes::Probes;
-use prometheus::IntCounter;
 use registry::Registry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use streams::Streams;
+use text::Text;
 
-/// The content type of what [`Metrics::render`] returns.
+/// The content type of what [`Metrics::write`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const LOST: CounterRow<2> = CounterRow::of(&lost::LOST);
@@ -97,13 +99,8 @@ pub struct Metrics {
     lost: Counters<2>,
     peer_lookup_failures: Counters<0>,
     /// The counters that exist, for [`Self::lost_snapshot`].
-    losses: Mutex<BTreeMap<(&'static str, Loss), IntCounter>>,
+    losses: Mutex<BTreeMap<(&'static str, Loss), Counter>>,
 }
-
-/// The figures could not be written as text.
-#[derive(Debug, thiserror::Error)]
-#[error("render metrics as text 0.0.4")]
-pub struct RenderError(#[from] prometheus::Error);
 
 impl Metrics {
     /// Registers every family of the metric table and prepares the series of the planned probes.
@@ -112,11 +109,11 @@ impl Metrics {
     pub fn new(agent: &AgentLabels, window: Duration, plans: &[Arc<ProbePlan>]) -> Self {
         let registry = Registry::default();
         let gauges = Arc::new(Gauges::new(agent.clone(), window));
-        register_collector(&registry, GaugeCollector::new(Arc::clone(&gauges)));
+        register_collector(&registry, GaugeCollector(Arc::clone(&gauges)));
         let sockets = Arc::new(Sockets::default());
-        register_collector(&registry, KernelCollector::new(Arc::clone(&sockets)));
+        register_collector(&registry, KernelCollector(Arc::clone(&sockets)));
         let host = Arc::new(Host::default());
-        register_collector(&registry, HostCollector::new(Arc::clone(&host)));
+        register_collector(&registry, HostCollector(Arc::clone(&host)));
         let metrics = Self {
             probes: Probes::register(&registry, plans),
             connections: Connections::register(&registry, plans),
@@ -337,10 +334,23 @@ impl Metrics {
     /// Everything as text 0.0.4 ([`CONTENT_TYPE`]), families and series in alphabetical order.
     /// A family without a series is not there.
     ///
-    /// **Cost**: proportional to the number of series; no I/O.
+    /// Given away in pieces of some 64 KiB, each of whole lines; a piece is all that is held of the text.
     ///
-    /// **Errors**: none that is known; the encoder's interface has one.
-    pub fn render(&self) -> Result<String, RenderError> {
-        Ok(self.registry.render(netstat::SERIES)?)
+    /// **Cost**: proportional to the number of series; no I/O but what `give` does. While a family is
+    /// written, series that are new in it wait: `give` must not.
+    pub fn write(&self, give: &mut Give<'_>) {
+        let mut text = Text::new(give);
+        self.registry.write(&mut text);
+        text.finish();
+    }
+
+    /// What [`Self::write`] gives, as one text.
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        self.write(&mut |piece| {
+            page += &piece;
+            ControlFlow::Continue(())
+        });
+        page
     }
 }

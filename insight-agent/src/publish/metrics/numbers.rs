@@ -1,10 +1,8 @@
 //! Families of plain numbers that are counted elsewhere: counters and gauges of a snapshot.
 
-use super::families::{desc_of, family_of, label_pairs};
+use super::registry::Family;
+use super::text::Lines;
 use crate::model::series::{Kind, Series};
-use prometheus::core::Desc;
-use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A row of the table that has one number per series, and `N` labels.
@@ -12,16 +10,17 @@ use std::collections::BTreeMap;
 pub(super) struct NumberRow<const N: usize>(&'static Series);
 
 impl<const N: usize> NumberRow<N> {
-    /// Takes a row; a histogram or another label count does not compile in a `const`.
+    /// Takes a row; a histogram, a summary or another label count does not compile in a `const`.
     pub(super) const fn of(series: &'static Series) -> Self {
         assert!(!matches!(series.kind, Kind::Histogram(_)), "the row is a histogram");
+        assert!(!matches!(series.kind, Kind::Summary), "the row is a summary");
         assert!(series.labels.len() == N, "the row has another number of labels");
         Self(series)
     }
 
     /// What the registry checks for uniqueness.
-    pub(super) fn desc(self) -> Desc {
-        desc_of(self.0)
+    pub(super) fn row(self) -> &'static Series {
+        self.0
     }
 
     /// An empty family of this row.
@@ -32,14 +31,14 @@ impl<const N: usize> NumberRow<N> {
 
 impl NumberRow<0> {
     /// The family of one series without labels; without a value it has none.
-    pub(super) fn single(self, value: Option<f64>) -> MetricFamily {
+    pub(super) fn single(self, value: Option<f64>) -> Family {
         let mut family = self.family();
         family.put([], value);
-        family.into_proto()
+        family.into_family()
     }
 }
 
-/// The series of one family while a scrape builds them.
+/// The series of one family while a scrape builds them. They are copied: for families of few.
 pub(super) struct NumberFamily<const N: usize> {
     series: &'static Series,
     /// By label values, so that one set of labels can never be exposed twice, which would make
@@ -55,44 +54,44 @@ impl<const N: usize> NumberFamily<N> {
         }
     }
 
-    /// The family as the registry collects it; without a series the registry leaves it out.
-    pub(super) fn into_proto(self) -> MetricFamily {
-        let is_counter = self.series.kind == Kind::Counter;
-        let metrics = self.values.into_iter().map(|(labels, value)| {
-            let mut metric = Metric::default();
-            if is_counter {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                metric.set_counter(counter);
-            } else {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                metric.set_gauge(gauge);
+    /// The family as the registry collects it; without a series nothing is written of it.
+    pub(super) fn into_family(self) -> Family {
+        let Self { series, values } = self;
+        Family::new(series, move |lines| {
+            for (labels, value) in &values {
+                lines.number(names(series).zip(labels.iter().map(String::as_str)), *value);
             }
-            metric.set_label(label_pairs(self.series, labels));
-            metric
-        });
-        let kind = if is_counter { MetricType::COUNTER } else { MetricType::GAUGE };
-        family_of(self.series, kind, metrics.collect())
+        })
     }
 }
 
-/// What the registry checks for uniqueness, of each of these rows.
-pub(super) fn descs(rows: &[&'static [Series]]) -> Vec<Desc> {
-    rows.iter().copied().flatten().map(desc_of).collect()
+/// Some series of a family, by label values that are not copied.
+pub(super) struct Group<'a, const N: usize>(Vec<([&'a str; N], f64)>);
+
+impl<const N: usize> Default for Group<'_, N> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
-/// Gives the untyped families their type back. The encoder of the `prometheus` crate panics at
-/// one, so they go through it as gauges.
-///
-/// Safe on any text: a line break in a help text or label is escaped, so that no other line can
-/// begin like a TYPE line.
-pub(super) fn restore_untyped(text: String, rows: &[Series]) -> String {
-    let untyped = |line: &str| {
-        let name = line.strip_prefix("# TYPE ")?.strip_suffix(" gauge\n")?;
-        let row = rows.iter().find(|row| row.name == name)?;
-        (row.kind == Kind::Untyped).then(|| format!("# TYPE {name} untyped\n"))
-    };
-    let lines = text.split_inclusive('\n');
-    lines.map(|line| untyped(line).map_or(Cow::Borrowed(line), Cow::Owned)).collect()
+impl<'a, const N: usize> Group<'a, N> {
+    /// As [`NumberFamily::put`].
+    pub(super) fn put(&mut self, labels: [&'a str; N], value: Option<f64>) {
+        self.0.extend(value.filter(|value| value.is_finite()).map(|value| (labels, value)));
+    }
+
+    /// Writes them in order, the last one of those with the same labels, and forgets them.
+    pub(super) fn write(&mut self, series: &'static Series, lines: &mut Lines<'_, '_>) {
+        self.0.sort_by_key(|(labels, _)| *labels);
+        for (at, (labels, value)) in self.0.iter().enumerate() {
+            if self.0.get(at + 1).is_none_or(|(next, _)| next != labels) {
+                lines.number(names(series).zip(*labels), *value);
+            }
+        }
+        self.0.clear();
+    }
+}
+
+fn names<'a>(series: &'static Series) -> impl Iterator<Item = &'a str> {
+    series.labels.iter().map(|label| label.name)
 }

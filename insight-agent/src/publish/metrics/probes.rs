@@ -8,7 +8,7 @@
 //! With more probes than [`probe::HISTOGRAM_PROBES_MOST`] the histograms are one per path, which all its probes
 //! share: a page of a hundred thousand series helps nobody. What a probe has of its own are counters and sums.
 
-use super::families::{CounterRow, Counters, HistogramRow, Histograms};
+use super::families::{Counter, CounterRow, Counters, Histogram, HistogramRow, Histograms};
 use super::registry::Registry;
 use super::summaries::{Sum, Summaries, SummaryRow};
 use crate::model::connection_event::ConnectionEvent;
@@ -16,7 +16,6 @@ use crate::model::outcome::{Failure, GrpcStatus};
 use crate::model::plan::{Connection, Mode, ProbePlan};
 use crate::model::sample::{Outcome, Phases, ProbeSample};
 use crate::model::series::probe;
-use prometheus::{Histogram, IntCounter};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -181,10 +180,10 @@ struct Handles {
     /// **None**: a link probe, which has no request and so no latency.
     rpc: Option<RpcHandles>,
     lag: Histogram,
-    skipped: IntCounter,
-    connections: IntCounter,
+    skipped: Counter,
+    connections: Counter,
     /// By [`GrpcStatus`].
-    results: [OnceLock<IntCounter>; GrpcStatus::ALL.len()],
+    results: [OnceLock<Counter>; GrpcStatus::ALL.len()],
     /// In the order of [`Phases::NAMES`].
     phases: [OnceLock<Arc<Sum>>; Phases::NAMES.len()],
 }
@@ -192,7 +191,7 @@ struct Handles {
 /// What only probes with an RPC have.
 struct RpcHandles {
     duration: Histogram,
-    late: IntCounter,
+    late: Counter,
 }
 
 impl Handles {
@@ -262,12 +261,12 @@ impl Handles {
         }
     }
 
-    fn result(&self, families: &Families, status: GrpcStatus) -> &IntCounter {
+    fn result(&self, families: &Families, status: GrpcStatus) -> &Counter {
         self.results[status as usize].get_or_init(|| families.results.with(self.labels_and(status.as_str())))
     }
 
     /// Looked up each time: failures are rare, and pairs of class and phase are many.
-    fn failure(&self, families: &Families, failure: &Failure) -> IntCounter {
+    fn failure(&self, families: &Families, failure: &Failure) -> Counter {
         let [source, target, probe, mode, connection, class] = self.labels_and(failure.class.as_str());
         families.failures.with([source, target, probe, mode, connection, class, failure.phase.as_str()])
     }

@@ -1,111 +1,140 @@
 //! All families, written one after the other.
 //!
-//! What the `prometheus` crate gathers at once holds a copy of every label of every series: for thousands of
-//! probes more than all else that the agent keeps of them. So each family that comes alone has a registry
-//! of its own, and what is gathered of one is gone before the next.
+//! Nothing is gathered first: a family writes itself from the figures where they are, and what it needs for
+//! that is gone before the next one. With thousands of probes, copies of all labels of all series were more
+//! than all else that the agent keeps of them.
 
-use super::join::join_labels;
-use super::numbers::restore_untyped;
+use super::text::{Lines, Text};
 use crate::model::series::Series;
-use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
-use prometheus::{Registry as Gatherer, Result, TextEncoder};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+
+/// What families come from.
+pub(super) trait Collector: Send + Sync {
+    /// The rows of all families that it can have.
+    fn rows(&self) -> Vec<&'static Series>;
+
+    /// Its families now. What belongs together in them is taken here; writing one may come later.
+    fn collect(&self) -> Vec<Family>;
+}
+
+type Write = dyn FnOnce(&mut Lines<'_, '_>);
+
+/// A family that can write itself, once.
+pub(super) struct Family {
+    series: &'static Series,
+    write: Box<Write>,
+}
+
+impl Family {
+    /// `write` writes its series in alphabetical order, or none.
+    pub(super) fn new(series: &'static Series, write: impl FnOnce(&mut Lines<'_, '_>) + 'static) -> Self {
+        Self { series, write: Box::new(write) }
+    }
+}
+
+/// A family of this name is registered already.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NameTaken(&'static str);
 
 /// Where families are registered.
 #[derive(Default)]
-pub(super) struct Registry {
-    /// Collectors of one family, by its name.
-    alone: Mutex<BTreeMap<String, Gatherer>>,
-    /// Collectors of several: small ones, built at each scrape.
-    together: Gatherer,
+pub(super) struct Registry(Mutex<Registered>);
+
+#[derive(Default)]
+struct Registered {
+    names: BTreeSet<&'static str>,
+    collectors: Vec<Box<dyn Collector>>,
 }
 
 impl Registry {
     /// Takes a collector.
     ///
     /// # Errors
-    /// One of its families is registered already.
-    pub(super) fn register(&self, collector: Box<dyn Collector>) -> Result<()> {
-        let names: Vec<String> = collector.desc().iter().map(|desc| desc.fq_name.clone()).collect();
-        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        match names.as_slice() {
-            [name] => alone.entry(name.clone()).or_default().register(collector),
-            names if names.iter().any(|name| alone.contains_key(name)) => Err(prometheus::Error::AlreadyReg),
-            _ => self.together.register(collector),
+    /// One of its families is registered already; then none is registered of it.
+    pub(super) fn register(&self, collector: Box<dyn Collector>) -> Result<(), NameTaken> {
+        let mut registered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = registered.names.clone();
+        for row in collector.rows() {
+            if !names.insert(row.name) {
+                return Err(NameTaken(row.name));
+            }
         }
+        registered.names = names;
+        registered.collectors.push(collector);
+        Ok(())
     }
 
     /// Everything as text 0.0.4, families and series in alphabetical order, without those that have no series.
-    /// Families of `untyped` rows say that they are.
-    pub(super) fn render(&self, untyped: &[Series]) -> Result<String> {
-        let mut text = String::new();
-        let mut write = |mut families: Vec<MetricFamily>| -> Result<()> {
-            join_labels(&mut families);
-            if families.iter().any(|family| untyped.iter().any(|row| row.name == family.name())) {
-                text += &restore_untyped(TextEncoder::new().encode_to_string(&families)?, untyped);
-                return Ok(());
-            }
-            TextEncoder::new().encode_utf8(&families, &mut text)
+    pub(super) fn write(&self, text: &mut Text<'_>) {
+        let mut families: Vec<Family> = {
+            let registered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            registered.collectors.iter().flat_map(|collector| collector.collect()).collect()
         };
-        let mut together = self.together.gather().into_iter().peekable();
-        let alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, gatherer) in &*alone {
-            while let Some(family) = together.next_if(|family| family.name() < name.as_str()) {
-                write(vec![family])?;
+        families.sort_by_key(|family| family.series.name);
+        for family in families {
+            if !text.is_wanted() {
+                return;
             }
-            write(gatherer.gather())?;
+            (family.write)(&mut Lines::of(family.series, text));
         }
-        together.try_for_each(|family| write(vec![family]))?;
-        Ok(text)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prometheus::core::Desc;
-    use prometheus::{IntCounter, IntGauge};
+    use crate::model::series::Kind;
+    use std::ops::ControlFlow;
 
-    /// Two families.
-    struct Both(IntCounter, IntGauge);
+    const fn row(name: &'static str) -> Series {
+        Series { name, help: "One.", kind: Kind::Gauge, labels: &[], bound: "1" }
+    }
 
-    impl Collector for Both {
-        fn desc(&self) -> Vec<&Desc> {
-            [self.0.desc(), self.1.desc()].concat()
+    static ROWS: [Series; 7] = [row("a"), row("b"), row("c"), row("d"), row("e"), row("f"), row("g")];
+
+    struct Of(Vec<&'static Series>);
+
+    impl Collector for Of {
+        fn rows(&self) -> Vec<&'static Series> {
+            self.0.clone()
         }
 
-        fn collect(&self) -> Vec<MetricFamily> {
-            [self.0.collect(), self.1.collect()].concat()
+        fn collect(&self) -> Vec<Family> {
+            self.0.iter().map(|row| Family::new(row, |lines| lines.count([], 0))).collect()
         }
     }
 
-    fn both(counter: &str, gauge: &str) -> Box<Both> {
-        let gauge = IntGauge::new(gauge, "A gauge.").unwrap();
-        Box::new(Both(IntCounter::new(counter, "A counter.").unwrap(), gauge))
+    fn of(rows: &[usize]) -> Box<Of> {
+        Box::new(Of(rows.iter().map(|at| &ROWS[*at]).collect()))
     }
 
     #[test]
     fn families_are_in_order_whichever_collector_they_come_from() {
         let registry = Registry::default();
-        registry.register(both("b", "f")).unwrap();
-        for name in ["c", "a", "g"] {
-            registry.register(Box::new(IntCounter::new(name, "One.").unwrap())).unwrap();
+        for rows in [&[1, 5][..], &[2], &[0], &[6], &[4, 3]] {
+            registry.register(of(rows)).unwrap();
         }
-        registry.register(both("d", "e")).unwrap();
-        let text = registry.render(&[]).unwrap();
-        let names: String = text.lines().filter_map(|line| line.strip_suffix(" 0")).collect();
-        assert_eq!(names, "abcdefg", "{text}");
+        let mut page = String::new();
+        let mut give = |piece: String| {
+            page += &piece;
+            ControlFlow::Continue(())
+        };
+        let mut text = Text::new(&mut give);
+        registry.write(&mut text);
+        text.finish();
+        let names: String = page.lines().filter_map(|line| line.strip_suffix(" 0")).collect();
+        assert_eq!(names, "abcdefg", "{page}");
     }
 
     #[test]
     fn a_name_is_taken_once() {
         let registry = Registry::default();
-        registry.register(both("a", "b")).unwrap();
-        registry.register(Box::new(IntCounter::new("c", "One.").unwrap())).unwrap();
-        assert!(registry.register(both("x", "b")).is_err());
-        assert!(registry.register(both("c", "y")).is_err());
-        assert!(registry.register(Box::new(IntCounter::new("c", "Two.").unwrap())).is_err());
+        registry.register(of(&[0, 1])).unwrap();
+        registry.register(of(&[2])).unwrap();
+        assert_eq!(registry.register(of(&[5, 1])), Err(NameTaken("b")));
+        assert_eq!(registry.register(of(&[2, 6])), Err(NameTaken("c")));
+        assert_eq!(registry.register(of(&[2])), Err(NameTaken("c")));
+        registry.register(of(&[5, 6])).unwrap();
     }
 }

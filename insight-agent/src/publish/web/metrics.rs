@@ -2,22 +2,22 @@
 
 use super::accept;
 use super::reply::{self, HEALTHY, READY};
-use super::shared_page::{NoPage, SharedPage};
+use super::shared_page::{Broken, Page, SharedPage};
 use super::web_config::WebConfig;
 use super::{Readiness, web_config};
 use crate::door::Door;
-use crate::publish::metrics::{CONTENT_TYPE, RenderError};
+use crate::publish::metrics::{CONTENT_TYPE, Give};
 use axum::Router;
-use axum::body::Bytes;
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// Writes the exposition: `Metrics::render` of the composition root's metrics.
-pub type Exposition = Arc<dyn Fn() -> Result<String, RenderError> + Send + Sync>;
+/// Writes the exposition: `Metrics::write` of the composition root's metrics.
+pub type Exposition = Arc<dyn Fn(&mut Give<'_>) + Send + Sync>;
 
 const ENDPOINTS: &str = "/metrics    metrics in the Prometheus text format\n\
                          /-/healthy  200 while the process runs\n\
@@ -49,9 +49,9 @@ pub async fn serve_metrics(
 
 fn router(parts: MetricsListener) -> Router {
     let page = SharedPage::new(parts.exposition);
-    let scrape = move || {
+    let scrape = move |method: Method| {
         let page = page.clone();
-        async move { scraped(page.get().await) }
+        async move { scraped(&method, page.get().await).await.unwrap_or_else(broke) }
     };
     let router = Router::new()
         .route("/metrics", get(scrape))
@@ -69,14 +69,17 @@ fn router(parts: MetricsListener) -> Router {
     }
 }
 
-fn scraped(page: Result<Bytes, NoPage>) -> Response {
-    match page {
-        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Err(NoPage::Failed(error)) => {
-            reply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}: see the agent's log\n"))
-        }
-        Err(NoPage::Broken) => {
-            reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the scrape broke: see the agent's log\n")
-        }
+/// A page of one piece is sent with its length, a longer one as it is written. What HEAD asks for is the
+/// length, so it waits for the end.
+async fn scraped(method: &Method, page: Result<Page, Broken>) -> Result<Response, Broken> {
+    let (page, content_type) = (page?, (header::CONTENT_TYPE, CONTENT_TYPE));
+    if method == Method::HEAD {
+        let length = (header::CONTENT_LENGTH, page.length().await?.to_string());
+        return Ok(([content_type], [length]).into_response());
     }
+    Ok(([content_type], Body::new(page)).into_response())
+}
+
+fn broke(broken: Broken) -> Response {
+    reply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{broken}\n"))
 }

@@ -3,22 +3,42 @@
 //! A scrape that gets a place among few can be shut out by whoever holds those places. So nobody gets one:
 //! all who asked while a page was being written get the next one together. It is written after each of them
 //! asked, so nobody sees figures from before, and one thread at most is at work.
+//!
+//! A page is read while it is written, piece by piece, and all its readers share the pieces. Writing waits for
+//! nobody, since it would keep the others waiting: a piece is held until the last of them has taken it. So
+//! a slow reader holds what it has not read yet, and no more than one page.
 
 use super::metrics::Exposition;
 use axum::body::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
+use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-/// Why there is no page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum NoPage {
-    /// It cannot be written.
-    Failed(String),
-    /// Writing it panicked; the panic's message is on stderr.
-    Broken,
+/// Writing the page panicked; the panic's message is on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the page broke off: see the agent's log")]
+pub(super) struct Broken;
+
+/// A piece of a page.
+#[derive(Debug, Clone)]
+enum Piece {
+    /// Others follow.
+    Some(Bytes),
+    /// The page's end.
+    Last(Bytes),
 }
 
-type Page = Result<Bytes, NoPage>;
+/// One reader's page.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// What has been taken already. **None**: it has been given away too.
+    first: Option<Piece>,
+    /// **None**: the page's end has been taken.
+    rest: Option<UnboundedReceiver<Piece>>,
+}
 
 /// See the module.
 #[derive(Clone)]
@@ -30,7 +50,7 @@ pub(super) struct SharedPage {
 #[derive(Default)]
 struct Waiting {
     /// Those who get the next page.
-    next: Vec<oneshot::Sender<Page>>,
+    next: Vec<UnboundedSender<Piece>>,
     /// Whether a task is writing pages.
     is_writing: bool,
 }
@@ -40,9 +60,10 @@ impl SharedPage {
         Self { exposition, waiting: Arc::default() }
     }
 
-    /// A page that was begun after this call. Cancelling loses nothing: the others still get theirs.
-    pub(super) async fn get(&self) -> Page {
-        let (tell, told) = oneshot::channel();
+    /// A page that was begun after this call, once its first piece is there. Cancelling loses nothing: the
+    /// others still get theirs.
+    pub(super) async fn get(&self) -> Result<Page, Broken> {
+        let (tell, mut told) = mpsc::unbounded_channel();
         let begins = {
             let mut waiting = self.lock();
             waiting.next.push(tell);
@@ -52,7 +73,9 @@ impl SharedPage {
             // A task of its own: who asked first may go before the page is there.
             tokio::spawn(self.clone().write());
         }
-        told.await.unwrap_or(Err(NoPage::Broken))
+        let first = told.recv().await.ok_or(Broken)?;
+        let rest = matches!(first, Piece::Some(_)).then_some(told);
+        Ok(Page { first: Some(first), rest })
     }
 
     /// Writes pages until nobody waits for one.
@@ -68,21 +91,85 @@ impl SharedPage {
                 std::mem::take(&mut waiting.next)
             };
             let exposition = Arc::clone(&self.exposition);
-            // Kept off the threads that probe.
-            let page = match tokio::task::spawn_blocking(move || exposition()).await {
-                Ok(Ok(text)) => Ok(Bytes::from(text)),
-                Ok(Err(error)) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "a scrape failed");
-                    Err(NoPage::Failed(error.to_string()))
-                }
-                Err(_) => Err(NoPage::Broken),
-            };
-            // A reader that has gone needs none.
-            readers.into_iter().for_each(|reader| drop(reader.send(page.clone())));
+            // Kept off the threads that probe. If it panics, its readers' pages end without their last pieces.
+            let _ = tokio::task::spawn_blocking(move || hand_out(&exposition, readers)).await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes a page for these readers. One that has gone needs none, and without any the rest is not written.
+fn hand_out(exposition: &Exposition, mut readers: Vec<UnboundedSender<Piece>>) {
+    let mut tell = |piece: Piece| {
+        readers.retain(|reader| reader.send(piece.clone()).is_ok());
+        if readers.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    // Held back until the next one is there: only then is it not the last one.
+    let mut held: Option<String> = None;
+    exposition(&mut |piece| match held.replace(piece) {
+        Some(before) => tell(Piece::Some(before.into())),
+        None => ControlFlow::Continue(()),
+    });
+    let _ = tell(Piece::Last(held.unwrap_or_default().into()));
+}
+
+impl Page {
+    /// Reads all of it. **Unit**: bytes.
+    ///
+    /// # Errors
+    /// It broke off.
+    pub(super) async fn length(mut self) -> Result<usize, Broken> {
+        let mut length = 0;
+        while let Some(piece) = std::future::poll_fn(|context| self.poll_piece(context)).await {
+            length += piece?.len();
+        }
+        Ok(length)
+    }
+
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        let piece = match (self.first.take(), &mut self.rest) {
+            (Some(first), _) => Some(first),
+            (None, Some(rest)) => ready!(rest.poll_recv(context)),
+            (None, None) => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(match piece {
+            Some(Piece::Some(piece)) => Ok(piece),
+            Some(Piece::Last(piece)) => {
+                self.rest = None;
+                Ok(piece)
+            }
+            None => {
+                self.rest = None;
+                Err(Broken)
+            }
+        }))
+    }
+}
+
+impl Body for Page {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.poll_piece(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_none()
+    }
+
+    /// Known of a page of one piece.
+    fn size_hint(&self) -> SizeHint {
+        match (&self.first, &self.rest) {
+            (Some(Piece::Last(piece)), None) => SizeHint::with_exact(piece.len() as u64),
+            (None, None) => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
+        }
     }
 }

@@ -42,8 +42,7 @@ pub(super) async fn open_stream(
     let mut progress = Progress::default();
     let opening = first_state(connection, plan, head, phases, &mut progress);
     let opened = timeout_at((start + plan.deadline + plan.drain).into(), opening).await;
-    opened
-        .unwrap_or_else(|_| Err(failure::deadline(plan, progress.phase(), connection.read_after(start))))
+    opened.unwrap_or_else(|_| Err(failure::deadline(plan, progress.phase(), connection.read_after(start))))
 }
 
 async fn first_state(

@@ -6,8 +6,8 @@
 //! **Source**: `grpc/reflection/v1/reflection.proto`. Both versions have the same messages.
 
 use super::schema;
-use crate::collect::probe::call::{RequestHead, call};
 use crate::collect::probe::access::Keys;
+use crate::collect::probe::call::{RequestHead, call};
 use crate::collect::probe::connect::{Attempt, NotOpened, Opening, Session};
 use crate::collect::probe::event_log::EventLog;
 use crate::model::expect::Expectations;

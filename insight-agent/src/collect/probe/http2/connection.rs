@@ -1,10 +1,10 @@
 //! A connection at work: the machine, its socket, and the tasks that wait for either.
 
+use super::Begun;
 use super::error::Break;
 use super::io::Io;
 use super::machine::{Ended, Machine, Opened};
 use super::stream::{Answer, Came, End, Piece};
-use super::Begun;
 use crate::collect::probe::event_log::EventLog;
 use crate::collect::probe::stamped::{Clocks, on_steady_clock};
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
@@ -375,7 +375,10 @@ impl Exchange {
     fn is_held(&self) -> bool {
         let mut state = self.shared.state();
         let room = state.machine.out.is_empty();
-        room && state.machine.stream(self.id).is_some_and(|stream| !stream.sending.is_framed && stream.is_waiting())
+        room && state
+            .machine
+            .stream(self.id)
+            .is_some_and(|stream| !stream.sending.is_framed && stream.is_waiting())
     }
 
     /// Waits for the next piece of the answer's body. **None**: it has ended. Cancelling loses nothing.
@@ -395,7 +398,10 @@ impl Exchange {
     /// Whether its end has come, behind pieces that may still wait.
     pub(in crate::collect::probe) fn has_ended(&self) -> bool {
         let mut state = self.shared.state();
-        state.machine.stream(self.id).is_some_and(|stream| stream.receiving.end.is_some() && stream.receiving.pieces.is_empty())
+        state
+            .machine
+            .stream(self.id)
+            .is_some_and(|stream| stream.receiving.end.is_some() && stream.receiving.pieces.is_empty())
     }
 }
 

@@ -53,7 +53,11 @@ async fn echo(far: UnixStream, window: u32, streams: u32) {
 }
 
 /// What comes back for this.
-async fn asked(connection: &Connection, block: &[u8], body: Bytes) -> (HeaderMap, Vec<u8>, Option<HeaderMap>) {
+async fn asked(
+    connection: &Connection,
+    block: &[u8],
+    body: Bytes,
+) -> (HeaderMap, Vec<u8>, Option<HeaderMap>) {
     let mut exchange = connection.request(block, body).await.unwrap();
     let answer = exchange.answer().await.unwrap();
     let mut body = Vec::new();
@@ -139,9 +143,12 @@ async fn a_closed_window_and_a_full_socket_are_stalls_with_their_reasons() {
 
     let (connection, mut far, events) = pair();
     // A window of 16 MiB for everything.
-    far.write_all(&[&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0][..], &[0, 0, 4, 8, 0, 0, 0, 0, 0, 1, 0, 0, 0]].concat())
-        .await
-        .unwrap();
+    far.write_all(
+        &[&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0][..], &[0, 0, 4, 8, 0, 0, 0, 0, 0, 1, 0, 0, 0]]
+            .concat(),
+    )
+    .await
+    .unwrap();
     connection.begun().await;
     let body = Bytes::from(vec![0; 8 << 20]);
     let mut exchange = connection.request(&block(&[]), body.clone()).await.unwrap();

@@ -70,7 +70,9 @@ mod tests {
 
     fn read_fields(fields: &[(&str, &str)]) -> Result<Fields, Break> {
         let mut block = Vec::new();
-        fields.iter().for_each(|(name, value)| hpack::write_field(&mut block, name.as_bytes(), value.as_bytes()));
+        fields
+            .iter()
+            .for_each(|(name, value)| hpack::write_field(&mut block, name.as_bytes(), value.as_bytes()));
         read(&mut Decoder::default(), &block).unwrap()
     }
 

@@ -124,7 +124,13 @@ impl Machine {
                 }
                 Ok(())
             }
-            frame::SETTINGS if head.has(frame::ACK) => if payload.is_empty() { Ok(()) } else { Err(SIZE) },
+            frame::SETTINGS if head.has(frame::ACK) => {
+                if payload.is_empty() {
+                    Ok(())
+                } else {
+                    Err(SIZE)
+                }
+            }
             frame::SETTINGS => self.settings(payload, event),
             frame::PUSH_PROMISE => Err(wrong("a pushed stream, which is switched off")),
             frame::PING => {
@@ -284,7 +290,8 @@ impl Machine {
                     if i64::from(value) > WINDOW_MOST {
                         return Err(FLOW);
                     }
-                    let change = i64::from(value) - std::mem::replace(&mut self.initial_window, i64::from(value));
+                    let change =
+                        i64::from(value) - std::mem::replace(&mut self.initial_window, i64::from(value));
                     for stream in &mut self.streams {
                         stream.sending.window += change;
                         if stream.sending.window > WINDOW_MOST {
@@ -299,7 +306,9 @@ impl Machine {
                 frame::MAX_CONCURRENT_STREAMS => {
                     self.streams_most = usize::try_from(value).unwrap_or(usize::MAX);
                 }
-                frame::ENABLE_PUSH if value > 1 => return Err(wrong("a SETTINGS_ENABLE_PUSH of neither 0 nor 1")),
+                frame::ENABLE_PUSH if value > 1 => {
+                    return Err(wrong("a SETTINGS_ENABLE_PUSH of neither 0 nor 1"));
+                }
                 _ => {}
             }
         }
@@ -363,9 +372,12 @@ impl Machine {
     }
 }
 
-const SIZE: Break = Break::Protocol { code: ErrorCode::FRAME_SIZE_ERROR, what: "a frame has the wrong length" };
-const FLOW: Break =
-    Break::Protocol { code: ErrorCode::FLOW_CONTROL_ERROR, what: "more was sent, or allowed, than a window has" };
+const SIZE: Break =
+    Break::Protocol { code: ErrorCode::FRAME_SIZE_ERROR, what: "a frame has the wrong length" };
+const FLOW: Break = Break::Protocol {
+    code: ErrorCode::FLOW_CONTROL_ERROR,
+    what: "more was sent, or allowed, than a window has",
+};
 
 fn wrong(what: &'static str) -> Break {
     Break::protocol(ErrorCode::PROTOCOL_ERROR, what)

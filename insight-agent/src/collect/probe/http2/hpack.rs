@@ -71,11 +71,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Reads a whole block; `field` is told each name and value, in order.
-    pub(super) fn read(
-        &mut self,
-        block: &[u8],
-        mut field: impl FnMut(&[u8], &[u8]),
-    ) -> Result<(), BadBlock> {
+    pub(super) fn read(&mut self, block: &[u8], mut field: impl FnMut(&[u8], &[u8])) -> Result<(), BadBlock> {
         let mut rest = Rest(block);
         let (mut name, mut value) = (Vec::new(), Vec::new());
         let mut fields = 0;

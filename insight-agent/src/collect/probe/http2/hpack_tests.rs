@@ -15,8 +15,10 @@ fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Fields, BadBlock> {
 
 fn assert_reads(decoder: &mut Decoder, hex: &str, fields: &[(&str, &str)], size: usize) {
     let read = read(decoder, &bytes(hex)).unwrap();
-    let read: Vec<_> =
-        read.iter().map(|(n, v)| (std::str::from_utf8(n).unwrap(), std::str::from_utf8(v).unwrap())).collect();
+    let read: Vec<_> = read
+        .iter()
+        .map(|(n, v)| (std::str::from_utf8(n).unwrap(), std::str::from_utf8(v).unwrap()))
+        .collect();
     assert_eq!(read, fields);
     assert_eq!(decoder.size, size);
 }
@@ -36,12 +38,7 @@ fn requests_of_the_specification_are_read() {
         (":authority", "www.example.com"),
         ("custom-key", "custom-value"),
     ];
-    assert_reads(
-        &mut decoder,
-        "828785bf400a637573746f6d2d6b65790c637573746f6d2d76616c7565",
-        &last,
-        164,
-    );
+    assert_reads(&mut decoder, "828785bf400a637573746f6d2d6b65790c637573746f6d2d76616c7565", &last, 164);
 }
 
 #[test]

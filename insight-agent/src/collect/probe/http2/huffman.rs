@@ -161,8 +161,10 @@ pub(super) mod tests {
                 "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1",
             ),
         ] {
-            let coded: Vec<u8> =
-                (0..coded.len()).step_by(2).map(|at| u8::from_str_radix(&coded[at..at + 2], 16).unwrap()).collect();
+            let coded: Vec<u8> = (0..coded.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&coded[at..at + 2], 16).unwrap())
+                .collect();
             assert_eq!(decoded(&coded).unwrap(), text.as_bytes());
             assert_eq!(encode(text.as_bytes()), coded);
         }

@@ -192,8 +192,11 @@ impl Machine {
             let sending = &mut stream.sending;
             while !sending.is_framed && stream.broken.is_none() && self.out.len() < OUT_MOST {
                 let room = self.window.min(sending.window).max(0);
-                let length =
-                    sending.body.len().min(frame::PAYLOAD_MOST).min(usize::try_from(room).unwrap_or(usize::MAX));
+                let length = sending
+                    .body
+                    .len()
+                    .min(frame::PAYLOAD_MOST)
+                    .min(usize::try_from(room).unwrap_or(usize::MAX));
                 if length == 0 {
                     break;
                 }
@@ -280,7 +283,8 @@ impl Machine {
             self.receive_window += i64::from(self.taken);
             frame::write_window_update(&mut self.out, 0, std::mem::take(&mut self.taken));
         }
-        let Some(stream) = stream.and_then(|id| self.streams.iter_mut().find(|stream| stream.id == id)) else {
+        let Some(stream) = stream.and_then(|id| self.streams.iter_mut().find(|stream| stream.id == id))
+        else {
             return;
         };
         let receiving = &mut stream.receiving;

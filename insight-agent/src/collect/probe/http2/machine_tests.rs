@@ -1,12 +1,12 @@
 //! The protocol against frames written by hand.
 
 use super::*;
+use crate::collect::probe::http2::frame::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Head, PADDED, PING, PRIORITY,
+    PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
 use crate::collect::probe::http2::overhear;
 use crate::collect::probe::http2::stream::Piece;
-use crate::collect::probe::http2::frame::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Head, PADDED, PING, PRIORITY, PUSH_PROMISE,
-    RST_STREAM, SETTINGS, WINDOW_UPDATE,
-};
 use crate::model::connection_event::{ConnectionEvent, EventKind};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -268,7 +268,10 @@ fn pings_are_answered_and_only_the_own_ones_end() {
     let mut talk = Talk::new();
     talk.frames();
     talk.hear(&framed(PING, 0, 0, b"ABCDEFGH"));
-    assert_eq!(talk.frames(), [(Head { length: 8, kind: PING, flags: ACK, stream: 0 }, b"ABCDEFGH".to_vec())]);
+    assert_eq!(
+        talk.frames(),
+        [(Head { length: 8, kind: PING, flags: ACK, stream: 0 }, b"ABCDEFGH".to_vec())]
+    );
     assert!(talk.machine.ping() && !talk.machine.ping());
     let asked = talk.frames();
     let start = Instant::now();
@@ -316,7 +319,10 @@ fn what_is_malformed_costs_its_stream_alone() {
         };
         assert!(matches!(why, Break::Malformed(_)), "{nth}: {why}");
         let frames = talk.frames();
-        assert!(frames.iter().any(|(head, code)| head.kind == RST_STREAM && code[3] == 1), "{nth}: {frames:?}");
+        assert!(
+            frames.iter().any(|(head, code)| head.kind == RST_STREAM && code[3] == 1),
+            "{nth}: {frames:?}"
+        );
         assert_eq!(talk.machine.ended, None, "{nth}");
         assert_eq!(talk.open(b""), id + 2, "the connection is fit for others");
     }

@@ -1,9 +1,9 @@
 //! The forwarders' families of a snapshot.
 
 use super::super::numbers::NumberRow;
+use super::super::registry::Family;
 use crate::model::host::{ForwarderSnapshot, ThreadState};
 use crate::model::series::host::{cgroup, forwarder};
-use prometheus::proto::MetricFamily;
 
 const CPU_SECONDS: NumberRow<2> = NumberRow::of(&forwarder::CPU_SECONDS);
 const CONTEXT_SWITCHES: NumberRow<2> = NumberRow::of(&forwarder::CONTEXT_SWITCHES);
@@ -18,7 +18,7 @@ const THROTTLED_SECONDS: NumberRow<1> = NumberRow::of(&cgroup::THROTTLED_SECONDS
 const QUOTA: NumberRow<1> = NumberRow::of(&cgroup::QUOTA);
 
 /// Every family that has a figure.
-pub(super) fn families(forwarders: &[ForwarderSnapshot]) -> Vec<MetricFamily> {
+pub(super) fn families(forwarders: &[ForwarderSnapshot]) -> Vec<Family> {
     let (mut seconds, mut switches) = (CPU_SECONDS.family(), CONTEXT_SWITCHES.family());
     let (mut delay, mut threads, mut processes) = (RUN_DELAY.family(), THREADS.family(), PROCESSES.family());
     let (mut allowed, mut busy) = (ALLOWED_CPUS.family(), ALLOWED_CPUS_BUSY.family());
@@ -42,13 +42,13 @@ pub(super) fn families(forwarders: &[ForwarderSnapshot]) -> Vec<MetricFamily> {
         delay.put([name], totals.run_delay.map(|delay| delay.as_secs_f64()));
     }
     let mut families = cgroup_families(forwarders);
-    families.extend([seconds.into_proto(), switches.into_proto(), delay.into_proto()]);
-    families.extend([threads.into_proto(), processes.into_proto()]);
-    families.extend([allowed.into_proto(), busy.into_proto()]);
+    families.extend([seconds.into_family(), switches.into_family(), delay.into_family()]);
+    families.extend([threads.into_family(), processes.into_family()]);
+    families.extend([allowed.into_family(), busy.into_family()]);
     families
 }
 
-fn cgroup_families(forwarders: &[ForwarderSnapshot]) -> Vec<MetricFamily> {
+fn cgroup_families(forwarders: &[ForwarderSnapshot]) -> Vec<Family> {
     let (mut periods, mut throttled) = (PERIODS.family(), THROTTLED_PERIODS.family());
     let (mut seconds, mut quota) = (THROTTLED_SECONDS.family(), QUOTA.family());
     for of in forwarders {
@@ -59,5 +59,5 @@ fn cgroup_families(forwarders: &[ForwarderSnapshot]) -> Vec<MetricFamily> {
         seconds.put([name], Some(cgroup.throttled.as_secs_f64()));
         quota.put([name], cgroup.quota_cores);
     }
-    vec![periods.into_proto(), throttled.into_proto(), seconds.into_proto(), quota.into_proto()]
+    vec![periods.into_family(), throttled.into_family(), seconds.into_family(), quota.into_family()]
 }

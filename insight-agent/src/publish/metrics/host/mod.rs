@@ -6,11 +6,9 @@
 mod forwarders;
 mod node;
 
-use super::numbers::descs;
+use super::registry::{Collector, Family};
 use crate::model::host::HostSnapshot;
-use crate::model::series::host;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use crate::model::series::{Series, host};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -42,7 +40,7 @@ impl Host {
         }
     }
 
-    fn families(&self, now: Instant) -> Vec<MetricFamily> {
+    fn families(&self, now: Instant) -> Vec<Family> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(snapshot) = shown.filter(|shown| shown.is_fresh(now)) else { return Vec::new() };
         let mut families = forwarders::families(&snapshot.forwarders);
@@ -54,23 +52,14 @@ impl Host {
 }
 
 /// The registry's handle on [`Host`].
-pub(super) struct HostCollector {
-    host: Arc<Host>,
-    descs: Vec<Desc>,
-}
-
-impl HostCollector {
-    pub(super) fn new(host: Arc<Host>) -> Self {
-        Self { host, descs: descs(&host::ALL) }
-    }
-}
+pub(super) struct HostCollector(pub(super) Arc<Host>);
 
 impl Collector for HostCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
+    fn rows(&self) -> Vec<&'static Series> {
+        host::ALL.iter().copied().flatten().collect()
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        self.host.families(Instant::now())
+    fn collect(&self) -> Vec<Family> {
+        self.0.families(Instant::now())
     }
 }

@@ -1,13 +1,13 @@
 //! The `node_*` families of a snapshot.
 
 use super::super::numbers::NumberRow;
+use super::super::registry::Family;
 use crate::model::host::{
     CpuTimes, DeviceTotals, Figures, Load, NodeSnapshot, Pressure, SoftnetTotals, SystemTotals,
     TICKS_PER_SECOND, Uname,
 };
 use crate::model::series::Series;
 use crate::model::series::host::{conntrack, cpu, memory, netstat, network, pressure, sockstat, system};
-use prometheus::proto::MetricFamily;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ const UNAME: NumberRow<6> = NumberRow::of(&system::UNAME);
 const TIME: NumberRow<0> = NumberRow::of(&system::TIME);
 
 /// Every `node_*` family that has a figure.
-pub(super) fn families(node: &NodeSnapshot, cpus: Option<&BTreeMap<u32, CpuTimes>>) -> Vec<MetricFamily> {
+pub(super) fn families(node: &NodeSnapshot, cpus: Option<&BTreeMap<u32, CpuTimes>>) -> Vec<Family> {
     let mut families = Vec::new();
     families.extend(cpus.into_iter().flat_map(cpu_families));
     families.extend(node.system.iter().flat_map(system_families));
@@ -39,12 +39,12 @@ pub(super) fn families(node: &NodeSnapshot, cpus: Option<&BTreeMap<u32, CpuTimes
 }
 
 /// Each row that begins with `prefix` and has a figure by the rest of its name.
-fn named_families(figures: &Figures, prefix: &str, rows: &'static [Series]) -> Vec<MetricFamily> {
+fn named_families(figures: &Figures, prefix: &str, rows: &'static [Series]) -> Vec<Family> {
     let figure = |row: &Series| row.name.strip_prefix(prefix).and_then(|name| figures.get(name)).copied();
     rows.iter().map(|row| NumberRow::of(row).single(figure(row))).collect()
 }
 
-fn cpu_families(cpus: &BTreeMap<u32, CpuTimes>) -> [MetricFamily; 2] {
+fn cpu_families(cpus: &BTreeMap<u32, CpuTimes>) -> [Family; 2] {
     let seconds = |ticks: u64| Some(ticks as f64 / TICKS_PER_SECOND as f64);
     let (mut modes, mut guests) = (CPU_SECONDS.family(), CPU_GUEST_SECONDS.family());
     for (number, times) in cpus {
@@ -56,14 +56,14 @@ fn cpu_families(cpus: &BTreeMap<u32, CpuTimes>) -> [MetricFamily; 2] {
             guests.put([&number, mode], seconds(ticks));
         }
     }
-    [modes.into_proto(), guests.into_proto()]
+    [modes.into_family(), guests.into_family()]
 }
 
-fn single(row: &'static Series, value: f64) -> MetricFamily {
+fn single(row: &'static Series, value: f64) -> Family {
     NumberRow::of(row).single(Some(value))
 }
 
-fn system_families(totals: &SystemTotals) -> [MetricFamily; 6] {
+fn system_families(totals: &SystemTotals) -> [Family; 6] {
     [
         single(&system::INTERRUPTS, totals.interrupts as f64),
         single(&system::CONTEXT_SWITCHES, totals.context_switches as f64),
@@ -74,7 +74,7 @@ fn system_families(totals: &SystemTotals) -> [MetricFamily; 6] {
     ]
 }
 
-fn load_families(load: &Load) -> [MetricFamily; 3] {
+fn load_families(load: &Load) -> [Family; 3] {
     [
         single(&system::LOAD1, load.one),
         single(&system::LOAD5, load.five),
@@ -82,7 +82,7 @@ fn load_families(load: &Load) -> [MetricFamily; 3] {
     ]
 }
 
-fn pressure_families(stalls: &Pressure) -> [MetricFamily; 5] {
+fn pressure_families(stalls: &Pressure) -> [Family; 5] {
     let single = |row: &'static Series, stall: Option<Duration>| {
         NumberRow::of(row).single(stall.map(|stall| stall.as_secs_f64()))
     };
@@ -95,13 +95,13 @@ fn pressure_families(stalls: &Pressure) -> [MetricFamily; 5] {
     ]
 }
 
-fn device_families(devices: &BTreeMap<String, DeviceTotals>) -> Vec<MetricFamily> {
+fn device_families(devices: &BTreeMap<String, DeviceTotals>) -> Vec<Family> {
     let family = |row: &'static Series, total: &dyn Fn(&DeviceTotals) -> Option<u64>| {
         let mut family = NumberRow::<1>::of(row).family();
         for (name, totals) in devices {
             family.put([name], total(totals).map(|total| total as f64));
         }
-        family.into_proto()
+        family.into_family()
     };
     let received = network::RECEIVE_ROWS.iter().enumerate();
     let sent = network::TRANSMIT_ROWS.iter().enumerate();
@@ -112,13 +112,13 @@ fn device_families(devices: &BTreeMap<String, DeviceTotals>) -> Vec<MetricFamily
     families
 }
 
-fn softnet_families(cpus: &BTreeMap<u32, SoftnetTotals>) -> [MetricFamily; 3] {
+fn softnet_families(cpus: &BTreeMap<u32, SoftnetTotals>) -> [Family; 3] {
     let family = |row: &'static Series, total: fn(&SoftnetTotals) -> u64| {
         let mut family = NumberRow::<1>::of(row).family();
         for (number, totals) in cpus {
             family.put([&number.to_string()], Some(total(totals) as f64));
         }
-        family.into_proto()
+        family.into_family()
     };
     [
         family(&network::PROCESSED, |totals| totals.processed),
@@ -127,15 +127,15 @@ fn softnet_families(cpus: &BTreeMap<u32, SoftnetTotals>) -> [MetricFamily; 3] {
     ]
 }
 
-fn uname_family(uname: &Uname) -> MetricFamily {
+fn uname_family(uname: &Uname) -> Family {
     let mut family = UNAME.family();
     let Uname { sysname, release, version, machine, nodename, domainname } = uname;
     family.put([sysname, release, version, machine, nodename, domainname], Some(1.0));
-    family.into_proto()
+    family.into_family()
 }
 
 /// The clock at the scrape, not at the reading: alerts on it compare it with Prometheus' own.
-fn time_family() -> MetricFamily {
+fn time_family() -> Family {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     TIME.single(now.ok().map(|now| now.as_secs_f64()))
 }

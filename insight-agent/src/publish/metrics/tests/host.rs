@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::host::*;
 use crate::model::series::Series;
-use crate::model::series::host::{conntrack, memory, sockstat};
+use crate::model::series::host::{conntrack, memory, netstat, sockstat};
 
 /// Every figure that the table has a row for.
 pub(super) fn snapshot() -> HostSnapshot {

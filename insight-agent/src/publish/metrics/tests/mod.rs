@@ -173,7 +173,7 @@ fn window(plan: &Arc<ProbePlan>) -> Window {
 }
 
 fn scrape(metrics: &Metrics) -> Exposition {
-    Exposition::parse(&metrics.render().unwrap()).unwrap()
+    Exposition::parse(&metrics.render()).unwrap()
 }
 
 /// A good answer of three messages.

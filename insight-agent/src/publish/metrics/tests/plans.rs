@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// Names and labels of everything that is shown.
 fn series(metrics: &Metrics) -> BTreeSet<String> {
-    let text = metrics.render().unwrap();
+    let text = metrics.render();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
 }

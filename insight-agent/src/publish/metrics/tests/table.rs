@@ -140,3 +140,71 @@ proptest! {
         prop_assert_eq!(shown.value("cross_region_latency_ms", &labels[1..]), Some(103.5));
     }
 }
+
+/// The labels of each series but `le`, by the name of its lines, in the order of the page.
+fn in_page_order(page: &str) -> BTreeMap<&str, Vec<Vec<&str>>> {
+    let mut shown = BTreeMap::<_, Vec<Vec<&str>>>::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (sample, _) = line.rsplit_once(' ').unwrap();
+        let (name, pairs) = sample.split_once('{').unwrap_or((sample, ""));
+        let values = pairs.trim_end_matches('}').split("\",").filter(|pair| !pair.starts_with("le="));
+        let values = values.map(|pair| pair.split_once("=\"").map_or("", |(_, value)| value)).collect();
+        let all = shown.entry(name).or_default();
+        if !name.ends_with("_bucket") || all.last() != Some(&values) {
+            all.push(values);
+        }
+    }
+    shown
+}
+
+#[test]
+fn series_are_in_order_and_none_is_there_twice() {
+    // Neither is the window in order, nor is everything in it once.
+    let names = [("b", "us"), ("a-1", "sg"), ("c", "us"), ("a", "us"), ("b", "sg"), ("a", "us")];
+    let plans: Vec<_> = names.map(|(name, target)| plan(name, target)).into();
+    let metrics = Metrics::new(&agent(), WINDOW, &plans);
+    let windows: Vec<_> = plans.iter().map(window).collect();
+    let mut all = windows[0].clone();
+    all.paths = windows.iter().flat_map(|window| window.paths.clone()).collect();
+    all.probes = windows.into_iter().flat_map(|window| window.probes).collect();
+    for path in &mut all.paths {
+        let second = of_nodes(&path.ledgers[0]);
+        path.ledgers.insert(0, second);
+    }
+    publish(&metrics, &all);
+    let page = metrics.render();
+    let shown = in_page_order(&page);
+    assert_eq!(shown["insight_probe_success_ratio"].len(), 5);
+    assert_eq!(shown["insight_path_ledger_end_to_end_seconds"].len(), 10);
+    for (name, series) in shown {
+        assert!(series.is_sorted_by(|one, next| one < next), "{name}: {series:#?}");
+    }
+    assert!(
+        in_page_order(&full().render()).values().all(|series| series.is_sorted_by(|one, next| one < next))
+    );
+}
+
+#[test]
+fn a_page_of_thousands_of_probes_is_never_held_whole() {
+    let plans: Vec<_> = (0..2_000).map(|number| plan(&format!("target-{number}"), "sg")).collect();
+    let metrics = Metrics::new(&agent(), WINDOW, &plans);
+    let mut all = window(&plans[0]);
+    all.probes = plans.iter().flat_map(|plan| window(plan).probes).collect();
+    all.paths = plans.iter().flat_map(|plan| window(plan).paths).collect();
+    publish(&metrics, &all);
+    let mut pieces = Vec::new();
+    metrics.write(&mut |piece| {
+        assert!(piece.ends_with('\n'));
+        assert!(piece.capacity() <= 68 << 10, "{} bytes", piece.capacity());
+        pieces.push(piece);
+        ControlFlow::Continue(())
+    });
+    assert!(pieces.len() > 30, "{} pieces", pieces.len());
+    assert_eq!(scrape(&metrics).families.len(), Exposition::parse(&pieces.concat()).unwrap().families.len());
+    let mut taken = 0;
+    metrics.write(&mut |_| {
+        taken += 1;
+        ControlFlow::Break(())
+    });
+    assert_eq!(taken, 1, "nobody wants the rest");
+}

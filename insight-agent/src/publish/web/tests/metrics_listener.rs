@@ -3,10 +3,6 @@
 use super::*;
 use std::sync::{Mutex, mpsc};
 
-fn up() -> Exposition {
-    Arc::new(|| Ok("up 1\n".to_owned()))
-}
-
 #[tokio::test]
 async fn scrape_has_the_content_type_of_the_text_format() {
     let server = start_metrics(up(), None).await;
@@ -66,10 +62,10 @@ async fn scrapers_that_ask_meanwhile_share_the_next_page() {
     let (leave, exit) = mpsc::channel();
     let exit = Mutex::new(exit);
     let server = start_metrics(
-        Arc::new(move || {
+        Arc::new(move |give| {
             entered.send(()).unwrap();
             exit.lock().unwrap().recv().unwrap();
-            Ok("up 1\n".to_owned())
+            let _ = give("up 1\n".to_owned());
         }),
         None,
     )
@@ -103,10 +99,160 @@ async fn scrapers_that_ask_meanwhile_share_the_next_page() {
 
 #[tokio::test]
 async fn panicking_scrape_is_an_error_and_not_the_end() {
-    let server = start_metrics(Arc::new(|| panic!("a bug")), None).await;
+    let server = start_metrics(Arc::new(|_| panic!("a bug")), None).await;
     for _ in 0..3 {
         assert_eq!(server.ask("GET /metrics", &[]).await.status, 500);
     }
+}
+
+// ---- pages of many pieces -------------------------------------------------------------------
+
+/// A piece of this number.
+fn piece(number: usize) -> String {
+    format!("{number:07}\n").repeat(8 << 10)
+}
+
+/// What a request for the page gets, from the status line on; **None** at the end: the answer broke off.
+async fn whole(server: &Server, request: &str) -> (Answer, Option<String>) {
+    let mut stream = server.connect().await;
+    let head = format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    // Who broke it off may have reset it.
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("no answer");
+    let answer = parse(&String::from_utf8(bytes).unwrap());
+    let body = dechunked(&answer.body);
+    (answer, body)
+}
+
+/// **None**: the last chunk is missing.
+fn dechunked(mut body: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (length, rest) = body.split_once("\r\n")?;
+        match usize::from_str_radix(length, 16).unwrap() {
+            0 => return Some(whole),
+            length => whole += rest.get(..length)?,
+        }
+        body = rest[usize::from_str_radix(length, 16).unwrap()..].strip_prefix("\r\n")?;
+    }
+}
+
+#[tokio::test]
+async fn many_readers_of_a_long_page_get_the_same_figures() {
+    const PIECES: usize = 40;
+    let pages = Arc::new(Mutex::new(0));
+    let written = Arc::clone(&pages);
+    let server = start_metrics(
+        Arc::new(move |give| {
+            let page = {
+                let mut written = written.lock().unwrap();
+                *written += 1;
+                *written
+            };
+            assert!((0..PIECES).all(|_| give(piece(page)).is_continue()));
+        }),
+        None,
+    )
+    .await;
+    let server = Arc::new(server);
+    let ask = || {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { whole(&server, "GET /metrics").await })
+    };
+    let readers: Vec<_> = (0..20).map(|_| ask()).collect();
+    for reader in readers {
+        let (answer, body) = reader.await.unwrap();
+        let body = body.expect("it did not break off");
+        assert_eq!((answer.status, answer.header("transfer-encoding")), (200, "chunked"));
+        let page: usize = body.lines().next().unwrap().parse().unwrap();
+        assert!(body == piece(page).repeat(PIECES), "a page of several pages' figures");
+        assert!((1..=*pages.lock().unwrap()).contains(&page));
+    }
+    let (answer, _) = whole(&server, "HEAD /metrics").await;
+    assert_eq!(answer.header("content-length"), (piece(0).len() * PIECES).to_string());
+}
+
+/// Far more than sockets and the server hold for a reader.
+const LONG: usize = 1_000;
+
+#[tokio::test]
+async fn who_reads_slowly_gets_the_whole_page_and_keeps_nobody_waiting() {
+    let count = Arc::new(Mutex::new(0));
+    let pages = Arc::clone(&count);
+    let server = start_metrics(
+        Arc::new(move |give| {
+            *pages.lock().unwrap() += 1;
+            let number = *pages.lock().unwrap();
+            assert!((0..LONG).all(|_| give(piece(number)).is_continue()));
+        }),
+        None,
+    )
+    .await;
+    let mut slow = server.connect().await;
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut begin = vec![0; 1 << 10];
+    slow.read_exact(&mut begin).await.unwrap();
+    // It stands in the middle of the first page while others read theirs.
+    for _ in 0..3 {
+        let (_, body) = whole(&server, "GET /metrics").await;
+        assert_eq!(body.unwrap().len(), piece(0).len() * LONG);
+    }
+    assert_eq!(*count.lock().unwrap(), 4);
+    slow.read_to_end(&mut begin).await.unwrap();
+    let body = dechunked(&parse(&String::from_utf8(begin).unwrap()).body).expect("all of it");
+    assert!(body == piece(1).repeat(LONG), "what it got is the page that was begun for it");
+}
+
+#[tokio::test]
+async fn a_page_whose_readers_have_gone_is_written_no_further() {
+    let (given, pieces) = mpsc::channel();
+    let server = start_metrics(
+        Arc::new(move |give| {
+            // For ever, if nobody stops it.
+            while give(piece(1)).is_continue() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            given.send(()).unwrap();
+        }),
+        None,
+    )
+    .await;
+    let mut reader = server.connect().await;
+    reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    reader.read_exact(&mut [0; 1 << 10]).await.unwrap();
+    assert_eq!(pieces.try_recv(), Err(mpsc::TryRecvError::Empty), "it reads");
+    drop(reader);
+    let stopped = tokio::task::spawn_blocking(move || pieces.recv_timeout(DEADLINE));
+    stopped.await.unwrap().expect("writing ends");
+    assert_eq!(server.ask("GET /-/healthy", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_scrape_that_panics_in_the_middle_breaks_off_and_is_not_taken_for_a_whole_page() {
+    let server = start_metrics(
+        Arc::new(|give| {
+            assert!((0..3).all(|number| give(piece(number)).is_continue()));
+            panic!("a bug");
+        }),
+        None,
+    )
+    .await;
+    for _ in 0..3 {
+        let (answer, body) = whole(&server, "GET /metrics").await;
+        assert_eq!((answer.status, body), (200, None));
+        assert_eq!(whole(&server, "HEAD /metrics").await.0.status, 500);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_one_piece_says_its_length() {
+    let server = start_metrics(up(), None).await;
+    let answer = server.ask("GET /metrics", &[]).await;
+    assert_eq!((answer.header("content-length"), answer.header("transfer-encoding")), ("5", ""));
+    let server = start_metrics(Arc::new(|_| {}), None).await;
+    let answer = server.ask("GET /metrics", &[]).await;
+    assert_eq!((answer.status, answer.header("content-length"), answer.body.as_str()), (200, "0", ""));
 }
 
 // ---- basic auth -----------------------------------------------------------------------------

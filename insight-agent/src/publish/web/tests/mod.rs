@@ -39,6 +39,13 @@ async fn start<F: Future<Output = ()> + Send + 'static>(
     Server { addr, readiness, _stop: stop, _task: tokio::spawn(serve(listener, stopped)) }
 }
 
+/// A page of one line.
+fn up() -> Exposition {
+    Arc::new(|give| {
+        let _ = give("up 1\n".to_owned());
+    })
+}
+
 async fn start_metrics(exposition: Exposition, web_config: Option<WebConfig>) -> Server {
     let readiness = Arc::new(Readiness::not_yet("the first window is not complete"));
     let door = Door::new(Limits::new(256, 256));

@@ -52,7 +52,7 @@ impl Files {
     async fn start(&self, more: &str) -> Server {
         let config = self.load(more).unwrap();
         assert!(config.has_tls());
-        start_metrics(Arc::new(|| Ok("up 1\n".to_owned())), Some(config)).await
+        start_metrics(up(), Some(config)).await
     }
 
     /// A client that trusts the authority, maybe with a certificate of this name.
@@ -141,7 +141,7 @@ async fn renewed_certificate_is_used_and_a_broken_one_is_not() {
     let files = Files::new();
     let config = files.load("").unwrap();
     let tls = config.tls().unwrap();
-    let server = start_metrics(Arc::new(|| Ok("up 1\n".to_owned())), Some(config)).await;
+    let server = start_metrics(up(), Some(config)).await;
     let client = files.client(None, &[&TLS13]);
     let presented = async || {
         let name = ServerName::try_from("localhost").unwrap();
