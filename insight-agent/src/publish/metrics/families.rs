@@ -10,8 +10,8 @@ use super::numbers::{Group, NumberFamily, NumberRow};
 use super::registry::{Collector, Family, Registry};
 use super::text::Lines;
 use crate::model::series::{Kind, Series};
+use prometheus::core::{Atomic, AtomicU64};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Why a family can always be registered.
@@ -162,7 +162,7 @@ pub(super) struct Counters<const N: usize>(Vector<AtomicU64, N>);
 impl<const N: usize> Counters<N> {
     /// The counter with these label values, in the row's order; made with 0 if it is new.
     pub(super) fn with(&self, values: [&str; N]) -> Counter {
-        Counter(self.0.with(values, AtomicU64::default))
+        Counter(self.0.with(values, || AtomicU64::new(0)))
     }
 
     /// As [`Vector::retain`].
@@ -181,17 +181,17 @@ impl Counter {
     }
 
     pub(super) fn inc_by(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
+        self.0.inc_by(more);
     }
 
     pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.get()
     }
 }
 
 impl Figure for AtomicU64 {
     fn write<'a>(&self, lines: &mut Lines<'_, '_>, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
-        lines.count(labels, self.load(Ordering::Relaxed));
+        lines.count(labels, self.get());
     }
 }
 

@@ -4,8 +4,8 @@ use super::families::{Figure, Vector};
 use super::registry::Registry;
 use super::text::Lines;
 use crate::model::series::{Kind, Series};
+use prometheus::core::{Atomic, AtomicU64};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A row of the table that is a summary with `N` labels.
@@ -27,10 +27,16 @@ impl<const N: usize> SummaryRow<N> {
 }
 
 /// One sum and count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sum {
     ns: AtomicU64,
     count: AtomicU64,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self { ns: AtomicU64::new(0), count: AtomicU64::new(0) }
+    }
 }
 
 impl Sum {
@@ -38,15 +44,15 @@ impl Sum {
     /// time and not yet its count.
     pub(super) fn observe(&self, duration: Duration) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.ns.fetch_add(ns, Ordering::Relaxed);
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.ns.inc_by(ns);
+        self.count.inc_by(1);
     }
 }
 
 impl Figure for Sum {
     fn write<'a>(&self, lines: &mut Lines<'_, '_>, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
-        let count = self.count.load(Ordering::Relaxed);
-        lines.summary(labels, self.ns.load(Ordering::Relaxed) as f64 / 1e9, count);
+        let count = self.count.get();
+        lines.summary(labels, self.ns.get() as f64 / 1e9, count);
     }
 }
 

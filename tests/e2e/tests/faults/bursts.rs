@@ -33,7 +33,11 @@ fn a_path_that_becomes_slower_is_sampled_ten_times_more_in_figures_apart() {
     agent.wait_for("ten good samples", |seen| {
         seen.sum("insight_probe_results_total", &results).filter(|count| *count >= 10.0)
     });
-    assert_eq!(agent.scrape().sum("insight_probe_bursts_total", &of).unwrap_or(0.0), 0.0, "nothing was worse");
+    assert_eq!(
+        agent.scrape().sum("insight_probe_bursts_total", &of).unwrap_or(0.0),
+        0.0,
+        "nothing was worse"
+    );
     is_slow.store(true, Ordering::SeqCst);
 
     let good = [of[0], ("outcome", "good")];

@@ -113,9 +113,10 @@ impl Receiver {
 
     /// The route to it.
     fn route(&self) -> String {
-        let tls = self.authority.as_ref().map(|file| {
-            format!("[route.tls]\nca_file = {file:?}\nserver_name = \"{NAME}\"\n")
-        });
+        let tls = self
+            .authority
+            .as_ref()
+            .map(|file| format!("[route.tls]\nca_file = {file:?}\nserver_name = \"{NAME}\"\n"));
         format!("[[route]]\nname = \"all\"\naddress = \"{}\"\n{}", self.address, tls.unwrap_or_default())
     }
 }
