@@ -3,8 +3,8 @@
 use crate::model::ledger::{LedgerKind, hop_name};
 use crate::model::plan::{Connection, Mode};
 use crate::model::status::{MeasurementState, MeasurementStatus};
-use crate::model::window::{PathWindow, ProbeWindow, Window};
-use std::collections::BTreeMap;
+use crate::model::window::{LedgerWindow, ProbeWindow, Window};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// States after a window; `None` is before the first one.
 ///
@@ -22,24 +22,19 @@ pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) ->
     };
     states.insert((node.to_owned(), "probe".to_owned()), probe);
     if let Some(window) = window {
+        let told = Told::of(window);
         for probe in window.probes.iter().filter(|probe| probe.connection == Connection::Reused) {
             if probe.plan.ping && probe.plan.mode != Mode::Link {
                 merge(&mut states, node, "ping", ping_state(probe));
             }
             if probe.plan.mode == Mode::WhiteBox {
-                let name = &probe.plan.name;
-                let ledger = window
-                    .paths
-                    .iter()
-                    .flat_map(|path| &path.ledgers)
-                    .find(|l| l.kind == LedgerKind::Probe && l.probe == *name);
-                let Some(ledger) = ledger else { continue };
+                let Some(ledger) = told.ledgers.get(probe.plan.name.as_str()) else { continue };
                 let answered = ledger.count > 0;
                 let known = |segment: &str| ledger.segments.iter().any(|s| s.name == segment && s.count > 0);
                 let service = evidence_state(answered, known("service"), "the receiver's duration");
                 merge(&mut states, "service", "service_timing", service);
                 for hop in &probe.plan.route.hops {
-                    let found = known(&hop_name(hop)) || mentions(&window.paths, hop);
+                    let found = told.linked.contains(hop.as_str()) || known(&hop_name(hop));
                     merge(&mut states, hop, "hop_headers", evidence_state(answered, found, "its header"));
                 }
             }
@@ -48,11 +43,7 @@ pub fn measurement_states(node: &str, window: Option<&Window>, probing: bool) ->
             if let Some(ends) = probe.plan.link()
                 && probe.connection == Connection::Fresh
             {
-                let name = &probe.plan.name;
-                let pings = window
-                    .probes
-                    .iter()
-                    .find(|other| other.plan.name == *name && other.connection == Connection::Reused);
+                let pings = told.reused_links.get(probe.plan.name.as_str()).copied();
                 merge(&mut states, &ends.to, "link", link_state(probe, pings));
             }
             // Through a proxy there are no handshakes with the next hop, and PINGs stand alone.
@@ -130,13 +121,34 @@ fn evidence_state(answered: bool, found: bool, what: &str) -> State {
     }
 }
 
-/// A hop that told only one of its two times has no entry of its own, but ends or begins a link.
-fn mentions(paths: &[PathWindow], hop: &str) -> bool {
-    let (from, to) = (format!("link:{hop}>"), format!(">{hop}"));
-    let ledgers = paths.iter().flat_map(|path| &path.ledgers).filter(|l| l.kind == LedgerKind::Probe);
-    ledgers.flat_map(|ledger| &ledger.segments).any(|s| {
-        s.count > 0 && s.name.starts_with("link:") && (s.name.starts_with(&from) || s.name.ends_with(&to))
-    })
+/// A window by names: it is asked for each probe, of which there may be thousands.
+struct Told<'a> {
+    /// What each probe's requests said, by its name.
+    ledgers: HashMap<&'a str, &'a LedgerWindow>,
+    /// The ends of links with a figure. A hop that told only one of its two times has no entry of its own, but
+    /// ends or begins a link.
+    linked: HashSet<&'a str>,
+    /// PINGs of link probes, by their names.
+    reused_links: HashMap<&'a str, &'a ProbeWindow>,
+}
+
+impl<'a> Told<'a> {
+    fn of(window: &'a Window) -> Self {
+        let ledgers = window.paths.iter().flat_map(|path| &path.ledgers);
+        let ledgers: HashMap<_, _> = ledgers
+            .filter(|ledger| ledger.kind == LedgerKind::Probe)
+            .map(|ledger| (ledger.probe.as_str(), ledger))
+            .collect();
+        let segments = ledgers.values().flat_map(|ledger| &ledger.segments).filter(|s| s.count > 0);
+        let links = segments.filter_map(|s| s.name.strip_prefix("link:")?.split_once('>'));
+        let linked = links.flat_map(|(from, to)| [from, to]).collect();
+        let links = window.probes.iter().filter(|probe| probe.plan.mode == Mode::Link);
+        let reused_links = links
+            .filter(|probe| probe.connection == Connection::Reused)
+            .map(|probe| (probe.plan.name.as_str(), probe))
+            .collect();
+        Self { ledgers, linked, reused_links }
+    }
 }
 
 /// Several probes may measure one node: it is active when one of them delivers.
