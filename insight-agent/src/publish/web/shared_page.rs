@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 
 /// Writing the page panicked; the panic's message is on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -91,13 +92,39 @@ impl SharedPage {
                 std::mem::take(&mut waiting.next)
             };
             let exposition = Arc::clone(&self.exposition);
-            // Kept off the threads that probe. If it panics, its readers' pages end without their last pieces.
-            let _ = tokio::task::spawn_blocking(move || hand_out(&exposition, readers)).await;
+            let (ends, ended) = oneshot::channel::<()>();
+            // If it panics, its readers' pages end without their last pieces.
+            let write = move || {
+                let _ends = ends;
+                give_way();
+                hand_out(&exposition, readers);
+            };
+            if let Err(error) = std::thread::Builder::new().name("page".into()).spawn(write) {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "no thread for a page: check the limit on threads"
+                );
+            }
+            // Nobody sends: it is over when its sender goes, however that happens.
+            let _ = ended.await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes this thread less urgent than all others: where CPUs are scarce, a page comes later, and no probe does.
+/// A page of thousands of targets takes a CPU for a tenth of a second.
+fn give_way() {
+    const NICENESS: i32 = 5;
+    // In Linux this is of the calling thread alone. It is always allowed; a page is written without it, too.
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a page is written as urgently as all else"
+        );
     }
 }
 
