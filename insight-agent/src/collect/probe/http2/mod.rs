@@ -3,11 +3,11 @@
 //!
 //! Buffers belong to the thread and to what is under way, and not to the connection: a prober has thousands of
 //! those, and one request a second on each. A request is written by whoever makes it, and not by another task,
-//! so that its beginning is its beginning; a [`Connection`]'s driver reads, and writes what did not fit at once.
+//! so that its beginning is its beginning; a `Connection`'s driver reads, and writes what did not fit at once.
 //!
-//! - [`machine`]: the protocol, without a socket or a clock, and [`hear`] what it makes of frames; [`hpack`], [`huffman`], [`headers`] and [`frame`]
+//! - `machine`: the protocol, without a socket or a clock, and `hear` what it makes of frames; `hpack`, `huffman`, `headers` and `frame`
 //!   are its alphabet.
-//! - [`connection`]: the socket, its clocks, and the tasks that wait.
+//! - `connection`: the socket, its clocks, and the tasks that wait.
 //!
 //! What it leaves out: servers' pushes, priorities, trailers of requests, and a dynamic table of its own.
 
