@@ -41,8 +41,10 @@ fn all_good_answers_are_exit_code_0_and_the_json_has_its_keys() {
         "connection_events",
         "exit_code",
         "fell_back_to_health",
+        "ip",
         "method",
         "mode",
+        "proxy",
         "samples",
     ];
     assert_eq!(keys(&report), wanted.into());

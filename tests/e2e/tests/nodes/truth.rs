@@ -95,14 +95,22 @@ fn a_busy_mediary_is_found_by_its_kernel(test: &str, forwarder: Forwarder) {
     let (fault, with) = until_the_path_is_slower(&mut nodes, forwarder, &before);
     let sources = [&before, &with].map(|measured| measured.source("hop:mediary-a"));
     assert_eq!(sources, ["kernel"; 2], "{before:#?} {with:#?}");
-    judge(&fault, "hop:mediary-a", &(0.004..=0.5), &before, &with);
-    let total = with.seconds("end-to-end") - before.seconds("end-to-end");
+    let moved = |name: &str| with.seconds(name) - before.seconds(name);
+    // Of the same order as what the path lost, and no other entry's: a mean over all requests of the node, the
+    // probe's mean, and medians over a few windows of each are not the same figure on a CPU that is fought for.
+    let total = moved("end-to-end");
     println!("end to end {:+.2} ms", total * 1e3);
+    judge(&fault, "hop:mediary-a", &(0.4 * total..=0.5), &before, &with);
+    let none_to_blame = ["hop:mediary-a", "end-to-end", "unexplained"];
+    for name in before.seconds.keys().filter(|name| !none_to_blame.contains(&name.as_str())) {
+        let (other, here) = (moved(name), moved("hop:mediary-a"));
+        assert!(1.5 * other <= here, "{fault}: {name} moved by {other} s, the busy hop by {here} s");
+    }
     nodes.lab.stop().unwrap();
 }
 
 /// Competitors for mediary-a's CPU, more and more, then such that the scheduler gives more than the
-/// forwarder (its niceness), until the path takes 5 ms more: a scheduler favours whoever sleeps most, so
+/// forwarder (its niceness), until the path takes 6 ms more: a scheduler favours whoever sleeps most, so
 /// what that takes depends on the forwarder and on the machine. Gives the path as it was then.
 fn until_the_path_is_slower(nodes: &mut Nodes, forwarder: Forwarder, before: &Measured) -> (Fault, Measured) {
     let forwarder = threads_of(forwarder, nodes.lab.place("mediary-a").unwrap());
@@ -117,7 +125,7 @@ fn until_the_path_is_slower(nodes: &mut Nodes, forwarder: Forwarder, before: &Me
         let with = nodes.measure(WINDOWS + 2);
         let slower = with.seconds("end-to-end") - before.seconds("end-to-end");
         println!("{fault}, niceness {niceness}: end to end {:+.2} ms", slower * 1e3);
-        if slower >= 0.005 {
+        if slower >= 0.006 {
             nodes.lab.clear(&fault).unwrap();
             return (fault, with);
         }
