@@ -108,13 +108,13 @@ wait_for() {
   local count until
   count=$(answers)
   until=$((${count:-0} + $1))
-  for _ in $(seq 120); do
+  for _ in $(seq 240); do
     count=$(answers)
     [ "${count:-0}" -ge "$until" ] && return
     all_alive
     sleep 0.25
   done
-  fail "no $1 answers in 30 seconds"
+  fail "no $1 answers in a minute"
 }
 
 # What the near agent has measured by now. It reads the kernel's maps twice a second.
@@ -127,12 +127,12 @@ page() {
 }
 
 # No connection before the programs are attached: an old kernel does not measure it.
-for _ in $(seq 120); do
+for _ in $(seq 240); do
   metrics $NEAR_PAGE 2>/dev/null | grep -q 'measurement="socket_rtt"' && loaded=yes && break
   all_alive
   sleep 0.25
 done
-[ -n "$loaded" ] || fail "the near agent tells no states after 30 seconds"
+[ -n "$loaded" ] || fail "the near agent tells no states after a minute"
 say "agent started at $(uptime_s)"
 
 insight-agent run --config /etc/caller.toml >/run/caller.log 2>&1 &
