@@ -7,7 +7,7 @@ use crate::bench::process::Process;
 use crate::demo::poll;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -90,24 +90,15 @@ impl Receiver {
     /// An agent with TLS, and its process.
     fn with_tls(bench: &Bench<'_>) -> Result<(Process, Self)> {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).context("make a certificate")?;
-        let file = |name: &str, text: String| -> Result<PathBuf> {
-            let path = bench.launcher.folder.join(name);
-            fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-            Ok(path)
-        };
-        let certificate = file("receiver.pem", made.cert.pem())?;
-        let key = file("receiver.key", made.signing_key.serialize_pem())?;
+        let certificate = write(bench, "receiver.pem", &made.cert.pem())?;
+        let key = write(bench, "receiver.key", &made.signing_key.serialize_pem())?;
         let [metrics, admin, grpc] = [free()?, free()?, free()?];
         let text = format!(
             "{}max_connections = 16384\nmax_connections_per_peer = 16384\n\
              [grpc.tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n",
             agent([metrics, admin, grpc])
         );
-        let arguments = ["run".into(), "--config".into(), file("receiver.toml", text)?];
-        let mut process = bench.launcher.start("receiver", &[], bench.agent, arguments)?;
-        process.wait_until("answered", READY_WITHIN, bench.interrupt, || {
-            Ok(poll::get(metrics, "/-/ready").ok())
-        })?;
+        let process = start(bench, "receiver", &text, metrics)?;
         Ok((process, Self { address: grpc, authority: Some(certificate) }))
     }
 
@@ -119,6 +110,27 @@ impl Receiver {
             .map(|file| format!("[route.tls]\nca_file = {file:?}\nserver_name = \"{NAME}\"\n"));
         format!("[[route]]\nname = \"all\"\naddress = \"{}\"\n{}", self.address, tls.unwrap_or_default())
     }
+}
+
+/// Writes a file of the bench.
+fn write(bench: &Bench<'_>, name: &str, text: &str) -> Result<PathBuf> {
+    let path = bench.launcher.folder.join(name);
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}
+
+/// An agent with this configuration, once it is ready.
+fn start(bench: &Bench<'_>, name: &'static str, config: &str, metrics: SocketAddr) -> Result<Process> {
+    let path = write(bench, &format!("{name}.toml"), config)?;
+    let arguments = ["run".into(), "--config".into(), path];
+    let mut agent = bench.launcher.start(name, &[], bench.agent, arguments)?;
+    agent.wait_until(
+        "answered",
+        READY_WITHIN,
+        bench.interrupt,
+        || Ok(poll::get(metrics, "/-/ready").ok()),
+    )?;
+    Ok(agent)
 }
 
 /// The beginning of an agent's configuration, up to the keys of its gRPC listener.
@@ -151,14 +163,8 @@ impl Seen {
     ) -> Result<Self> {
         eprintln!("{targets} targets, each asked every {interval:?}");
         let [metrics, admin, grpc] = [free()?, free()?, free()?];
-        let path = bench.launcher.folder.join("agent.toml");
-        fs::write(&path, config([metrics, admin, grpc], receiver, targets, interval))
-            .with_context(|| format!("write {}", path.display()))?;
-        let arguments = ["run".into(), "--config".into(), path];
-        let mut agent = bench.launcher.start("agent", &[], bench.agent, arguments)?;
-        agent.wait_until("answered", READY_WITHIN, bench.interrupt, || {
-            Ok(poll::get(metrics, "/-/ready").ok())
-        })?;
+        let text = config([metrics, admin, grpc], receiver, targets, interval);
+        let mut agent = start(bench, "agent", &text, metrics)?;
         agent.wait_until("had an answer to every probe", CONNECTED_WITHIN, bench.interrupt, || {
             let answered = good(&read(metrics)?);
             Ok((answered >= f64::from(targets)).then_some(()))

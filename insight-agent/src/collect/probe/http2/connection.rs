@@ -4,7 +4,7 @@ use super::Begun;
 use super::error::Break;
 use super::io::Io;
 use super::machine::{Ended, Machine, Opened};
-use super::stream::{Answer, Came, End, Piece};
+use super::stream::{Answer, Came, End, Piece, remember};
 use crate::collect::probe::event_log::EventLog;
 use crate::collect::probe::stamped::{Clocks, on_steady_clock};
 use crate::model::connection_event::{ConnectionEvent, EventKind, EventReason};
@@ -170,14 +170,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let waker = {
-            let mut state = self.shared.state();
-            state.is_released = true;
-            state.driver.clone()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.shared.state().is_released = true;
+        self.shared.with(|_| ());
         let driver = self.driver.clone();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !driver.is_finished() => {
@@ -198,7 +192,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the machine, and writes what that has to say as far as the socket takes it.
+    /// Does something to the machine, and writes what that has to say as far as the socket takes it. Its driver
+    /// is woken if the connection comes to its end by that.
     fn with<T>(&self, work: impl FnOnce(&mut Machine) -> T) -> T {
         let mut state = self.state();
         let done = work(&mut state.machine);
@@ -206,10 +201,10 @@ impl Shared {
         if let Some(driver) = state.driver.take() {
             let could_write = state.unwritable.is_none();
             state.write(&mut Context::from_waker(&driver), &self.events);
-            if could_write && state.unwritable.is_some() {
+            if (could_write && state.unwritable.is_some()) || state.is_spent() {
                 driver.wake_by_ref();
             }
-            state.driver.get_or_insert(driver);
+            state.driver = Some(driver);
         }
         self.tell(state);
         done
@@ -226,10 +221,7 @@ impl Shared {
 
     fn drive(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
-        match &mut state.driver {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        remember(&mut state.driver, cx);
         let result = state.drive(cx, &self.events);
         self.tell(state);
         result
@@ -252,8 +244,7 @@ impl State {
                 }
             }
         });
-        // A peer that said GOAWAY waits for this end to close.
-        if self.machine.is_idle() && (self.is_released || self.machine.goaway().is_some()) {
+        if self.is_spent() {
             self.machine.say_goodbye();
         }
         self.write(cx, events);
@@ -266,6 +257,11 @@ impl State {
         // Whoever closed first, there is nothing to be done about an error.
         let _ = ready!(self.io.poll_shutdown(cx));
         Poll::Ready(())
+    }
+
+    /// Whether nobody needs the connection any more. A peer that said GOAWAY waits for this end to close.
+    fn is_spent(&self) -> bool {
+        self.machine.is_idle() && (self.is_released || self.machine.goaway().is_some())
     }
 
     /// Takes what was read.
@@ -395,7 +391,7 @@ impl Exchange {
         }
     }
 
-    /// Whether its end has come, behind pieces that may still wait.
+    /// Whether its end has come, and all before it was taken.
     pub(in crate::collect::probe) fn has_ended(&self) -> bool {
         let mut state = self.shared.state();
         state
@@ -407,16 +403,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let id = self.id;
-        self.shared.with(|machine| machine.close(id));
-        let mut state = self.shared.state();
-        // The driver ends a connection that nobody needs any more.
-        if (state.is_released || state.machine.goaway().is_some())
-            && let Some(driver) = state.driver.take()
-        {
-            driver.wake_by_ref();
-            state.driver = Some(driver);
-        }
+        self.shared.with(|machine| machine.close(self.id));
     }
 }
 

@@ -114,7 +114,7 @@ impl Machine {
             }
             frame::CONTINUATION => self.block(head, false, payload, came),
             frame::RST_STREAM => {
-                let code = exact::<4>(payload).and_then(|bytes| frame::number(&bytes)).ok_or(SIZE)?;
+                let code = exact(payload).map(u32::from_be_bytes).ok_or(SIZE)?;
                 self.known(head.stream)?;
                 event(EventKind::RstStream, EventReason::of_code(code));
                 if let Some(stream) = self.stream(head.stream) {

@@ -6,7 +6,7 @@ use super::error::{Break, ErrorCode};
 use super::frame;
 use super::headers;
 use super::hpack::{self, Decoder};
-use super::stream::{Answer, Came, End, Piece, Stream};
+use super::stream::{Answer, Came, End, Piece, Stream, remember};
 use super::{Begun, WINDOW};
 use crate::model::connection_event::EventReason;
 use bytes::Bytes;
@@ -324,7 +324,7 @@ impl Machine {
         if self.ended.is_some() {
             return Poll::Ready(None);
         }
-        ping.waker = Some(cx.waker().clone());
+        remember(&mut ping.waker, cx);
         Poll::Pending
     }
 
@@ -374,10 +374,7 @@ impl Stream {
         if let Some(why) = &self.broken {
             return Poll::Ready(Err(why.clone()));
         }
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        remember(&mut self.waker, cx);
         Poll::Pending
     }
 }

@@ -5,7 +5,7 @@ use super::error::Break;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use std::collections::VecDeque;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 /// When bytes came: when this thread looked, and the kernel's own stamp.
@@ -85,6 +85,14 @@ pub(super) struct Receiving {
     pub(super) taken: u32,
     /// What content-length says that is still to come.
     pub(super) promised: Option<u64>,
+}
+
+/// Keeps whom to wake.
+pub(super) fn remember(waker: &mut Option<Waker>, cx: &Context<'_>) {
+    match waker {
+        Some(waker) => waker.clone_from(cx.waker()),
+        none => *none = Some(cx.waker().clone()),
+    }
 }
 
 impl Stream {
