@@ -48,7 +48,7 @@ pub async fn serve_metrics(
 }
 
 fn router(parts: MetricsListener) -> Router {
-    let page = SharedPage::new(parts.exposition);
+    let page = SharedPage::new(parts.exposition, parts.door);
     let scrape = move |method: Method| {
         let page = page.clone();
         async move { scraped(&method, page.get().await).await.unwrap_or_else(broke) }

@@ -1,6 +1,9 @@
 //! `/metrics` and the health checks over plain HTTP, and basic auth before all of them.
 
 use super::*;
+use crate::model::refusal::Refusal;
+use crate::publish::metrics::Give;
+use crate::publish::web::shared_page::PAGES;
 use std::sync::{Mutex, mpsc};
 
 #[tokio::test]
@@ -174,34 +177,74 @@ async fn many_readers_of_a_long_page_get_the_same_figures() {
 }
 
 /// Far more than sockets and the server hold for a reader.
-const LONG: usize = 1_000;
+const LONG: usize = 300;
+
+/// Long pages that begin with their number, and how many were begun.
+fn long_pages() -> (Exposition, Arc<Mutex<usize>>) {
+    let count = Arc::new(Mutex::new(0));
+    let pages = Arc::clone(&count);
+    let exposition = Arc::new(move |give: &mut Give<'_>| {
+        let number = {
+            let mut pages = pages.lock().unwrap();
+            *pages += 1;
+            *pages
+        };
+        // Who reads it may be cut off.
+        let _ = (0..LONG).all(|_| give(piece(number)).is_continue());
+    });
+    (exposition, count)
+}
+
+/// Asks for a page, and reads its beginning alone.
+async fn begin_page(server: &Server) -> (TcpStream, Vec<u8>) {
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut begin = vec![0; 1 << 10];
+    stream.read_exact(&mut begin).await.unwrap();
+    (stream, begin)
+}
+
+/// The rest of that page. **None**: it broke off.
+async fn go_on((mut stream, mut bytes): (TcpStream, Vec<u8>)) -> Option<String> {
+    // Who broke it off may have reset it.
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("no end");
+    dechunked(&parse(&String::from_utf8(bytes).unwrap()).body)
+}
 
 #[tokio::test]
 async fn who_reads_slowly_gets_the_whole_page_and_keeps_nobody_waiting() {
-    let count = Arc::new(Mutex::new(0));
-    let pages = Arc::clone(&count);
-    let server = start_metrics(
-        Arc::new(move |give| {
-            *pages.lock().unwrap() += 1;
-            let number = *pages.lock().unwrap();
-            assert!((0..LONG).all(|_| give(piece(number)).is_continue()));
-        }),
-        None,
-    )
-    .await;
-    let mut slow = server.connect().await;
-    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut begin = vec![0; 1 << 10];
-    slow.read_exact(&mut begin).await.unwrap();
+    let (exposition, count) = long_pages();
+    let server = start_metrics(exposition, None).await;
+    let slow = begin_page(&server).await;
     // It stands in the middle of the first page while others read theirs.
     for _ in 0..3 {
         let (_, body) = whole(&server, "GET /metrics").await;
         assert_eq!(body.unwrap().len(), piece(0).len() * LONG);
     }
     assert_eq!(*count.lock().unwrap(), 4);
-    slow.read_to_end(&mut begin).await.unwrap();
-    let body = dechunked(&parse(&String::from_utf8(begin).unwrap()).body).expect("all of it");
+    let body = go_on(slow).await.expect("all of it");
     assert!(body == piece(1).repeat(LONG), "what it got is the page that was begun for it");
+}
+
+#[tokio::test]
+async fn readers_who_stand_still_hold_a_few_pages_and_no_more() {
+    let door = Door::new(Limits::new(256, 256));
+    let server = start_behind(Arc::clone(&door), long_pages().0, None).await;
+    // Each in the middle of a page of its own. One is too many, and the reader behind them is another.
+    let mut still = Vec::new();
+    for _ in 0..=PAGES {
+        still.push(begin_page(&server).await);
+    }
+    let (_, body) = whole(&server, "GET /metrics").await;
+    assert!(body.unwrap() == piece(PAGES + 2).repeat(LONG), "who reads gets a page of its own");
+    for (number, reader) in (1..).zip(still) {
+        match go_on(reader).await {
+            Some(body) => assert!(number > 2 && body == piece(number).repeat(LONG), "the page of {number}"),
+            None => assert!(number <= 2, "{number} was cut off, and is not one of the oldest two"),
+        }
+    }
+    let slow = || door.refused().find(|(reason, _)| *reason == Refusal::SlowReader).unwrap().1;
+    assert_eq!(slow(), 2, "each that was cut off is counted");
 }
 
 #[tokio::test]

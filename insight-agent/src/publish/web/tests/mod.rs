@@ -47,8 +47,11 @@ fn up() -> Exposition {
 }
 
 async fn start_metrics(exposition: Exposition, web_config: Option<WebConfig>) -> Server {
+    start_behind(Door::new(Limits::new(256, 256)), exposition, web_config).await
+}
+
+async fn start_behind(door: Arc<Door>, exposition: Exposition, web_config: Option<WebConfig>) -> Server {
     let readiness = Arc::new(Readiness::not_yet("the first window is not complete"));
-    let door = Door::new(Limits::new(256, 256));
     let parts = MetricsListener { exposition, readiness: Arc::clone(&readiness), web_config, door };
     start(readiness, |listener, stopped| serve_metrics(listener, parts, async { drop(stopped.await) })).await
 }
