@@ -1,9 +1,9 @@
 //! Invented samples for this folder's tests.
 
 use crate::model::figure::Figure;
-use crate::model::hop::{HopEvidence, HopSource, HopTiming};
+use crate::model::hop::{HopSource, HopTiming};
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, ProbePlan, RoutePlan};
-use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers, ServiceTiming};
+use crate::model::sample::{Phases, ProbeSample, Rulers, ServiceTiming};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,32 +53,13 @@ pub(super) fn link_sample(
 
 /// A good reused sample that waited `wait` for its first byte and 1 ms for the rest.
 pub(super) fn sample(plan: &Arc<ProbePlan>, finished: Instant, wait: Duration) -> ProbeSample {
-    ProbeSample {
-        plan: Arc::clone(plan),
-        connection: Connection::Reused,
-        slot: None,
-        finished,
-        lag: Duration::ZERO,
-        phases: Phases {
-            request: Some(Duration::ZERO),
-            wait: Some(wait),
-            response: Some(ms(1)),
-            ..Phases::default()
-        },
-        outcome: Outcome::Ok,
-        opened: false,
-        hops: HopEvidence::default(),
-        service: Some(ServiceTiming {
-            receive_to_send: Figure::from_duration(ms(2)),
-            receive_to_trailers: None,
-            runqueue_wait: None,
-        }),
-        rulers: Rulers::default(),
-        prober_wait: None,
-        took: Duration::ZERO,
-        stalled: Duration::ZERO,
-        answer: Default::default(),
-    }
+    let service = ServiceTiming {
+        receive_to_send: Figure::from_duration(ms(2)),
+        receive_to_trailers: None,
+        runqueue_wait: None,
+    };
+    let of = ProbeSample::example(plan, finished, [Duration::ZERO, wait, ms(1)]);
+    ProbeSample { service: Some(service), ..of }
 }
 
 /// A hop that had the request for `d` and waited `u` of it for the next one.

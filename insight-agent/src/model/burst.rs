@@ -67,9 +67,37 @@ impl Burst {
         [self.good.len() as u64, self.failed.values().sum(), self.voided]
     }
 
-    /// Minimum, median (the lower of two) and maximum of the good ones. **None**: there is none.
+    /// [`min_median_max`] of the good ones.
     pub fn figures(&self) -> Option<[Duration; 3]> {
-        let median = *self.good.get(self.good.len().checked_sub(1)? / 2)?;
-        Some([*self.good.first()?, median, *self.good.last()?])
+        min_median_max(&self.good)
+    }
+}
+
+/// Minimum, median (the lower of two) and maximum of what is in rising order. **None** of nothing.
+pub fn min_median_max(rising: &[Duration]) -> Option<[Duration; 3]> {
+    let median = *rising.get(rising.len().checked_sub(1)? / 2)?;
+    Some([*rising.first()?, median, *rising.last()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_median_is_a_reading_between_minimum_and_maximum(read in prop::collection::vec(0_u64..1 << 40, 0..50)) {
+            let mut rising: Vec<_> = read.into_iter().map(Duration::from_nanos).collect();
+            rising.sort_unstable();
+            match min_median_max(&rising) {
+                None => prop_assert!(rising.is_empty()),
+                Some([min, median, max]) => {
+                    prop_assert!(min <= median && median <= max && rising.contains(&median));
+                    let below = rising.iter().filter(|figure| **figure < median).count();
+                    let above = rising.iter().filter(|figure| **figure > median).count();
+                    prop_assert!(below <= rising.len() / 2 && above <= rising.len() / 2);
+                }
+            }
+        }
     }
 }

@@ -107,6 +107,36 @@ impl ProbeSample {
     }
 }
 
+#[cfg(test)]
+impl ProbeSample {
+    /// A good answer on a reused connection whose request, wait and response took so long: what tests begin
+    /// with.
+    pub(crate) fn example(
+        plan: &Arc<ProbePlan>,
+        finished: Instant,
+        [request, wait, response]: [Duration; 3],
+    ) -> Self {
+        let [request, wait, response] = [request, wait, response].map(Some);
+        Self {
+            plan: Arc::clone(plan),
+            connection: Connection::Reused,
+            slot: None,
+            finished,
+            lag: Duration::ZERO,
+            phases: Phases { request, wait, response, ..Phases::default() },
+            outcome: Outcome::Ok,
+            opened: false,
+            hops: HopEvidence::default(),
+            service: None,
+            answer: Answer::default(),
+            rulers: Rulers::default(),
+            prober_wait: None,
+            took: Duration::ZERO,
+            stalled: Duration::ZERO,
+        }
+    }
+}
+
 /// What an answer was, beyond having come.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {

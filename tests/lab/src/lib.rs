@@ -44,5 +44,6 @@ pub use harness::interrupt::Interrupt;
 pub use harness::lab::{Lab, NodeState};
 pub use harness::options::{Forwarder, Isolation, LabOptions};
 pub use harness::real::{haproxy_available, nginx_available};
-pub use namespaces::{NodePlace, inside, namespaces_available};
+pub use harness::record::Identity;
+pub use namespaces::{NodePlace, cpu_mask, inside, ip, namespaces_available};
 pub use topology::{AgentAddresses, Topology};

@@ -11,12 +11,11 @@
 //! at the next start. Both ends of the link lie in the namespaces and go with them.
 
 use super::setting::Addresses;
-use anyhow::{Context, Result, bail};
-use insight_lab::inside;
+use anyhow::{Context, Result};
+use insight_lab::{Identity, cpu_mask, inside, ip};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// Where iproute2 keeps the names of network namespaces.
 const NETNS_FOLDER: &str = "/run/netns";
@@ -103,8 +102,8 @@ impl Apart {
     /// Not root, or iproute2 is missing or refuses a command; nothing stays behind.
     pub fn create(node_cpus: &[usize], far_cpus: &[usize]) -> Result<Self> {
         sweep();
-        let owner = Owner::this()?;
-        let names = ["node", "far"].map(|part| owner.netns(part));
+        let owner = Identity::own()?;
+        let names = ["node", "far"].map(|part| netns(owner, part));
         let [node, far] = names.each_ref().map(|name| Path::new(NETNS_FOLDER).join(name));
         // From here on Drop cleans up.
         let apart = Self { names, node, far };
@@ -139,7 +138,7 @@ impl Drop for Apart {
 fn sweep() {
     let entries = fs::read_dir(NETNS_FOLDER).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    for name in names.filter(|name| Owner::of(name).is_some_and(|owner| !owner.runs())) {
+    for name in names.filter(|name| owner_of(name).is_some_and(|owner| !owner.runs())) {
         eprintln!("removing {name}, which a bench left that did not end by itself");
         remove(&name);
     }
@@ -156,45 +155,16 @@ fn remove(name: &str) {
     }
 }
 
-/// The process that a namespace is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Owner {
-    pid: u32,
-    /// Clock ticks since boot: tells it from a later process of the same number.
-    start_ticks: u64,
+/// The name of a namespace that `owner` makes.
+fn netns(owner: Identity, part: &str) -> String {
+    format!("{PREFIX}{}-{}-{part}", owner.pid, owner.start_ticks)
 }
 
-impl Owner {
-    fn this() -> Result<Self> {
-        let pid = std::process::id();
-        let start_ticks = start_ticks(pid).with_context(|| format!("read the start in /proc/{pid}/stat"))?;
-        Ok(Self { pid, start_ticks })
-    }
-
-    /// **None**: the name is not ours.
-    fn of(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix(PREFIX)?.splitn(3, '-');
-        let owner = Self { pid: parts.next()?.parse().ok()?, start_ticks: parts.next()?.parse().ok()? };
-        parts.next().is_some().then_some(owner)
-    }
-
-    fn netns(self, part: &str) -> String {
-        format!("{PREFIX}{}-{}-{part}", self.pid, self.start_ticks)
-    }
-
-    fn runs(self) -> bool {
-        start_ticks(self.pid) == Some(self.start_ticks)
-    }
-}
-
-/// When the process started. **None**: there is none.
-fn start_ticks(pid: u32) -> Option<u64> {
-    parse_start(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Field 22 of `/proc/PID/stat`; the command before may hold blanks and parentheses.
-fn parse_start(stat: &str) -> Option<u64> {
-    stat[stat.rfind(')')? + 1..].split_ascii_whitespace().nth(19)?.parse().ok()
+/// The process that a namespace is for. **None**: the name is not ours.
+fn owner_of(name: &str) -> Option<Identity> {
+    let mut parts = name.strip_prefix(PREFIX)?.splitn(3, '-');
+    let owner = Identity { pid: parts.next()?.parse().ok()?, start_ticks: parts.next()?.parse().ok()? };
+    parts.next().is_some().then_some(owner)
 }
 
 /// Has packets that come in over the link handled on `cpus`: a veth hands them over on the CPU of
@@ -222,65 +192,18 @@ fn prepare_ports() -> Result<()> {
     Ok(())
 }
 
-/// CPUs as the kernel's masks want them: 32 bits in hexadecimal per group, the highest first.
-fn cpu_mask(cpus: &[usize]) -> String {
-    let groups = cpus.iter().max().map_or(1, |highest| highest / 32 + 1);
-    let group = |index: usize| {
-        let bits = cpus.iter().filter(|cpu| *cpu / 32 == index);
-        bits.fold(0_u32, |mask, cpu| mask | 1 << (cpu % 32))
-    };
-    (0..groups).rev().map(|index| format!("{:08x}", group(index))).collect::<Vec<_>>().join(",")
-}
-
-/// Runs one `ip` command.
-///
-/// # Errors
-/// iproute2 is not installed, or refuses it.
-pub fn ip(arguments: &[&str]) -> Result<()> {
-    let what = || format!("ip {}", arguments.join(" "));
-    let done = Command::new("ip")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{}: install iproute2", what()))?;
-    if !done.status.success() {
-        bail!("{}: {}", what(), String::from_utf8_lossy(&done.stderr).trim());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OWNER: Owner = Owner { pid: 12, start_ticks: 3456 };
+    const OWNER: Identity = Identity { pid: 12, start_ticks: 3456 };
 
     #[test]
     fn a_name_tells_its_owner_and_foreign_names_tell_none() {
-        assert_eq!(Owner::of(&OWNER.netns("node")), Some(OWNER));
+        assert_eq!(owner_of(&netns(OWNER, "node")), Some(OWNER));
         for other in ["insight-lab-12-3456-7-node", "insight-bench-12-3456", "insight-bench-x-3456-node", "a"]
         {
-            assert_eq!(Owner::of(other), None, "{other}");
+            assert_eq!(owner_of(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn this_process_runs_and_one_of_its_number_before_it_does_not() {
-        let this = Owner::this().unwrap();
-        assert!(this.runs());
-        assert!(!Owner { start_ticks: this.start_ticks - 1, ..this }.runs());
-    }
-
-    #[test]
-    fn the_start_is_found_behind_any_command() {
-        let stat = "12 (nginx: (a) b) S 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 1";
-        assert_eq!(parse_start(stat), Some(98_765));
-        assert_eq!(parse_start("12 nginx"), None);
-    }
-
-    #[test]
-    fn masks_hold_one_bit_per_cpu_in_groups_of_32() {
-        assert_eq!((cpu_mask(&[0]), cpu_mask(&[1, 3])), ("00000001".into(), "0000000a".into()));
-        assert_eq!(cpu_mask(&[0, 33]), "00000002,00000001");
     }
 }

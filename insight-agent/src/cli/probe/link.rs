@@ -3,6 +3,7 @@
 use super::progress::Progress;
 use super::report;
 use crate::collect::probe::LinkProbe;
+use crate::model::burst::min_median_max;
 use crate::model::connection_event::ConnectionEvent;
 use crate::model::plan::{Connection, ProbePlan};
 use crate::model::sample::{Outcome, ProbeSample};
@@ -68,14 +69,8 @@ impl Spread {
         Self { sent: samples.len(), read }
     }
 
-    /// Minimum, median (the lower of two) and maximum. **None** of nothing.
-    fn figures(&self) -> Option<[Duration; 3]> {
-        let median = *self.read.get(self.read.len().checked_sub(1)? / 2)?;
-        Some([*self.read.first()?, median, *self.read.last()?])
-    }
-
     fn to_json(&self) -> Value {
-        let [min, median, max] = match self.figures() {
+        let [min, median, max] = match min_median_max(&self.read) {
             Some(figures) => figures.map(|figure| Value::from(figure.as_secs_f64())),
             None => [const { Value::Null }; 3],
         };
@@ -88,7 +83,7 @@ impl Spread {
 
     fn to_text(&self, name: &str, answered_by: &str) -> String {
         let mut line = format!("{name:<10} {} of {} good", self.read.len(), self.sent);
-        if let Some(figures) = self.figures() {
+        if let Some(figures) = min_median_max(&self.read) {
             let [min, median, max] = figures.map(|figure| format!("{:.3}", figure.as_secs_f64() * 1e3));
             let _ = write!(line, ", min {min} ms, median {median} ms, max {max} ms");
         }
@@ -194,7 +189,6 @@ mod tests {
     use crate::cli::probe::{ProbeArgs, Seen};
     use crate::cli::{Cli, Command};
     use clap::Parser;
-    use proptest::prelude::*;
 
     fn arguments(address: &str, more: &[&str]) -> Box<ProbeArgs> {
         let words = ["insight-agent", "probe", address, "--mode", "link", "--interval", "10ms"];
@@ -256,24 +250,6 @@ mod tests {
             let refused = crate::cli::probe::measure(&arguments("127.0.0.1:1", &more)).await;
             let error = refused.err().unwrap_or_else(|| panic!("{more:?} was taken"));
             assert!(error.contains("--mode link makes none: remove it"), "{error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_median_is_a_reading_between_minimum_and_maximum(read in prop::collection::vec(0_u64..1 << 40, 0..50)) {
-            let mut sorted: Vec<_> = read.iter().copied().map(Duration::from_nanos).collect();
-            sorted.sort_unstable();
-            let spread = Spread { sent: read.len(), read: sorted.clone() };
-            match spread.figures() {
-                None => prop_assert!(read.is_empty()),
-                Some([min, median, max]) => {
-                    prop_assert!(min <= median && median <= max && sorted.contains(&median));
-                    let below = sorted.iter().filter(|figure| **figure < median).count();
-                    let above = sorted.iter().filter(|figure| **figure > median).count();
-                    prop_assert!(below <= sorted.len() / 2 && above <= sorted.len() / 2);
-                }
-            }
         }
     }
 }

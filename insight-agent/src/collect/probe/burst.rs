@@ -118,36 +118,13 @@ mod tests {
     use super::*;
     use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
     use crate::model::plan::ProbePlan;
-    use crate::model::sample::{Answer, Phases, Rulers};
 
     const fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
     }
 
     fn sample(plan: &Arc<ProbePlan>, finished: Instant, total: Duration) -> ProbeSample {
-        let phases = Phases {
-            request: Some(Duration::ZERO),
-            wait: Some(total),
-            response: Some(Duration::ZERO),
-            ..Phases::default()
-        };
-        ProbeSample {
-            plan: Arc::clone(plan),
-            connection: Connection::Reused,
-            slot: None,
-            finished,
-            lag: Duration::ZERO,
-            phases,
-            outcome: Outcome::Ok,
-            opened: false,
-            hops: Default::default(),
-            service: None,
-            answer: Answer::default(),
-            rulers: Rulers::default(),
-            prober_wait: None,
-            took: total,
-            stalled: Duration::ZERO,
-        }
+        ProbeSample::example(plan, finished, [Duration::ZERO, total, Duration::ZERO])
     }
 
     fn failed() -> Outcome {

@@ -5,8 +5,8 @@ use crate::model::figure::Figure;
 use crate::model::hop::{HopEvidence, HopSource, HopTiming};
 use crate::model::ledger::{Evidence, PathLedger, Segment};
 use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
-use crate::model::plan::{Call, Connection, Mode, ProbePlan, RoutePlan};
-use crate::model::sample::{Outcome, Phases, ProbeSample, Rulers, ServiceTiming};
+use crate::model::plan::{Call, Mode, ProbePlan, RoutePlan};
+use crate::model::sample::{Outcome, ProbeSample, ServiceTiming};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,65 +30,23 @@ pub(super) fn sample(
     told: Vec<HopTiming>,
     service: Option<Figure>,
 ) -> ProbeSample {
-    let route = RoutePlan {
-        name: "eu-sg".into(),
-        host: "127.0.0.1".into(),
-        port: 1,
-        dial: Default::default(),
-        authority: "probe".into(),
-        metadata: Vec::new(),
-        tls: None,
-        origin: "eu".into(),
-        hops: hops.iter().map(|hop| (*hop).to_owned()).collect(),
-        server_timing: Default::default(),
-        envoy_hop: None,
-        kong_hop: None,
-        load_metrics: Vec::new(),
-    };
-    let plan = ProbePlan {
-        name: "sg".into(),
-        source: "eu".into(),
-        target: "sg".into(),
+    let of = ProbePlan::example(([127, 0, 0, 1], 1).into());
+    let hops = hops.iter().map(|hop| (*hop).to_owned()).collect();
+    let plan = Arc::new(ProbePlan {
         mode: Mode::WhiteBox,
         call: Call::Measure { request_bytes: 0, response_bytes: 0, delay: Duration::ZERO },
-        route,
-        interval: Duration::from_secs(1),
-        jitter: 0.0,
-        burst: 0,
-        deadline: Duration::from_secs(1),
-        drain: Duration::from_secs(1),
-        connections: vec![Connection::Reused],
-        slots: 1,
-        ping: false,
-        max_in_flight: 1,
-        void_share: 0.5,
-        expect: Default::default(),
-    };
+        route: RoutePlan { origin: "eu".into(), hops, ..of.route },
+        ..of
+    });
+    let took = [Duration::ZERO, first_byte, Duration::from_millis(1)];
     ProbeSample {
-        plan: Arc::new(plan),
-        connection: Connection::Reused,
-        slot: None,
-        finished: Instant::now(),
-        lag: Duration::ZERO,
-        phases: Phases {
-            request: Some(Duration::ZERO),
-            wait: Some(first_byte),
-            response: Some(Duration::from_millis(1)),
-            ..Phases::default()
-        },
-        outcome: Outcome::Ok,
-        opened: false,
         hops: HopEvidence { hops: told, ..HopEvidence::default() },
         service: service.map(|receive_to_send| ServiceTiming {
             receive_to_send,
             receive_to_trailers: None,
             runqueue_wait: None,
         }),
-        rulers: Rulers::default(),
-        prober_wait: None,
-        took: Duration::ZERO,
-        stalled: Duration::ZERO,
-        answer: Default::default(),
+        ..ProbeSample::example(&plan, Instant::now(), took)
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) const RECORD: &str = "lab.json";
 
 /// One process, told apart from later ones with the same pid by when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// Process id.
     pub pid: i32,
     /// Start in clock ticks since boot: field 22 of `/proc/PID/stat`.
@@ -28,6 +28,9 @@ impl Identity {
     }
 
     /// The calling process.
+    ///
+    /// # Errors
+    /// Its start cannot be read.
     pub fn own() -> Result<Identity> {
         let pid = i32::try_from(std::process::id()).context("own pid")?;
         Identity::of(pid).with_context(|| format!("read the start time of pid {pid} from /proc/{pid}/stat"))

@@ -15,6 +15,7 @@
 //! a dead harness left and remove it (`sweep`). Nothing else is ever touched.
 
 pub(crate) mod cgroup;
+mod host;
 mod inside;
 mod names;
 mod network;
@@ -22,6 +23,7 @@ mod place;
 mod plan;
 mod sweep;
 
+pub use host::{cpu_mask, ip};
 pub use inside::inside;
 pub(crate) use inside::move_into;
 pub(crate) use network::WAN_DEVICE;

@@ -5,6 +5,7 @@
 //! unreachable by an entry of its own. No namespace forwards, and the harness's ends of the
 //! management links do not forward even where the host does.
 
+use super::host::{cpu_mask, ip};
 use super::inside::{inside, inside_with_sysfs};
 use super::names::{RunName, netns_path};
 use super::plan::{Region, SEATS, Seat, traffic};
@@ -169,31 +170,7 @@ fn steer_packets(device: Option<&str>, cpus: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// CPUs as the kernel's masks want them: 32 bits in hexadecimal per group, the highest first.
-fn cpu_mask(cpus: &[usize]) -> String {
-    let groups = cpus.iter().max().map_or(1, |highest| highest / 32 + 1);
-    let group = |index: usize| {
-        let bits = cpus.iter().filter(|cpu| *cpu / 32 == index);
-        bits.fold(0_u32, |mask, cpu| mask | 1 << (cpu % 32))
-    };
-    (0..groups).rev().map(|index| format!("{:08x}", group(index))).collect::<Vec<_>>().join(",")
-}
-
 // ── iproute2 ────────────────────────────────────────────────────────────────────────────────
-
-/// Runs one `ip` command.
-pub(super) fn ip(arguments: &[&str]) -> Result<()> {
-    let what = || format!("ip {}", arguments.join(" "));
-    let done = Command::new("ip")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{}: is iproute2 installed?", what()))?;
-    if !done.status.success() {
-        bail!("{}: {}", what(), String::from_utf8_lossy(&done.stderr).trim());
-    }
-    Ok(())
-}
 
 /// Runs commands in one `ip`, in the namespace of that name; the first that fails ends it.
 fn batch(netns: Option<&str>, commands: &[String]) -> Result<()> {
@@ -219,16 +196,4 @@ fn batch(netns: Option<&str>, commands: &[String]) -> Result<()> {
         bail!("{}: {} (of: {})", what(), String::from_utf8_lossy(&done.stderr).trim(), commands.join("; "));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn masks_hold_one_bit_per_cpu_in_groups_of_32() {
-        assert_eq!(cpu_mask(&[0]), "00000001");
-        assert_eq!(cpu_mask(&[1, 3]), "0000000a");
-        assert_eq!(cpu_mask(&[0, 33]), "00000002,00000001");
-    }
 }

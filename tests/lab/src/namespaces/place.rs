@@ -1,8 +1,9 @@
 //! Where one node is, for those who look at it from outside; and all places of a run.
 
 use super::cgroup::Mounts;
+use super::host::ip;
 use super::names::{RunName, netns_path};
-use super::network::{self, ip};
+use super::network;
 use super::plan::{self, SEATS};
 use super::sweep::{left_of, remove};
 use crate::harness::record::Identity;

@@ -1,9 +1,9 @@
 //! Removing what runs made: at their end, and for dead ones at the next start.
 
 use super::cgroup::Mounts;
+use super::host::ip;
 use super::inside::inside;
 use super::names::{NETNS_FOLDER, RunName, netns_path};
-use super::network::ip;
 use nix::unistd::geteuid;
 use std::fs;
 use std::path::Path;

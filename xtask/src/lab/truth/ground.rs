@@ -11,14 +11,14 @@
 
 use super::rows::{LINK, Proxy, Row, THINK};
 use super::setting;
-use crate::bench::apart::{Site, ip};
+use crate::bench::apart::Site;
 use crate::bench::process::{Launcher, Process, members};
 use crate::bench::ready::{Disabled, READY_WITHIN, Set, wait_measures};
 use crate::bench::setting::{Addresses, Forwarder};
 use anyhow::{Context, Result, bail};
-use insight_lab::Interrupt;
 use insight_lab::control;
 use insight_lab::relay::{RelayRequest, RelaySettings, RelayState};
+use insight_lab::{Interrupt, ip};
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -14,7 +14,7 @@ mod windows;
 mod exposition;
 
 use super::*;
-use crate::model::hop::{HopEvidence, HopSource};
+use crate::model::hop::HopSource;
 use crate::model::ledger::{Evidence, HopHost, LedgerKind, Population};
 use crate::model::outcome::{Failure, FailureClass, FailurePhase, GrpcStatus};
 use crate::model::plan::{Call, Connection, LinkEnds, Mode, RoutePlan};
@@ -70,28 +70,8 @@ fn link_sample(plan: &Arc<ProbePlan>, connection: Connection, round_trip: Durati
 
 /// A sample on the reused connection of 1 + 100 + 2 ms.
 fn sample(plan: &Arc<ProbePlan>, outcome: Outcome) -> ProbeSample {
-    ProbeSample {
-        plan: Arc::clone(plan),
-        connection: Connection::Reused,
-        slot: None,
-        finished: Instant::now(),
-        lag: Duration::from_micros(700),
-        phases: Phases {
-            request: Some(Duration::from_millis(1)),
-            wait: Some(Duration::from_millis(100)),
-            response: Some(Duration::from_millis(2)),
-            ..Phases::default()
-        },
-        outcome,
-        opened: false,
-        hops: HopEvidence::default(),
-        service: None,
-        rulers: Rulers::default(),
-        prober_wait: None,
-        took: Duration::ZERO,
-        stalled: Duration::ZERO,
-        answer: Default::default(),
-    }
+    let of = ProbeSample::example(plan, Instant::now(), [1, 100, 2].map(Duration::from_millis));
+    ProbeSample { lag: Duration::from_micros(700), outcome, ..of }
 }
 
 fn failed() -> Outcome {
