@@ -12,7 +12,7 @@ use std::time::Duration;
 const DELAYS_MS: [u64; 4] = [0, 1, 10, 100];
 
 /// Between two samples: each finds the prober asleep, as a schedule does.
-const INTERVAL: &str = "3ms";
+pub const INTERVAL: Duration = Duration::from_millis(3);
 
 /// Threads that take the CPUs, for each of them.
 const SPINNERS: usize = 2;
@@ -75,7 +75,7 @@ pub fn measure(bench: &Bench<'_>, samples: u32) -> Result<Vec<Row>> {
             eprintln!("{count} samples of {delay_ms} ms, {machine:?}");
             let output = Command::new(bench.agent)
                 .args(["probe", &address, "--mode", "white-box", "--no-ping", "--output", "json"])
-                .args(["--interval", INTERVAL, "--count", &count.to_string()])
+                .args(["--interval", &format!("{}ms", INTERVAL.as_millis()), "--count", &count.to_string()])
                 .args(["--delay", &format!("{delay_ms}ms")])
                 .output()
                 .with_context(|| format!("run {} probe", bench.agent.display()))?;

@@ -2,9 +2,10 @@
 //!
 //! Against a receiver's double that knows to the microsecond how long it took: what a probe measures
 //! beyond that is loopback and the prober's own error. On an idle machine, and on one whose CPUs are
-//! all taken. With `--targets`, a real agent with so many probes besides.
+//! all taken; beside what a bare socket sees there, which is loopback alone. With `--targets`, a real agent with so many probes besides.
 
 mod accuracy;
+mod floor;
 mod report;
 mod scale;
 
@@ -64,10 +65,12 @@ pub fn run(root: &Path, args: &Args) -> Result<()> {
         agent: &agent,
         interrupt: &interrupt,
     };
+    eprintln!("{} exchanges of a bare socket", args.samples);
+    let floor = floor::measure(args.samples, accuracy::INTERVAL)?;
     let rows = accuracy::measure(&bench, args.samples)?;
     let scale =
         args.targets.map(|targets| scale::measure(&bench, targets, Duration::from_secs(args.seconds)));
-    let report = Report { machine, rows, scale: scale.transpose()? };
+    let report = Report { machine, floor, rows, scale: scale.transpose()? };
     match args.output {
         Output::Text => print_line(&report.text()),
         Output::Json => print_line(&report.json().context("write the result as JSON")?),

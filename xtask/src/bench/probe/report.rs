@@ -1,6 +1,7 @@
 //! The result, as a table and as one JSON object.
 
 use super::accuracy::{Load, Row};
+use super::floor::Floor;
 use super::scale::Scale;
 use crate::bench::machine::Machine;
 use serde::Serialize;
@@ -9,6 +10,8 @@ use std::fmt::Write;
 /// Everything that one run found out.
 pub struct Report {
     pub machine: Machine,
+    /// Of a bare socket on the idle machine.
+    pub floor: Floor,
     pub rows: Vec<Row>,
     /// **None**: nobody asked for it.
     pub scale: Option<Scale>,
@@ -19,6 +22,7 @@ struct Json<'a> {
     bench: &'static str,
     #[serde(flatten)]
     scale: Option<&'a Scale>,
+    floor: &'a Floor,
     rows: &'a [Row],
     #[serde(flatten)]
     machine: &'a Machine,
@@ -30,8 +34,8 @@ impl Report {
     /// # Errors
     /// A figure is no number that JSON can hold.
     pub fn json(&self) -> serde_json::Result<String> {
-        let Self { machine, rows, scale } = self;
-        serde_json::to_string(&Json { bench: "probe", scale: scale.as_ref(), rows, machine })
+        let Self { machine, floor, rows, scale } = self;
+        serde_json::to_string(&Json { bench: "probe", scale: scale.as_ref(), floor, rows, machine })
     }
 
     /// For people.
@@ -63,6 +67,12 @@ impl Report {
                 row.prober_wait_p99_seconds * 1e6,
             );
         }
+        let _ = writeln!(
+            text,
+            "a bare socket on the idle machine: p50 {:.1} us, p99 {:.1} us; what the prober has beyond that is its own",
+            self.floor.p50_seconds * 1e6,
+            self.floor.p99_seconds * 1e6
+        );
         text += "!: beyond max(5 %, 20 us) in the middle, or max(10 %, 250 us) at the 99th percentile\n";
         if let Some(scale) = &self.scale {
             let lag = scale.lag_p99_seconds.map_or("beyond 1 s".into(), |lag| format!("{} ms", lag * 1e3));
@@ -109,7 +119,8 @@ mod tests {
             half_load_probes_per_second: 7_500.0,
             lost: 0.0,
         };
-        Report { machine: Machine::example(), rows: vec![row], scale: Some(scale) }
+        let floor = Floor { p50_seconds: 12e-6, p99_seconds: 45e-6 };
+        Report { machine: Machine::example(), floor, rows: vec![row], scale: Some(scale) }
     }
 
     #[test]
@@ -117,6 +128,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&report().json().unwrap()).unwrap();
         assert_eq!(json["probes_per_second_per_core"], 15_000.0);
         assert_eq!((&json["bytes_per_target"], &json["lag_p99_seconds"]), (&20_480.0.into(), &0.002.into()));
+        assert_eq!(json["floor"]["p99_seconds"], 45e-6);
         let row = &json["rows"][0];
         assert_eq!((row["machine"].as_str(), row["voided"].as_u64()), (Some("saturated"), Some(2)));
         for key in ["delay_seconds", "error_p50_seconds", "error_p99_seconds"] {
@@ -128,6 +140,7 @@ mod tests {
     fn text_marks_what_is_beyond_its_goal() {
         let text = report().text();
         assert!(text.contains("30.0 ") && text.contains("300.0!"), "{text}");
+        assert!(text.contains("p50 12.0 us, p99 45.0 us"), "{text}");
         assert!(text.contains("20.0 KiB") && text.contains("p99 at most 2 ms"), "{text}");
     }
 }
