@@ -107,21 +107,24 @@ pub fn test(root: &Path, agent: &Path, interrupt: &Interrupt, write: bool) -> Re
     let mut problems = Vec::new();
     for (kernel, run) in kernels.iter().zip(runs) {
         let first = run.and_then(|run| verdict(kernel, &run));
-        let verdict = first.or_else(|error| {
+        let cells = first.or_else(|error| {
+            if interrupt.requested() {
+                return Err(error);
+            }
             // A busy host can spoil one run; what is broken is broken again.
             eprintln!("{}: {error:#}\n{}: once more, alone", kernel.series, kernel.series);
             verdict(kernel, &boot(kernel)?)
         });
-        match verdict {
+        match cells {
             Ok(cells) => table.push((kernel.series, cells)),
             Err(error) => problems.push(format!("{}: {error:#}", kernel.series)),
         }
     }
-    let table = matrix::render(&table);
-    print!("{table}");
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }
+    let table = matrix::render(&table);
+    print!("{table}");
     let path = root.join(matrix::DOCUMENT);
     let document = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let no_place = || format!("{}: has no place for the table", matrix::DOCUMENT);

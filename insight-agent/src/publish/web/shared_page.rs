@@ -154,7 +154,7 @@ impl SharedPage {
     async fn readers(&self) -> Option<Vec<Reader>> {
         let full_at = Instant::now();
         loop {
-            let next = lock(&self.waiting).next(full_at.elapsed() >= PATIENCE);
+            let next = lock(&self.waiting).begin(full_at.elapsed() >= PATIENCE);
             match next {
                 Next::Nobody => return None,
                 Next::Write(readers) => return Some(readers),
@@ -165,8 +165,8 @@ impl SharedPage {
 }
 
 impl Waiting {
-    /// With `may_cut` there is room: the oldest page ends for who still reads it.
-    fn next(&mut self, may_cut: bool) -> Next {
+    /// Begins the next page, if there is room. With `may_cut` there is: the oldest page ends for who still reads it.
+    fn begin(&mut self, may_cut: bool) -> Next {
         self.next.retain(|reader| !reader.tell.is_closed());
         if self.next.is_empty() {
             self.is_writing = false;
@@ -285,7 +285,7 @@ impl Body for Page {
     /// Known of a page of one piece.
     fn size_hint(&self) -> SizeHint {
         match (&self.first, &self.rest) {
-            (Some(Piece::Last(piece)), _) => SizeHint::with_exact(piece.len() as u64),
+            (Some(Piece::Last(piece)), None) => SizeHint::with_exact(piece.len() as u64),
             (None, None) => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         }

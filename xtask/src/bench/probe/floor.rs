@@ -70,8 +70,7 @@ fn serve(listener: &TcpListener) -> Result<()> {
             Ok(_) => {
                 let received = Instant::now();
                 let mut answer = [0; ANSWER];
-                let (took, _) = answer.split_at_mut(8);
-                took.copy_from_slice(&(received.elapsed().as_nanos() as u64).to_le_bytes());
+                answer[..8].copy_from_slice(&(received.elapsed().as_nanos() as u64).to_le_bytes());
                 stream.write_all(&answer).context("answer")?;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),

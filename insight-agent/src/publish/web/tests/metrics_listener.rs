@@ -120,7 +120,11 @@ async fn whole(server: &Server, request: &str) -> (Answer, Option<String>) {
     let mut stream = server.connect().await;
     let head = format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
-    let mut bytes = Vec::new();
+    read_on(stream, Vec::new()).await
+}
+
+/// The same of an answer that has come so far.
+async fn read_on(mut stream: TcpStream, mut bytes: Vec<u8>) -> (Answer, Option<String>) {
     // Who broke it off may have reset it.
     let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("no answer");
     let answer = parse(&String::from_utf8(bytes).unwrap());
@@ -177,10 +181,10 @@ async fn many_readers_of_a_long_page_get_the_same_figures() {
 }
 
 /// Far more than sockets and the server hold for a reader.
-const LONG: usize = 300;
+const LONG: usize = 1_000;
 
-/// Long pages that begin with their number, and how many were begun.
-fn long_pages() -> (Exposition, Arc<Mutex<usize>>) {
+/// Pages of so many pieces with their number, and how many were begun.
+fn long_pages(pieces: usize) -> (Exposition, Arc<Mutex<usize>>) {
     let count = Arc::new(Mutex::new(0));
     let pages = Arc::clone(&count);
     let exposition = Arc::new(move |give: &mut Give<'_>| {
@@ -189,8 +193,7 @@ fn long_pages() -> (Exposition, Arc<Mutex<usize>>) {
             *pages += 1;
             *pages
         };
-        // Who reads it may be cut off.
-        let _ = (0..LONG).all(|_| give(piece(number)).is_continue());
+        assert!((0..pieces).all(|_| give(piece(number)).is_continue()));
     });
     (exposition, count)
 }
@@ -204,47 +207,43 @@ async fn begin_page(server: &Server) -> (TcpStream, Vec<u8>) {
     (stream, begin)
 }
 
-/// The rest of that page. **None**: it broke off.
-async fn go_on((mut stream, mut bytes): (TcpStream, Vec<u8>)) -> Option<String> {
-    // Who broke it off may have reset it.
-    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("no end");
-    dechunked(&parse(&String::from_utf8(bytes).unwrap()).body)
-}
-
 #[tokio::test]
 async fn who_reads_slowly_gets_the_whole_page_and_keeps_nobody_waiting() {
-    let (exposition, count) = long_pages();
+    let (exposition, count) = long_pages(LONG);
     let server = start_metrics(exposition, None).await;
-    let slow = begin_page(&server).await;
+    let (mut slow, mut begin) = begin_page(&server).await;
     // It stands in the middle of the first page while others read theirs.
     for _ in 0..3 {
         let (_, body) = whole(&server, "GET /metrics").await;
         assert_eq!(body.unwrap().len(), piece(0).len() * LONG);
     }
     assert_eq!(*count.lock().unwrap(), 4);
-    let body = go_on(slow).await.expect("all of it");
+    slow.read_to_end(&mut begin).await.unwrap();
+    let body = dechunked(&parse(&String::from_utf8(begin).unwrap()).body).expect("all of it");
     assert!(body == piece(1).repeat(LONG), "what it got is the page that was begun for it");
 }
 
 #[tokio::test]
 async fn readers_who_stand_still_hold_a_few_pages_and_no_more() {
+    // Several are in memory here at once; still more than sockets and the server hold.
+    const PIECES: usize = 300;
     let door = Door::new(Limits::new(256, 256));
-    let server = start_behind(Arc::clone(&door), long_pages().0, None).await;
+    let server = start_behind(Arc::clone(&door), long_pages(PIECES).0, None).await;
     // Each in the middle of a page of its own. One is too many, and the reader behind them is another.
     let mut still = Vec::new();
     for _ in 0..=PAGES {
         still.push(begin_page(&server).await);
     }
     let (_, body) = whole(&server, "GET /metrics").await;
-    assert!(body.unwrap() == piece(PAGES + 2).repeat(LONG), "who reads gets a page of its own");
-    for (number, reader) in (1..).zip(still) {
-        match go_on(reader).await {
-            Some(body) => assert!(number > 2 && body == piece(number).repeat(LONG), "the page of {number}"),
+    assert!(body.unwrap() == piece(PAGES + 2).repeat(PIECES), "who reads gets a page of its own");
+    for (number, (stream, begin)) in (1..).zip(still) {
+        match read_on(stream, begin).await.1 {
+            Some(body) => assert!(number > 2 && body == piece(number).repeat(PIECES), "the page of {number}"),
             None => assert!(number <= 2, "{number} was cut off, and is not one of the oldest two"),
         }
     }
-    let slow = || door.refused().find(|(reason, _)| *reason == Refusal::SlowReader).unwrap().1;
-    assert_eq!(slow(), 2, "each that was cut off is counted");
+    let (_, slow) = door.refused().find(|(reason, _)| *reason == Refusal::SlowReader).unwrap();
+    assert_eq!(slow, 2, "each that was cut off is counted");
 }
 
 #[tokio::test]
